@@ -1,0 +1,1 @@
+"""Roentgate's DIMSE bridge: another process, which reaches the web layer over HTTP only."""

@@ -1,0 +1,1 @@
+"""The use cases: store, search, retrieve, delete; storage and index kept in agreement."""

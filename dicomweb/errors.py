@@ -1,0 +1,116 @@
+"""Everything that can go wrong, as one tree.
+
+An error is named for the fact, never for a status: `web/problems.py`, `standard/outcomes.py` and
+`bridge/statuses.py` say what a caller on each side is told. `str(error)` is one sentence that a user
+understands; it holds no path, no SQL and no patient data.
+"""
+
+
+class Error(Exception):
+    """Root of everything that Roentgate raises on purpose."""
+
+
+class BadSetting(Error):
+    """A setting is unknown, malformed, or does not go with another."""
+
+
+class BadRequest(Error):
+    """A request is not well formed: path, parameter, header or body."""
+
+
+class BadQuery(BadRequest):
+    """A search parameter is not well formed."""
+
+
+class TooBroad(Error):
+    """A search would have to read more than the limit allows."""
+
+
+class TooLarge(Error):
+    """A request is larger than a limit: body, part, header, number of parts."""
+
+
+class UnsupportedMedia(Error):
+    """The request's media type or content coding is not one that we read."""
+
+
+class NotAcceptable(Error):
+    """None of the forms that the client accepts can be made."""
+
+
+class BadRange(Error):
+    """A byte range lies outside of the representation."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class NotFound(Error):
+    """There is no such resource, or no object under this key."""
+
+
+class Gone(NotFound):
+    """The resource was deleted, and that is still remembered."""
+
+
+class Conflict(Error):
+    """The request contradicts the state of the archive."""
+
+
+class AlreadyStored(Error):
+    """Storage holds an object under this key already; it was left as it is."""
+
+
+class Unavailable(Error):
+    """A back end did not answer, or not in time; the same request may succeed later."""
+
+
+class OutOfSpace(Error):
+    """The back end has no room for the bytes."""
+
+
+class Corrupt(Error):
+    """Stored bytes are not the bytes that were stored."""
+
+
+class BadObject(Error):
+    """A DICOM object cannot be understood, and nothing of it was stored.
+
+    Attributes:
+        sop_class: SOP Class UID, or "" as far as it is not known.
+        instance: SOP Instance UID, or "" as far as it is not known.
+    """
+
+    def __init__(self, message: str, sop_class: str = "", instance: str = "") -> None:
+        super().__init__(message)
+        self.sop_class = sop_class
+        self.instance = instance
+
+
+class TruncatedObject(BadObject):
+    """The bytes end before the data set does."""
+
+
+class BadIdentity(BadObject):
+    """A UID that identifies the object is missing or is no UID."""
+
+
+class ObjectTooComplex(BadObject):
+    """Nesting, elements or items are above the limits."""
+
+
+class ObjectTooLarge(BadObject):
+    """The data set is above a size limit, for example after inflating."""
+
+
+class UnsupportedSyntax(BadObject):
+    """The transfer syntax is one whose objects we do not keep."""
+
+
+class WrongStudy(BadObject):
+    """The object belongs to another study than the one named in the request."""
+
+
+class OtherContent(BadObject):
+    """Another object with the same SOP Instance UID is stored already."""

@@ -1,0 +1,1 @@
+"""Frames as arrays: numpy and codecs, no I/O."""

@@ -1,0 +1,276 @@
+"""Which instances there are, what they say, where their frames lie.
+
+A *version* is one stored object, named by a 63-bit integer that is never used again. Each SOP Instance UID has
+at most one current version; only current versions are visible to searches and retrievals.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from dicomweb.standard.attributes import Level
+from dicomweb.standard.query import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """That an object is about to be written: recorded before its bytes are, so that a crash in between
+    leaves nothing that nobody knows of. `kind` is "object" or "tombstone"."""
+
+    version: int
+    key: str
+    kind: Literal["object", "tombstone"] = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a reader needs in order to serve a stored instance.
+
+    Attributes:
+        version: names the stored object for ever.
+        key: where its bytes are in storage.
+        study, series, instance, sop_class, syntax: UIDs (syntax: transfer syntax as stored).
+        size: bytes of the object.
+        digest: SHA-256 of the received bytes (32 bytes).
+        number: Instance Number, or None.
+    """
+
+    version: int
+    key: str
+    study: str
+    series: str
+    instance: str
+    sop_class: str
+    syntax: str
+    size: int
+    digest: bytes
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored object as it enters the index.
+
+    Attributes:
+        held: identity and place.
+        dataset: its metadata as DICOM JSON model (PS3.18 F), from which columns are taken.
+        metadata: the same, serialized (UTF-8, one JSON object); BulkDataURIs are relative to the instance.
+        layout: `standard.frames.Layout` as bytes.
+    """
+
+    held: Held
+    dataset: dict[str, Any]
+    metadata: bytes
+    layout: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A deletion: `series` and `instance` are None where the whole study or series went.
+
+    Attributes:
+        version: id of the tombstone itself, from the same number space as objects.
+        key: where it lies in storage.
+        versions: the object versions that it deletes, exactly.
+        time: when, in seconds since 1970.
+        reason: what the one who deleted said, or "".
+        kind: "deleted", or "replaced" where a newer version took the instance's place (not Gone then).
+    """
+
+    version: int
+    key: str
+    study: str
+    series: str | None
+    instance: str | None
+    versions: tuple[int, ...]
+    time: float
+    reason: str = ""
+    kind: Literal["deleted", "replaced"] = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One search result.
+
+    Attributes:
+        level: of the result.
+        study, series, instance: UIDs as far as the level has them, else "".
+        version: of the instance that speaks for the entity (the current one with the lowest SOP Instance
+            UID); its metadata has what `dataset` has not.
+        dataset: DICOM JSON model: all attributes of `standard.attributes` held for this level and the ones
+            above, computed ones included, tags in any order; empty ones have no Value.
+    """
+
+    level: Level
+    study: str
+    series: str
+    instance: str
+    version: int
+    dataset: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of search results.
+
+    Attributes:
+        rows: in the query's order.
+        remaining: how many more there are after the page, counted up to `COUNT_LIMIT`.
+        cursor: names the place after the last row, or None at the end.
+    """
+
+    rows: list[Row]
+    remaining: int = 0
+    cursor: str | None = None
+
+
+COUNT_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the change feed: a visible change, numbered without gaps in visibility."""
+
+    number: int
+    kind: Literal["stored", "replaced", "deleted"]
+    study: str
+    series: str
+    instance: str
+    version: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the index holds."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    bytes: int
+    pending: int
+    garbage: int
+    other_versions: int
+    modalities: dict[str, int] = field(default_factory=dict)
+
+
+class Index(Protocol):
+    """Metadata of everything stored, with durable, atomic changes; safe to call from several threads.
+
+    Every method may raise Unavailable. Changes are durable when the method returns.
+    """
+
+    # -- writing -----------------------------------------------------------------------------------------
+    def intend(self, intents: Sequence[Intent]) -> None:
+        """Record that these objects are about to be written."""
+
+    def commit(self, entries: Sequence[Entry]) -> list[Held | None]:
+        """Make entries visible, each by itself, and drop their intents.
+
+        Returns:
+            For each entry None if it is now current and visible; else the current version that already has
+            its SOP Instance UID (in any study): then nothing changed and its intent stays. Two entries of one
+            call may have the same SOP Instance UID: the first wins.
+
+        Raises:
+            Conflict: an intent is no longer there (a sweep took it); nothing of the call was done.
+        """
+
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Record entries as versions that are not current, and drop their intents."""
+
+    def replace(self, entry: Entry, tombstone: Tombstone) -> Held | None:
+        """Make `entry` current in place of the one version that `tombstone` names; that one goes to the
+        garbage, both intents are dropped. If another version is current by now, return it and do nothing."""
+
+    def forget(self, versions: Sequence[int]) -> None:
+        """Drop intents whose object is not (or no longer) in storage."""
+
+    def delete(self, tombstone: Tombstone) -> int:
+        """Remove the versions that the tombstone names, in one transaction: readers see all or nothing of it.
+
+        Aggregates are put right, keys move to the garbage, the tombstone is remembered, changes are
+        recorded, the tombstone's intent is dropped. Versions that are not there are passed over.
+
+        Returns:
+            How many current instances went.
+        """
+
+    def pending(self, older_than: float) -> list[tuple[Intent, str]]:
+        """Return intents, with the name of the process that made them, recorded before `older_than`
+        (seconds since 1970)."""
+
+    def garbage(self, limit: int = 1000) -> list[tuple[int, str]]:
+        """Return (version, key) of objects that nothing refers to any more and whose bytes may go."""
+
+    def collected(self, versions: Sequence[int]) -> None:
+        """Drop garbage rows whose bytes are gone; a row that something refers to is left."""
+
+    def expire(self, before: float) -> list[Tombstone]:
+        """Forget tombstones from before `before` of which no garbage is left, and return them."""
+
+    def clear(self) -> None:
+        """Empty the index, for a rebuild."""
+
+    # -- reading -----------------------------------------------------------------------------------------
+    def present(self, instances: Sequence[str]) -> dict[str, Held]:
+        """Return the current version of each of these SOP Instance UIDs that there is."""
+
+    def locate(self, study: str, series: str, instance: str) -> Held:
+        """Return the current version of one instance.
+
+        Raises:
+            NotFound: there is none under this study and series.
+            Gone: it, its series or its study was deleted, and the tombstone still lives.
+        """
+
+    def members(self, study: str, series: str | None = None) -> list[Held]:
+        """Return the current instances of a study or series by series number, Series Instance UID, instance
+        number, SOP Instance UID; missing numbers last.
+
+        Raises:
+            NotFound, Gone: as `locate`.
+        """
+
+    def versions(self, study: str, series: str | None = None, instance: str | None = None) -> list[int]:
+        """Return all versions under a resource, current or not; [] if there are none."""
+
+    def others(self, limit: int, after: int = 0) -> list[Held]:
+        """Return versions that are not current, by version, after `after`."""
+
+    def layout(self, version: int) -> bytes:
+        """Return the layout of one version. Raises NotFound."""
+
+    def metadata(self, versions: Sequence[int]) -> list[bytes]:
+        """Return the metadata of these versions, serialized as they came in, in order. Raises NotFound."""
+
+    def search(self, query: Query) -> Found:
+        """Find entities of the query's level.
+
+        Keys on attributes that have no column are tried on what the level holds, then on the metadata of the
+        entity's instances: an entity matches if one of its instances satisfies all such keys.
+
+        Raises:
+            TooBroad: more than the scan limit of instances would have to be read.
+            BadQuery: cursor or order cannot be used.
+        """
+
+    def lookup(self, text: str, limit: int) -> list[Row]:
+        """Return the resources whose Patient ID, Accession Number, Study, Series or SOP Instance UID equals
+        `text`, patients first."""
+
+    def walk(self, after: int = 0, limit: int = 1000) -> list[Held]:
+        """Return every version, current or not, by version: for checks of the whole archive."""
+
+    def changes(self, after: int = 0, limit: int = 1000) -> list[Change]:
+        """Return changes with a number above `after`, in order, none missing that is committed later."""
+
+    def counts(self) -> Counts:
+        """Count what is held."""
+
+    def check(self) -> None:
+        """Raise Unavailable (with a sentence) if the index cannot be read or written."""
+
+    def close(self) -> None:
+        """Release connections."""

@@ -1,0 +1,1 @@
+"""What the DICOM Standard says: tables and pure functions. No I/O, no clock, no environment."""

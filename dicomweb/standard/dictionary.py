@@ -1,0 +1,65 @@
+"""The data dictionary: tags, keywords, value representations (PS3.6, PS3.5 6.2).
+
+The tables are pydicom's; this module turns them into flat dictionaries keyed by integer tags, since the
+element walker asks once per element.
+"""
+
+from functools import lru_cache
+
+from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
+from pydicom._private_dict import private_dictionaries
+
+# PS3.6 6: VR by tag; where the table allows two ("US or SS", "OB or OW"), the text is kept as it stands.
+_ENTRIES: dict[int, tuple[str, str]] = {tag: (row[0], row[4]) for tag, row in DicomDictionary.items()}
+_TAGS: dict[str, int] = {keyword: tag for tag, (_, keyword) in _ENTRIES.items() if keyword}
+_REPEATERS: list[tuple[int, int, str, str]] = [
+    (
+        int(mask.replace("x", "0"), 16),
+        int("".join("0" if c == "x" else "F" for c in mask), 16),
+        row[0],
+        row[4],
+    )
+    for mask, row in RepeatersDictionary.items()
+]
+
+
+@lru_cache(maxsize=4096)
+def _repeating(tag: int) -> tuple[str, str] | None:
+    for value, mask, vr, keyword in _REPEATERS:
+        if tag & mask == value:
+            return vr, keyword
+    return None
+
+
+def vr_of(tag: int) -> str | None:
+    """Return the VR of a standard tag, such as "DA" or "US or SS"; None if PS3.6 does not list the tag."""
+    entry = _ENTRIES.get(tag)
+    if entry is not None:
+        return entry[0]
+    if tag >> 16 & 1:
+        return None
+    if tag & 0xFFFF == 0:
+        return "UL"
+    repeated = _repeating(tag)
+    return repeated[0] if repeated else None
+
+
+def keyword_of(tag: int) -> str:
+    """Return the keyword of a standard tag (PS3.6 6), or "" if it has none."""
+    entry = _ENTRIES.get(tag) or _repeating(tag)
+    return entry[1] if entry else ""
+
+
+def tag_of(keyword: str) -> int | None:
+    """Return the tag of a keyword (PS3.6 6, case-sensitive as PS3.18 8.3.1 demands), or None."""
+    return _TAGS.get(keyword)
+
+
+@lru_cache(maxsize=65536)
+def private_vr_of(creator: str, tag: int) -> str | None:
+    """Return the VR of a private tag whose block `creator` reserved (PS3.5 7.8.1), or None if unknown."""
+    block = private_dictionaries.get(creator)
+    if block is None:
+        return None
+    row = block.get(f"{tag >> 16:04x}xx{tag & 0xFF:02x}") or block.get(f"{tag >> 16:04X}xx{tag & 0xFF:02X}")
+    return row[0] if row else None

@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out. Starlette lives here only."""
