@@ -1,0 +1,560 @@
+"""Every setting, one frozen object, read once.
+
+A setting is a field of `Config`; its description, group and bounds stand beside it, and `roentgate config`
+and the table in README are made from them. The field `http_port` is `ROENTGATE_HTTP_PORT` in the environment
+and `http_port` in `roentgate.toml`; the command line wins over the environment, the environment over the file,
+the file over the default. A name that is no setting stops the start: it is a slip.
+"""
+
+# ruff: noqa: RUF009 (`_setting` makes dataclass fields, which the rule cannot see)
+
+import dataclasses
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
+
+from dicomweb.errors import BadSetting
+
+PREFIX = "ROENTGATE_"
+RESERVED = "ROENTGATE_TEST_"
+"""Names that begin like this belong to the tests and are passed over."""
+FILE = "ROENTGATE_CONFIG"
+"""Names another file than `roentgate.toml` in the current folder."""
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+PLACES, HTTP, ARCHIVE, LIMITS, BRIDGE = "places", "http", "archive", "limits", "bridge"
+GROUPS = {
+    PLACES: "Where things lie",
+    HTTP: "HTTP",
+    ARCHIVE: "Archive and searches",
+    LIMITS: "Limits",
+    BRIDGE: "DIMSE bridge (to come; read by nothing yet)",
+}
+
+_RIGHTS = ("echo", "store", "find", "get", "move")
+_SIZES = {"": 1, "b": 1, "k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "t": GIB << 10}
+_SIZES |= {"tib": GIB << 10, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4}
+
+
+def _setting(
+    default: object,
+    group: str,
+    doc: str,
+    *,
+    shown: str | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[Any, ...] = (),
+    secret: bool = False,
+) -> Any:
+    """A field of Config with what belongs to it.
+
+    Args:
+        default: what holds when nobody says anything; one that stands for a rule (0 or "") is replaced when
+            the object is made.
+        group: key of GROUPS.
+        doc: one sentence for people, Markdown.
+        shown: the default in words, where the value itself does not say it.
+        least, most: bounds of a number, ends included.
+        choices: the only values allowed, where there are few.
+        secret: never shown.
+    """
+    metadata = {
+        "group": group, "doc": doc, "shown": shown, "least": least, "most": most, "choices": choices,
+        "secret": secret,
+    }  # fmt: skip
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, repr=False)
+class Config:
+    """What holds for this process. Fields left at a default that stands for a rule are filled in by
+    `__post_init__`, so a reader never meets an empty `storage`, `index`, `scratch` or a `workers` of 0.
+
+    Sizes are bytes and times seconds, as the names say. `origins` tells for each setting that was given where
+    it was given; `notices` holds sentences for the log, for example about a file that others can read.
+    """
+
+    # -- places ------------------------------------------------------------------------------------------
+    data: Path = _setting(
+        Path("data"),
+        PLACES,
+        "folder of the embedded default: files, index, uploads under way",
+        shown="`./data`",
+    )
+    storage: str = _setting(
+        "",
+        PLACES,
+        "where objects lie: `file:/folder`, `s3://bucket/prefix`, or `memory:` for trials",
+        shown="`file:` under `data`",
+    )
+    s3_endpoint: str = _setting("", PLACES, "URL of an S3 service other than Amazon's", shown="Amazon's")
+    s3_region: str = _setting("", PLACES, "region of the bucket", shown="as boto3 finds it")
+    s3_connect_seconds: float = _setting(3.0, PLACES, "time for S3 to accept a connection", least=0.1)
+    s3_read_seconds: float = _setting(15.0, PLACES, "time for S3 to go on answering", least=0.1)
+    index: str = _setting(
+        "",
+        PLACES,
+        "where metadata lie: `sqlite:/file` or `postgresql://user:password@host/database`",
+        shown="`sqlite:` under `data`",
+    )
+    scratch: Path = _setting(
+        Path(),
+        PLACES,
+        "folder for uploads under way; on the file system of `storage` they are moved, not copied",
+        shown="`scratch` under `data`",
+    )
+
+    # -- http --------------------------------------------------------------------------------------------
+    http_host: str = _setting("127.0.0.1", HTTP, "address to listen on")
+    http_port: int = _setting(8080, HTTP, "port to listen on; 0 takes a free one", least=0, most=65535)
+    insecure: bool = _setting(
+        False, HTTP, "allow an `http_host` that others can reach although anybody there may read and delete"
+    )
+    workers: int = _setting(
+        0, HTTP, "web processes", shown="1 with SQLite, else one per core up to 4", least=0, most=64
+    )
+    server: str = _setting(
+        "hypercorn", HTTP, "ASGI server; uvicorn is for tests", choices=("hypercorn", "uvicorn")
+    )
+    public_url: str = _setting(
+        "", HTTP, "what clients call this server, for the URLs in answers", shown="as the request says"
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), HTTP, "addresses or networks whose `Forwarded` and `X-Forwarded-*` headers count", shown="none"
+    )
+    path_prefix: str = _setting("", HTTP, "path before all paths, for example `/pacs`", shown="none")
+    cors_origins: tuple[str, ...] = _setting(
+        (), HTTP, "web pages that may call: `https://viewer.example`, or `*`", shown="none"
+    )
+    tls_cert: str = _setting(
+        "", HTTP, "certificate chain (PEM file); read again when it changes", shown="no TLS"
+    )
+    tls_key: str = _setting("", HTTP, "its private key (PEM file)", shown="no TLS")
+    tls_client_ca: str = _setting(
+        "", HTTP, "authorities (PEM file) of the certificates that clients must show", shown="none asked for"
+    )
+    keep_alive_seconds: float = _setting(30.0, HTTP, "how long an idle connection stays open", least=1)
+    graceful_seconds: float = _setting(
+        25.0, HTTP, "how long running requests may go on after SIGTERM", least=0, most=86400
+    )
+    log_level: str = _setting(
+        "info", HTTP, "least that is logged", choices=("debug", "info", "warning", "error")
+    )
+
+    # -- archive and searches ----------------------------------------------------------------------------
+    on_conflict: str = _setting(
+        "refuse",
+        ARCHIVE,
+        "an object comes with the SOP Instance UID of another one: `refuse` it, `keep` it out of sight, or let"
+        " it `replace` the other",
+        choices=("refuse", "keep", "replace"),
+    )
+    empty_search_status: int = _setting(
+        200, ARCHIVE, "status of a search that finds nothing", choices=(200, 204)
+    )
+    search_page: int = _setting(1000, ARCHIVE, "search results when the client names no `limit`", least=1)
+    search_page_limit: int = _setting(10_000, ARCHIVE, "most search results in one answer", least=1)
+    scan_limit_instances: int = _setting(
+        100_000, ARCHIVE, "most instances read for a key that has no index", least=0
+    )
+    zero_preamble: bool = _setting(False, ARCHIVE, "send 128 zeros instead of a file's own preamble")
+    sweep_interval_seconds: float = _setting(
+        600.0, ARCHIVE, "time between two sweeps of what crashes and deletions left behind", least=1
+    )
+    abandoned_seconds: float = _setting(
+        3600.0, ARCHIVE, "age at which an unfinished store counts as given up", least=1
+    )
+    tombstone_days: float = _setting(
+        30.0, ARCHIVE, "how long a deletion is remembered, and answered by 410", least=0
+    )
+
+    # -- limits ------------------------------------------------------------------------------------------
+    limit_request_bytes: int = _setting(8 * GIB, LIMITS, "largest request body", shown="8 GiB", least=1)
+    limit_part_bytes: int = _setting(8 * GIB, LIMITS, "largest part of one", shown="8 GiB", least=1)
+    limit_parts: int = _setting(20_000, LIMITS, "most parts in a request", least=1)
+    limit_part_header_bytes: int = _setting(
+        16 * KIB, LIMITS, "largest header of a part", shown="16 KiB", least=256
+    )
+    limit_nesting: int = _setting(64, LIMITS, "deepest nesting of sequences", least=1, most=200)
+    limit_elements: int = _setting(20_000_000, LIMITS, "most elements in an object", least=1)
+    limit_items: int = _setting(1_000_000, LIMITS, "most items in a sequence", least=1)
+    limit_inflate_bytes: int = _setting(
+        GIB, LIMITS, "largest deflated data set once inflated", shown="1 GiB", least=1
+    )
+    limit_inflate_ratio: int = _setting(200, LIMITS, "most inflated bytes per deflated one", least=1)
+    inline_bytes: int = _setting(
+        1024, LIMITS, "largest binary value that stands in metadata; others become bulk data", least=0
+    )
+    limit_rate_bytes: int = _setting(
+        1000, LIMITS, "slowest upload, in bytes a second; 0 lets all go on", least=0
+    )
+    limit_rate_grace_seconds: float = _setting(
+        20.0, LIMITS, "how long an upload may be slower before it is cut", least=0.1
+    )
+
+    # -- bridge ------------------------------------------------------------------------------------------
+    aet: str = _setting("ROENTGATE", BRIDGE, "AE title")
+    dimse_host: str = _setting("127.0.0.1", BRIDGE, "address to listen on")
+    dimse_port: int = _setting(11112, BRIDGE, "port to listen on", least=0, most=65535)
+    dimse_tls_port: int = _setting(0, BRIDGE, "port to listen on with TLS", shown="none", least=0, most=65535)
+    dimse_tls_cert: str = _setting("", BRIDGE, "certificate chain (PEM file)", shown="none")
+    dimse_tls_key: str = _setting("", BRIDGE, "its private key (PEM file)", shown="none")
+    dimse_tls_client_ca: str = _setting(
+        "", BRIDGE, "authorities of the certificates that peers must show", shown="none"
+    )
+    unknown_aets: str = _setting(
+        "",
+        BRIDGE,
+        "what AE titles that are no node may do: `refuse`, `everything`, or some of"
+        " `echo+store+find+get+move`",
+        shown="`everything` on loopback, else `refuse`",
+    )
+    dicomweb: str = _setting("", BRIDGE, "DICOMweb root that the bridge serves", shown="this web server")
+    bridge_url: str = _setting("", BRIDGE, "where the web server finds the bridge", shown="none")
+    bridge_token: str = _setting("", BRIDGE, "secret that the two share", shown="none", secret=True)
+    spool: bool = _setting(False, BRIDGE, "answer C-STORE once it lies on the bridge's own disk")
+
+    # -- not settings ------------------------------------------------------------------------------------
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    notices: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Fill in defaults that depend on others, and check what does not go together.
+
+        Raises:
+            BadSetting: a value is out of bounds or contradicts another.
+        """
+        for spec in settings():
+            spec.check(getattr(self, spec.name))
+        fill = object.__setattr__
+        fill(self, "origins", MappingProxyType(dict(self.origins)))
+        data = Path(os.path.abspath(Path(self.data).expanduser()))
+        fill(self, "data", data)
+        fill(self, "storage", self.storage or f"file:{data / 'files'}")
+        fill(self, "index", self.index or f"sqlite:{data / 'index.sqlite'}")
+        scratch = data / "scratch" if self.scratch == Path() else Path(os.path.abspath(self.scratch))
+        fill(self, "scratch", scratch)
+        fill(self, "public_url", self.public_url.rstrip("/"))
+        prefix = self.path_prefix.strip("/")
+        fill(self, "path_prefix", f"/{prefix}" if prefix else "")
+        if not self.workers:
+            embedded = self.index.startswith("sqlite:") or self.storage.startswith("memory:")
+            fill(self, "workers", 1 if embedded else min(os.cpu_count() or 1, 4))
+        if not self.unknown_aets:
+            fill(self, "unknown_aets", "everything" if is_loopback(self.dimse_host) else "refuse")
+        if not self.dicomweb:
+            fill(self, "dicomweb", f"{self.local_url()}/dicom-web")
+        self._check_together()
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{spec.name}={text}' for spec, text, _ in self.shown())})"
+
+    def _check_together(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise BadSetting("tls_cert and tls_key go together: name both or neither.")
+        if self.tls_client_ca and not self.tls_cert:
+            raise BadSetting("tls_client_ca asks clients for certificates, which needs tls_cert and tls_key.")
+        if bool(self.dimse_tls_cert) != bool(self.dimse_tls_key):
+            raise BadSetting("dimse_tls_cert and dimse_tls_key go together: name both or neither.")
+        if self.search_page > self.search_page_limit:
+            raise BadSetting("search_page is larger than search_page_limit.")
+        if self.workers > 1 and self.storage.startswith("memory:"):
+            raise BadSetting(
+                "workers must be 1 with storage memory:, which each process would have for itself."
+            )
+        _check_url("public_url", self.public_url)
+        _check_url("s3_endpoint", self.s3_endpoint)
+        _check_url("dicomweb", self.dicomweb)
+        _check_url("bridge_url", self.bridge_url)
+        for network in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(network, strict=False)
+            except ValueError as error:
+                raise BadSetting(
+                    f"trusted_proxies holds {network!r}, which is no address or network such as 10.0.0.0/8."
+                ) from error
+        for origin in self.cors_origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/?#\s]+", origin):
+                raise BadSetting(
+                    f"cors_origins holds {origin!r}; an origin looks like https://viewer.example, or is *."
+                )
+        rights = set(self.unknown_aets.split("+"))
+        if self.unknown_aets not in {"everything", "refuse"} and not rights <= set(_RIGHTS):
+            raise BadSetting(
+                f"unknown_aets is {self.unknown_aets!r}; it is refuse, everything, or some of"
+                f" {'+'.join(_RIGHTS)}."
+            )
+
+    @classmethod
+    def read(
+        cls,
+        environ: Mapping[str, str],
+        file: Path | None = None,
+        given: Mapping[str, object] | None = None,
+    ) -> "Config":
+        """Take settings from the command line, the environment and a file, in that order.
+
+        Args:
+            environ: usually `os.environ`; names that do not begin with `ROENTGATE_` are not looked at.
+            file: TOML file with one `name = value` per setting. None is the one that `ROENTGATE_CONFIG`
+                names, else `roentgate.toml` in the current folder if there is one.
+            given: settings by name from the command line; None values do not count.
+
+        Raises:
+            BadSetting: an unknown name (the sentence says the nearest known one), a value that does not fit,
+                or a file that cannot be read.
+        """
+        known = {spec.name: spec for spec in settings()}
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        named = file or (Path(environ[FILE]) if environ.get(FILE) else None)
+        path = named or Path("roentgate.toml")
+        notices: list[str] = []
+        if named is not None or path.is_file():
+            for name, value in _read_file(path).items():
+                if name not in known:
+                    raise BadSetting(_unknown(f"{path} has", name, list(known)))
+                values[name] = known[name].read(value, f"{name} in {path}")
+                origins[name] = str(path)
+                if known[name].holds_secret(values[name]) and path.stat().st_mode & 0o044:
+                    notices.append(
+                        f"{path} holds the secret {name} and other users of this machine can read it."
+                    )
+        for variable, text in environ.items():
+            if not variable.startswith(PREFIX) or variable.startswith(RESERVED) or variable == FILE:
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in known or variable != variable.upper():
+                names = [PREFIX + each.upper() for each in known]
+                raise BadSetting(_unknown("the environment has", variable, names))
+            values[name] = known[name].read(text, variable)
+            origins[name] = variable
+        for name, value in (given or {}).items():
+            if value is not None:
+                values[name] = known[name].read(value, f"--{name.replace('_', '-')}")
+                origins[name] = "command line"
+        return cls(**values, origins=origins, notices=tuple(notices))
+
+    def check_exposure(self) -> None:
+        """Refuse to be reachable from elsewhere while nothing asks who is calling.
+
+        Raises:
+            BadSetting: `http_host` is no loopback address, no client certificates are asked for, and
+                `insecure` is not set.
+        """
+        if not (is_loopback(self.http_host) or self.tls_client_ca or self.insecure):
+            raise BadSetting(
+                f"http_host is {self.http_host}, which other machines can reach, and there is no access"
+                " control: anybody there could read and delete. Set tls_client_ca to ask for client certificates, or"
+                " insecure = true (--insecure) if something in front of the server asks who is calling."
+            )
+
+    def local_url(self, port: int | None = None) -> str:
+        """The server's root as seen from this machine, without a slash at the end; `port` where another than
+        `http_port` was bound."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.http_host, self.http_host)
+        host = f"[{host}]" if ":" in host else host
+        scheme = "https" if self.tls_cert else "http"
+        return f"{scheme}://{host}:{port or self.http_port}{self.path_prefix}"
+
+    def shown(self) -> Iterator[tuple["Setting", str, str]]:
+        """Yield each setting, its value as text without secrets, and where it came from."""
+        for spec in settings():
+            yield spec, spec.show(getattr(self, spec.name)), self.origins.get(spec.name, "default")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: what `Config` says about a field.
+
+    Attributes:
+        name: of the field, and in `roentgate.toml`.
+        kind: str, int, float, bool, Path or tuple (of str).
+        default: as in the class, before rules are applied.
+        group, doc, shown, least, most, choices, secret: as given to `_setting`.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    group: str
+    doc: str
+    shown: str | None
+    least: float | None
+    most: float | None
+    choices: tuple[Any, ...]
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def default_text(self) -> str:
+        """The default for people, Markdown."""
+        return self.shown or f"`{self.show(self.default)}`"
+
+    def read(self, value: object, where: str) -> Any:
+        """Turn text, or a value of a TOML file, into the field's type. Sizes may carry a unit (`512 MiB`).
+
+        Args:
+            value: text, or what TOML has: bool, int, float or list.
+            where: names the place in the error.
+
+        Raises:
+            BadSetting: it does not fit.
+        """
+        try:
+            return self._convert(value)
+        except ValueError as error:
+            wanted = {
+                bool: "true or false",
+                int: "a size such as 1048576 or 1 MiB" if self.name.endswith("_bytes") else "a whole number",
+                float: "a number",
+                tuple: "a list, or words separated by commas",
+            }.get(self.kind, "text")
+            given = "what was given" if self.secret else repr(value)
+            raise BadSetting(f"{where} should be {wanted}, and {given} is not.") from error
+
+    def _convert(self, value: object) -> Any:
+        if self.kind is bool:
+            return value if isinstance(value, bool) else _read_bool(str(value))
+        if isinstance(value, bool):
+            raise ValueError("a truth value")
+        if self.kind is int:
+            if isinstance(value, int):
+                return value
+            text = str(value).strip().replace("_", "")
+            return _read_size(text) if self.name.endswith("_bytes") else int(text)
+        if self.kind is float:
+            return float(str(value))
+        if self.kind is tuple:
+            parts = value if isinstance(value, list | tuple) else re.split(r"[,\s]+", str(value))
+            return tuple(str(part).strip() for part in parts if str(part).strip())
+        if not isinstance(value, str | Path):
+            raise ValueError("no text")
+        return Path(value) if self.kind is Path else str(value).strip()
+
+    def check(self, value: Any) -> None:
+        """Raise BadSetting if the value is of the right type but out of bounds."""
+        if self.choices and value not in self.choices:
+            allowed = " or ".join(str(choice) for choice in self.choices)
+            raise BadSetting(f"{self.name} is {value}; it can be {allowed}.")
+        if self.least is not None and not value >= self.least:
+            raise BadSetting(f"{self.name} is {value}; the least is {self.least}.")
+        if self.most is not None and not value <= self.most:
+            raise BadSetting(f"{self.name} is {value}; the most is {self.most}.")
+
+    def holds_secret(self, value: Any) -> bool:
+        """Whether the value holds something that `show` masks."""
+        return self.show(value) != _plain(value)
+
+    def show(self, value: Any) -> str:
+        """The value as text, secrets and passwords in URLs masked."""
+        if self.secret and value:
+            return "***"
+        text = _plain(value)
+        return _mask(text) if "://" in text else text
+
+
+_SPECS: list[Setting] = []
+
+
+def settings() -> list[Setting]:
+    """Every setting, in the order of Config."""
+    if not _SPECS:
+        kinds = get_type_hints(Config)
+        for field in dataclasses.fields(Config):
+            if field.metadata:
+                kind = kinds[field.name]
+                _SPECS.append(
+                    Setting(field.name, get_origin(kind) or kind, field.default, **dict(field.metadata))
+                )
+                assert get_origin(kind) is None or get_args(kind) == (str, ...)
+    return _SPECS
+
+
+def write_table() -> str:
+    """The settings as Markdown tables, one per group: the text between the marks in README."""
+    lines: list[str] = []
+    for group, title in GROUPS.items():
+        lines += [f"**{title}**", "", "| setting | default | meaning |", "|---|---|---|"]
+        lines += [
+            f"| `{spec.name}` | {spec.default_text} | {spec.doc} |"
+            for spec in settings()
+            if spec.group == group
+        ]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address. A name other than localhost counts as reachable."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _mask(url: str) -> str:
+    """Hide the password of a URL, in the authority and in the query."""
+    parts = urlsplit(url)
+    authority = re.sub(r":[^:@]*@", ":***@", parts.netloc)
+    query = re.sub(r"(?i)(password|secret|token)=[^&]*", r"\1=***", parts.query)
+    return urlunsplit(parts._replace(netloc=authority, query=query))
+
+
+def _read_bool(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError(text)
+
+
+def _read_size(text: str) -> int:
+    match = re.fullmatch(r"([0-9]+)\s*([A-Za-z]*)", text)
+    if match is None or match[2].lower() not in _SIZES:
+        raise ValueError(text)
+    return int(match[1]) * _SIZES[match[2].lower()]
+
+
+def _check_url(name: str, url: str) -> None:
+    if url:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise BadSetting(f"{name} is {_mask(url)!r}; it should look like https://pacs.example/path.")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} is not TOML: {error}.") from error
+    except OSError as error:
+        raise BadSetting(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _unknown(where: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name.upper() if name.startswith(PREFIX) else name, known, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else "`roentgate config` lists what there is."
+    return f"{where} {name}, which is no setting; {hint}"
