@@ -2,8 +2,8 @@
 
 A setting is a field of `Config`; its description, group and bounds stand beside it, and `roentgate config`
 and the table in README are made from them. The field `http_port` is `ROENTGATE_HTTP_PORT` in the environment
-and `http_port` in `roentgate.toml`; the command line wins over the environment, the environment over the file,
-the file over the default. A name that is no setting stops the start: it is a slip.
+and `http_port` in `roentgate.toml`; the command line wins over the environment, the environment over the
+file, the file over the default. A name that is no setting stops the start: it is a slip.
 """
 
 # ruff: noqa: RUF009 (`_setting` makes dataclass fields, which the rule cannot see)
@@ -16,7 +16,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
@@ -154,8 +153,8 @@ class Config:
     on_conflict: str = _setting(
         "refuse",
         ARCHIVE,
-        "an object comes with the SOP Instance UID of another one: `refuse` it, `keep` it out of sight, or let"
-        " it `replace` the other",
+        "an object comes with the SOP Instance UID of another one: `refuse` it, `keep` it out of sight, or"
+        " let it `replace` the other",
         choices=("refuse", "keep", "replace"),
     )
     empty_search_status: int = _setting(
@@ -236,7 +235,6 @@ class Config:
         for spec in settings():
             spec.check(getattr(self, spec.name))
         fill = object.__setattr__
-        fill(self, "origins", MappingProxyType(dict(self.origins)))
         data = Path(os.path.abspath(Path(self.data).expanduser()))
         fill(self, "data", data)
         fill(self, "storage", self.storage or f"file:{data / 'files'}")
@@ -354,8 +352,9 @@ class Config:
         if not (is_loopback(self.http_host) or self.tls_client_ca or self.insecure):
             raise BadSetting(
                 f"http_host is {self.http_host}, which other machines can reach, and there is no access"
-                " control: anybody there could read and delete. Set tls_client_ca to ask for client certificates, or"
-                " insecure = true (--insecure) if something in front of the server asks who is calling."
+                " control: anybody there could read and delete. Set tls_client_ca to ask for client"
+                " certificates, or insecure = true (--insecure) if something in front of the server asks who is"
+                " calling."
             )
 
     def local_url(self, port: int | None = None) -> str:
