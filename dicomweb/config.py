@@ -353,8 +353,7 @@ class Config:
             raise BadSetting(
                 f"http_host is {self.http_host}, which other machines can reach, and there is no access"
                 " control: anybody there could read and delete. Set tls_client_ca to ask for client"
-                " certificates, or insecure = true (--insecure) if something in front of the server asks who is"
-                " calling."
+                " certificates, or insecure = true (--insecure) if something in front asks who is calling."
             )
 
     def local_url(self, port: int | None = None) -> str:

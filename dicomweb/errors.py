@@ -30,6 +30,10 @@ class TooLarge(Error):
     """A request is larger than a limit: body, part, header, number of parts."""
 
 
+class TooSlow(Error):
+    """A request body comes more slowly than the least rate."""
+
+
 class UnsupportedMedia(Error):
     """The request's media type or content coding is not one that we read."""
 
