@@ -128,3 +128,132 @@ ATTRIBUTES: tuple[Attribute, ...] = tuple(
 
 BY_TAG: dict[int, Attribute] = {attribute.tag: attribute for attribute in ATTRIBUTES}
 BY_KEYWORD: dict[str, Attribute] = {attribute.keyword: attribute for attribute in ATTRIBUTES}
+
+RETRIEVE_URL = 0x00081190
+INSTANCE_AVAILABILITY = 0x00080056
+TIMEZONE_OFFSET = 0x00080201
+CHARACTER_SET = 0x00080005
+
+# PS3.18 Tables 10.6.3-3 to -5, type C: returned where they are known; the other returned ones when empty too.
+IF_KNOWN: frozenset[int] = frozenset(
+    BY_KEYWORD[keyword].tag
+    for keyword in [
+        "IssuerOfPatientID",
+        "InstanceAvailability",
+        "TimezoneOffsetFromUTC",
+        "SeriesDescription",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+        "RequestAttributesSequence",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "AvailableTransferSyntaxUID",
+    ]
+)
+
+# PS3.18 Tables 10.6.3-3 to -5: these stand in the answers of every level.
+EVERYWHERE: frozenset[int] = frozenset((RETRIEVE_URL, INSTANCE_AVAILABILITY, TIMEZONE_OFFSET, CHARACTER_SET))
+
+# PS3.3 C.7.1 to C.7.5: what else describes the patient, study or series, found in instance metadata only.
+# Group 0010 is the patient's (C.7.1.1) but for what the Patient Study Module (C.7.2.2) puts there, and groups
+# 0032 and 0038 are about the request and visit.
+_ELSEWHERE: dict[Level, str] = {
+    "patient": """
+        ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID
+        ClinicalTrialSiteName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID
+        ClinicalTrialProtocolEthicsCommitteeName ClinicalTrialProtocolEthicsCommitteeApprovalNumber
+        PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence""",
+    "study": """
+        ReferringPhysicianIdentificationSequence ConsultingPhysicianName
+        ConsultingPhysicianIdentificationSequence PhysiciansOfRecordIdentificationSequence
+        PhysiciansReadingStudyIdentificationSequence RequestingServiceCodeSequence ReferencedStudySequence
+        ReasonForPerformedProcedureCodeSequence AdmittingDiagnosesCodeSequence
+        AnatomicRegionsInStudyCodeSequence OtherStudyNumbers ClinicalTrialTimePointID
+        ClinicalTrialTimePointDescription
+        ClinicalTrialTimePointTypeCodeSequence LongitudinalTemporalOffsetFromEvent
+        LongitudinalTemporalEventType ConsentForClinicalTrialUseSequence""",
+    "series": """
+        SeriesDescriptionCodeSequence PerformingPhysicianIdentificationSequence OperatorIdentificationSequence
+        RelatedSeriesSequence SmallestPixelValueInSeries LargestPixelValueInSeries
+        PerformedProcedureStepEndDate PerformedProcedureStepEndTime PerformedProtocolCodeSequence
+        CommentsOnThePerformedProcedureStep TreatmentSessionUID AnatomicalOrientationType PatientPosition
+        ClinicalTrialCoordinatingCenterName ClinicalTrialSeriesID ClinicalTrialSeriesDescription
+        PositionReferenceIndicator SynchronizationFrameOfReferenceUID SynchronizationTrigger
+        AcquisitionTimeSynchronized InstitutionAddress InstitutionalDepartmentName DeviceSerialNumber
+        DeviceUID SoftwareVersions GantryID SpatialResolution DateOfLastCalibration TimeOfLastCalibration
+        PresentationIntentType""",
+}
+
+
+def _elsewhere() -> dict[int, Level]:
+    found: dict[int, Level] = {}
+    for level, keywords in _ELSEWHERE.items():
+        for keyword in keywords.split():
+            tag = tag_of(keyword)
+            assert tag is not None, keyword
+            found[tag] = level
+    return found
+
+
+_LEVEL_OF = _elsewhere() | {attribute.tag: attribute.level for attribute in ATTRIBUTES}
+
+
+def level_of(tag: int) -> Level:
+    """Return the level whose attribute this is (PS3.3 C.7, PS3.4 C.6.1.1), "instance" as the last resort."""
+    known = _LEVEL_OF.get(tag)
+    if known is not None:
+        return known
+    group, element = tag >> 16, tag & 0xFFFF
+    if group == 0x0010:
+        return "study" if 0x1010 <= element <= 0x1030 or element >= 0x2000 else "patient"
+    return "study" if group in (0x0032, 0x0038) else "instance"
+
+
+def may_return(level: Level, tag: int) -> bool:
+    """Say whether results of a level may have this attribute (PS3.18 10.6.3.3): those of lower levels are
+    never returned, even if asked for. Private ones, whose level nobody knows, are."""
+    if tag in EVERYWHERE or tag >> 16 & 1:
+        return True
+    return LEVELS.index(level_of(tag)) <= LEVELS.index(level)
+
+
+def returned(level: Level, study: bool, series: bool) -> tuple[Attribute, ...]:
+    """Return the attributes of every answer of a search (PS3.18 10.6.3.3.1 to 10.6.3.3.3).
+
+    The attributes of a higher level are added where the URL does not fix that level; its unique key always,
+    so that a result can be used by itself.
+
+    Args:
+        level: of the results; at "patient", our extension, these are the patient's attributes and counts.
+        study: the URL names the study.
+        series: the URL names the series.
+    """
+    if level == "patient":
+        return tuple(
+            attribute for attribute in ATTRIBUTES if attribute.level == level and _of_patient(attribute)
+        )
+    levels: set[Level] = {level}
+    unique = set()
+    if level != "study":
+        unique.add("StudyInstanceUID")
+        if not study:
+            levels.add("study")
+    if level == "instance":
+        unique.add("SeriesInstanceUID")
+        if not series:
+            levels.add("series")
+    if "study" in levels:
+        levels.add("patient")
+    return tuple(
+        attribute
+        for attribute in ATTRIBUTES
+        if (attribute.returned and attribute.level in levels)
+        or attribute.keyword in unique
+        or attribute.tag in (TIMEZONE_OFFSET, INSTANCE_AVAILABILITY)
+    )
+
+
+def _of_patient(attribute: Attribute) -> bool:
+    return attribute.returned or attribute.computed

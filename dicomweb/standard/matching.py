@@ -314,9 +314,13 @@ def satisfies(keys: tuple[Key, ...], dataset: Dataset) -> bool:
 def element_of(dataset: Dataset, tag: int, creator: str = "") -> Element | None:
     """Return an attribute of a data set in the DICOM JSON model, or None.
 
-    A private one is found by its creator, in whichever block that data set gave it (PS3.5 7.8.1).
+    A private one is found by its creator, in whichever block that data set gave it (PS3.5 7.8.1). A Private
+    Creator itself stands for all creators of its group, for the same reason.
     """
     if not creator:
+        if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
+            values = [value for _, value in _creators(dataset, tag >> 16)]
+            return {"vr": "LO", "Value": values} if values else None
         return dataset.get(f"{tag:08X}")
     for name in private_names(dataset, tag, creator):
         if name in dataset:
@@ -327,12 +331,19 @@ def element_of(dataset: Dataset, tag: int, creator: str = "") -> Element | None:
 def private_names(dataset: Dataset, tag: int, creator: str) -> Iterator[str]:
     """Yield the names that a private attribute may have in a data set, as blocks are reserved there
     (PS3.5 7.8.1)."""
-    group = f"{tag >> 16:04X}"
+    for name, value in _creators(dataset, tag >> 16):
+        if value == creator:
+            yield f"{name[:4]}{name[6:8]}{tag & 0xFF:02X}"
+
+
+def _creators(dataset: Dataset, group: int) -> Iterator[tuple[str, str]]:
+    """Yield name and value of each Private Creator of a group."""
+    start = f"{group:04X}00"
     for name, element in dataset.items():
-        if name.startswith(group) and name[4:6] == "00" and name[6:8] >= "10":
+        if name.startswith(start) and name[6:8] >= "10":
             values = element.get("Value")
-            if values and isinstance(values[0], str) and values[0].strip() == creator:
-                yield f"{group}{name[6:8]}{tag & 0xFF:02X}"
+            if values and isinstance(values[0], str):
+                yield name, values[0].strip()
 
 
 def _accepts_text(match: OneOf | Pattern, vr: str, values: list[Any]) -> bool:
