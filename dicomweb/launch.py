@@ -1,0 +1,352 @@
+"""The web server as processes: sockets, event loop, workers, a stop that lets running requests end.
+
+Hypercorn serves, with its connections mended by `wire`. One worker runs in this process; several are
+processes of their own that share the listening sockets, watched by this one. SIGTERM or Ctrl-C stops: no new
+connections, running requests may go on for `graceful_seconds`; a second signal stops at once.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from dicomweb.config import Config
+from dicomweb.errors import BadSetting, Error
+
+_BACKLOG = 1024
+_HANG_SECONDS = 10.0
+"""How long after `graceful_seconds` the process is ended by force, should a thread hang in a back end."""
+_CERTIFICATE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: Config, say: Callable[[str], None] = print) -> int:
+    """Serve until told to stop.
+
+    Args:
+        config: what holds.
+        say: called once with the lines that tell a user where to go, when the server answers.
+
+    Returns:
+        The exit status: 0 after a stop that was asked for, 1 if a worker died.
+
+    Raises:
+        BadSetting: a setting does not fit this machine, for example a port that is taken.
+        Unavailable: storage or index cannot be opened.
+    """
+    config.check_exposure()
+    begin_log(config)
+    sockets = listen(config)
+    port = sockets[0].getsockname()[1]
+    try:
+        if config.workers == 1:
+            work(config, sockets, lambda: say(greeting(config, port)))
+            return 0
+        from dicomweb.workers import supervise
+
+        return supervise(config, sockets, lambda: say(greeting(config, port)))
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def begin_log(config: Config) -> None:
+    """Send the log to standard error, one line an event."""
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "asyncio", "hpack", "h2"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for notice in config.notices:
+        log.warning("%s", notice)
+
+
+def greeting(config: Config, port: int) -> str:
+    """What a user is told when the server answers: addresses, the data folder, one line to try."""
+    from importlib.metadata import version
+
+    root = config.public_url or config.local_url(port)
+    local = config.local_url(port)
+    where = config.data if config.storage.startswith("file:") else config.storage
+    return "\n".join(
+        [
+            f"Roentgate {version('roentgate')}",
+            f"  DICOMweb   {root}/dicom-web",
+            f"  API        {root}/docs",
+            f"  data       {where}",
+            f"  try        curl -s {local}/dicom-web/studies",
+            "Ctrl-C stops it.",
+        ]
+    )
+
+
+def listen(config: Config) -> list[socket.socket]:
+    """Open the listening sockets, one for each address of `http_host`.
+
+    Raises:
+        BadSetting: address or port cannot be used; the sentence names the setting.
+    """
+    host, port = config.http_host.strip("[]"), config.http_port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise BadSetting(f"http_host is {host!r}, which is no address or name of this machine.") from error
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            port = sockets[0].getsockname()[1] if sockets else port
+            dual = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+            opened = socket.create_server(
+                (str(address[0]), port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
+            )
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.setblocking(False)
+            sockets.append(opened)
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise _cannot_listen(host, port, error) from error
+    return sockets
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> BadSetting:
+    if error.errno == errno.EADDRINUSE:
+        return BadSetting(
+            f"http_port {port} on {host} is taken by another program; choose a free one with --http-port or"
+            " ROENTGATE_HTTP_PORT."
+        )
+    if error.errno == errno.EACCES:
+        return BadSetting(f"http_port {port} needs more rights than this user has; choose one above 1023.")
+    return BadSetting(
+        f"http_host is {host}, on which this machine cannot listen: {os.strerror(error.errno or 0)}."
+    )
+
+
+# -- one worker ------------------------------------------------------------------------------------------
+def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+    """Build the application and serve it on the sockets until a signal comes."""
+    from dicomweb.app import build
+
+    application = _Announced(build(config), ready)
+    serving = _serve_uvicorn if config.server == "uvicorn" else _serve_hypercorn
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(_until_told(serving, application, config, sockets))
+        except Exception:
+            if application.failed is not None:
+                raise application.failed from None
+            raise
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _Announced:
+    """An application that calls `ready` once it has started.
+
+    Attributes:
+        failed: the error that kept it from starting, if it is one of ours.
+    """
+
+    def __init__(self, app: Any, ready: Callable[[], None]) -> None:
+        self._app = app
+        self._ready = ready
+        self.failed: Error | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def sending(message: Any) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                self._ready()
+
+        try:
+            await self._app(scope, receive, sending)
+        except Error as error:
+            self.failed = error
+            raise
+
+
+async def _until_told(
+    serving: Callable[..., Awaitable[None]], app: _Announced, config: Config, sockets: list[socket.socket]
+) -> None:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+
+    def stop() -> None:
+        if told.is_set():
+            os._exit(130)
+        told.set()
+        loop.call_later(config.graceful_seconds + _HANG_SECONDS, os._exit, 1)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # The supervisor alone takes Ctrl-C; a worker whose supervisor is gone stops too.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_reader(parent.sentinel, _orphaned, loop, parent.sentinel, stop)
+    await serving(app, config, sockets, told)
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, stop: Callable[[], None]) -> None:
+    loop.remove_reader(sentinel)
+    stop()
+
+
+async def _serve_hypercorn(
+    app: _Announced, config: Config, sockets: list[socket.socket], told: asyncio.Event
+) -> None:
+    from hypercorn.app_wrappers import ASGIWrapper
+    from hypercorn.asyncio.run import worker_serve
+    from hypercorn.config import Sockets
+
+    from dicomweb import wire
+
+    wire.mend()
+    secure = bool(config.tls_cert)
+    settings = hypercorn_settings(config)
+    async with _renewal(settings):
+        await worker_serve(
+            ASGIWrapper(app),
+            settings,
+            sockets=Sockets(sockets if secure else [], [] if secure else sockets, []),
+            shutdown_trigger=told.wait,
+        )
+
+
+def hypercorn_settings(config: Config) -> Any:
+    """Hypercorn's configuration object for ours, its TLS contexts kept so that certificates can be
+    renewed."""
+    from hypercorn.config import Config as Settings
+
+    class Renewable(Settings):
+        context: ssl.SSLContext | None = None
+
+        def create_ssl_context(self) -> ssl.SSLContext | None:
+            try:
+                self.context = super().create_ssl_context()
+            except (OSError, ssl.SSLError) as error:
+                raise BadSetting(f"tls_cert, tls_key or tls_client_ca cannot be used: {error}.") from error
+            return self.context
+
+    settings = Renewable()
+    settings.backlog = _BACKLOG
+    settings.accesslog = None
+    settings.errorlog = logging.getLogger("hypercorn")
+    logging.getLogger("hypercorn").setLevel(logging.WARNING)
+    settings.graceful_timeout = config.graceful_seconds
+    settings.keep_alive_timeout = config.keep_alive_seconds
+    settings.keep_alive_max_requests = 1_000_000
+    settings.max_app_queue_size = 32
+    settings.h2_max_concurrent_streams = 250
+    settings.ssl_handshake_timeout = 10.0
+    settings.include_server_header = False
+    if config.tls_cert:
+        settings.certfile, settings.keyfile = config.tls_cert, config.tls_key
+    if config.tls_client_ca:
+        settings.ca_certs, settings.verify_mode = config.tls_client_ca, ssl.VerifyMode.CERT_REQUIRED
+    return settings
+
+
+@contextlib.asynccontextmanager
+async def _renewal(settings: Any) -> Any:
+    """Read certificates again when their files change; connections that are open keep the old ones."""
+    task = asyncio.create_task(_renew(settings)) if settings.certfile else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+
+
+async def _renew(settings: Any) -> None:
+    files = [settings.certfile, settings.keyfile] + ([settings.ca_certs] if settings.ca_certs else [])
+    seen = _times(files)
+    while True:
+        await asyncio.sleep(_CERTIFICATE_SECONDS)
+        seen = renew_once(settings, files, seen)
+
+
+def renew_once(settings: Any, files: list[str], seen: list[int]) -> list[int]:
+    """Load the certificate files into the running context if one changed.
+
+    Returns:
+        The files' times of change; the old ones if the new certificate cannot be used yet.
+    """
+    now = _times(files)
+    if now == seen or settings.context is None:
+        return now
+    try:
+        settings.context.load_cert_chain(settings.certfile, settings.keyfile)
+        if settings.ca_certs:
+            settings.context.load_verify_locations(settings.ca_certs)
+    except (OSError, ssl.SSLError) as error:
+        log.warning("the changed certificate cannot be used, the old one stays: %s", error)
+        return seen
+    log.info("the changed certificate is in use")
+    return now
+
+
+def _times(files: list[str]) -> list[int]:
+    return [Path(file).stat().st_mtime_ns if Path(file).exists() else 0 for file in files]
+
+
+async def _serve_uvicorn(
+    app: _Announced, config: Config, sockets: list[socket.socket], told: asyncio.Event
+) -> None:
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise BadSetting("server is uvicorn, which is not installed: `pip install uvicorn`.") from error
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(config.keep_alive_seconds),
+            timeout_graceful_shutdown=int(config.graceful_seconds),
+            ssl_certfile=config.tls_cert or None,
+            ssl_keyfile=config.tls_key or None,
+            ssl_ca_certs=config.tls_client_ca or None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if config.tls_client_ca else ssl.CERT_NONE,
+        )
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+    async def stopping() -> None:
+        await told.wait()
+        server.should_exit = True
+
+    task = asyncio.create_task(stopping())
+    vars(server)["capture_signals"] = contextlib.nullcontext  # signals are ours
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        task.cancel()
+    if app.failed is not None:
+        raise app.failed

@@ -1,0 +1,122 @@
+"""Several web processes on the same sockets, watched by one that serves nothing itself."""
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.process
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dicomweb.config import Config
+from dicomweb.errors import BadSetting, Error, Unavailable
+from dicomweb.launch import begin_log, work
+
+_EARLY_SECONDS = 10.0
+"""A worker that ends sooner than this after its start is not started again: it would fail again."""
+
+log = logging.getLogger(__name__)
+
+
+def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], None]) -> int:
+    """Run workers, start again those that die, and stop all when told.
+
+    Raises:
+        BadSetting, Unavailable: what kept the first worker from starting.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    workers: dict[int, _Worker] = {}
+    stopping = 0
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping += 1
+        for worker in workers.values():
+            worker.process.kill() if stopping > 1 else worker.process.terminate()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    announced = False
+    failure: Error | None = None
+    status = 0
+    try:
+        while True:
+            while not stopping and failure is None and status == 0 and len(workers) < config.workers:
+                worker = _Worker(spawn, config, sockets)
+                workers[worker.process.sentinel] = worker
+            if not workers:
+                break
+            for happened in _happenings(workers):
+                worker, message = happened
+                if message == "ready" and not announced:
+                    announced = True
+                    ready()
+                elif isinstance(message, Error):
+                    failure = message
+                elif message is None:
+                    workers.pop(worker.process.sentinel)
+                    worker.close()
+                    if not stopping:
+                        if failure is None and not worker.lasted():
+                            status = 1
+                        if failure is not None or status:
+                            for other in workers.values():
+                                other.process.terminate()
+                        else:
+                            log.error(
+                                "a worker died (%s); another one takes its place", worker.process.exitcode
+                            )
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if failure is not None:
+        raise failure
+    return status
+
+
+class _Worker:
+    """A worker process and the pipe on which it says that it is ready, or why it is not."""
+
+    def __init__(self, spawn: Any, config: Config, sockets: list[socket.socket]) -> None:
+        self.pipe, theirs = spawn.Pipe(duplex=False)
+        self.process: multiprocessing.process.BaseProcess = spawn.Process(
+            target=_worker, args=(config, sockets, theirs), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.started = time.monotonic()
+        self.listening = True
+
+    def lasted(self) -> bool:
+        return time.monotonic() - self.started > _EARLY_SECONDS
+
+    def close(self) -> None:
+        self.process.join()
+        self.pipe.close()
+
+
+def _happenings(workers: dict[int, _Worker]) -> Iterator[tuple[_Worker, object]]:
+    """Wait; yield what workers say, and None for those that ended."""
+    pipes = {worker.pipe: worker for worker in workers.values() if worker.listening}
+    happened = multiprocessing.connection.wait([*pipes, *workers])
+    for each in happened:
+        if each in pipes:
+            worker = pipes[each]
+            try:
+                yield worker, worker.pipe.recv()
+            except (EOFError, OSError):
+                worker.listening = False
+    for each in happened:
+        if isinstance(each, int) and each in workers:
+            yield workers[each], None
+
+
+def _worker(config: Config, sockets: list[socket.socket], pipe: Any) -> None:
+    begin_log(config)
+    try:
+        work(config, sockets, lambda: pipe.send("ready"))
+    except (BadSetting, Unavailable) as error:
+        pipe.send(type(error)(str(error)))
+        sys.exit(1)
