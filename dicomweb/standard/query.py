@@ -1,8 +1,8 @@
 """One Query; QIDO-RS and C-FIND are two notations of it (PS3.18 8.3.4 and 10.6, PS3.4 C.4.1).
 
 Read leniently: what the Standard does not define but clients send (a comma that is percent-encoded between
-two modalities, `True` for `true`) has one meaning that suggests itself, and gets it. What is not understood is
-ignored with a warning (PS3.18 8.3); what contradicts itself is a BadQuery.
+two modalities, `True` for `true`) has one meaning that suggests itself, and gets it. What is not understood
+is ignored with a warning (PS3.18 8.3); what contradicts itself is a BadQuery.
 """
 
 import re
@@ -387,7 +387,7 @@ def _parts(vr: str, raw: str) -> list[str]:
 
 
 def _join(asked: _Asked) -> dict[Path, Match | None]:
-    """Join ranges of a date and of its time (PS3.4 C.2.2.2.5.4): the date gets the interval, the time None."""
+    """Join ranges of a date and its time (PS3.4 C.2.2.2.5.4): the date gets the interval, the time None."""
     joined: dict[Path, Match | None] = {}
     for path, raw in asked.matches.items():
         keyword = keyword_of(path[-1])
