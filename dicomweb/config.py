@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
 from dicomweb.errors import BadSetting
@@ -51,7 +51,6 @@ def _setting(
     shown: str | None = None,
     least: float | None = None,
     most: float | None = None,
-    choices: tuple[Any, ...] = (),
     secret: bool = False,
 ) -> Any:
     """A field of Config with what belongs to it.
@@ -63,12 +62,10 @@ def _setting(
         doc: one sentence for people, Markdown.
         shown: the default in words, where the value itself does not say it.
         least, most: bounds of a number, ends included.
-        choices: the only values allowed, where there are few.
         secret: never shown.
     """
     metadata = {
-        "group": group, "doc": doc, "shown": shown, "least": least, "most": most, "choices": choices,
-        "secret": secret,
+        "group": group, "doc": doc, "shown": shown, "least": least, "most": most, "secret": secret,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -121,9 +118,7 @@ class Config:
     workers: int = _setting(
         0, HTTP, "web processes", shown="1 with SQLite, else one per core up to 4", least=0, most=64
     )
-    server: str = _setting(
-        "hypercorn", HTTP, "ASGI server; uvicorn is for tests", choices=("hypercorn", "uvicorn")
-    )
+    server: Literal["hypercorn", "uvicorn"] = _setting("hypercorn", HTTP, "ASGI server; uvicorn is for tests")
     public_url: str = _setting(
         "", HTTP, "what clients call this server, for the URLs in answers", shown="as the request says"
     )
@@ -145,21 +140,16 @@ class Config:
     graceful_seconds: float = _setting(
         25.0, HTTP, "how long running requests may go on after SIGTERM", least=0, most=86400
     )
-    log_level: str = _setting(
-        "info", HTTP, "least that is logged", choices=("debug", "info", "warning", "error")
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", HTTP, "least that is logged")
 
     # -- archive and searches ----------------------------------------------------------------------------
-    on_conflict: str = _setting(
+    on_conflict: Literal["refuse", "keep", "replace"] = _setting(
         "refuse",
         ARCHIVE,
         "an object comes with the SOP Instance UID of another one: `refuse` it, `keep` it out of sight, or"
         " let it `replace` the other",
-        choices=("refuse", "keep", "replace"),
     )
-    empty_search_status: int = _setting(
-        200, ARCHIVE, "status of a search that finds nothing", choices=(200, 204)
-    )
+    empty_search_status: Literal[200, 204] = _setting(200, ARCHIVE, "status of a search that finds nothing")
     search_page: int = _setting(1000, ARCHIVE, "search results when the client names no `limit`", least=1)
     search_page_limit: int = _setting(10_000, ARCHIVE, "most search results in one answer", least=1)
     scan_limit_instances: int = _setting(
@@ -378,18 +368,19 @@ class Setting:
         name: of the field, and in `roentgate.toml`.
         kind: str, int, float, bool, Path or tuple (of str).
         default: as in the class, before rules are applied.
-        group, doc, shown, least, most, choices, secret: as given to `_setting`.
+        choices: the only values allowed, where there are few.
+        group, doc, shown, least, most, secret: as given to `_setting`.
     """
 
     name: str
     kind: type
     default: Any
+    choices: tuple[Any, ...]
     group: str
     doc: str
     shown: str | None
     least: float | None
     most: float | None
-    choices: tuple[Any, ...]
     secret: bool
 
     @property
@@ -474,11 +465,14 @@ def settings() -> list[Setting]:
         kinds = get_type_hints(Config)
         for field in dataclasses.fields(Config):
             if field.metadata:
-                kind = kinds[field.name]
+                kind, choices = kinds[field.name], ()
+                if get_origin(kind) is Literal:
+                    choices = get_args(kind)
+                    kind = type(choices[0])
+                kind = get_origin(kind) or kind
                 _SPECS.append(
-                    Setting(field.name, get_origin(kind) or kind, field.default, **dict(field.metadata))
+                    Setting(field.name, kind, field.default, choices=choices, **dict(field.metadata))
                 )
-                assert get_origin(kind) is None or get_args(kind) == (str, ...)
     return _SPECS
 
 
