@@ -118,7 +118,9 @@ class Config:
     workers: int = _setting(
         0, HTTP, "web processes", shown="1 with SQLite, else one per core up to 4", least=0, most=64
     )
-    server: Literal["hypercorn", "uvicorn"] = _setting("hypercorn", HTTP, "ASGI server; uvicorn is for tests")
+    server: Literal["hypercorn", "uvicorn"] = _setting(
+        "hypercorn", HTTP, "ASGI server: `hypercorn`, or `uvicorn` for tests"
+    )
     public_url: str = _setting(
         "", HTTP, "what clients call this server, for the URLs in answers", shown="as the request says"
     )
@@ -140,7 +142,9 @@ class Config:
     graceful_seconds: float = _setting(
         25.0, HTTP, "how long running requests may go on after SIGTERM", least=0, most=86400
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", HTTP, "least that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", HTTP, "least that is logged: `debug`, `info`, `warning` or `error`"
+    )
 
     # -- archive and searches ----------------------------------------------------------------------------
     on_conflict: Literal["refuse", "keep", "replace"] = _setting(
@@ -149,7 +153,9 @@ class Config:
         "an object comes with the SOP Instance UID of another one: `refuse` it, `keep` it out of sight, or"
         " let it `replace` the other",
     )
-    empty_search_status: Literal[200, 204] = _setting(200, ARCHIVE, "status of a search that finds nothing")
+    empty_search_status: Literal[200, 204] = _setting(
+        200, ARCHIVE, "status of a search that finds nothing: 200 with `[]`, or 204"
+    )
     search_page: int = _setting(1000, ARCHIVE, "search results when the client names no `limit`", least=1)
     search_page_limit: int = _setting(10_000, ARCHIVE, "most search results in one answer", least=1)
     scan_limit_instances: int = _setting(
@@ -465,7 +471,8 @@ def settings() -> list[Setting]:
         kinds = get_type_hints(Config)
         for field in dataclasses.fields(Config):
             if field.metadata:
-                kind, choices = kinds[field.name], ()
+                kind = kinds[field.name]
+                choices: tuple[Any, ...] = ()
                 if get_origin(kind) is Literal:
                     choices = get_args(kind)
                     kind = type(choices[0])
@@ -501,6 +508,8 @@ def is_loopback(host: str) -> bool:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
