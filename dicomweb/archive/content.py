@@ -1,0 +1,132 @@
+"""What a retrieval hands out: bytes described before they are read.
+
+A Content says what one thing is (an instance, a frame, a bulk value) and of which pieces it is made; its size
+is known before anything is read, so that an answer can state its length, serve a byte range and be compared
+with what the client holds (RFC 9110 13, 14) without touching storage.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from dicomweb.storage import Storage
+
+CHUNK = 1 << 20
+"""Largest number of bytes handed over at once, unless one made piece is larger."""
+
+_SMALL = 64 << 10
+_READ_WHOLE = 2 << 20
+
+
+class Stretch(NamedTuple):
+    """Bytes [start, stop) of a stored object."""
+
+    key: str
+    start: int
+    stop: int
+
+
+class Made(NamedTuple):
+    """Bytes that must be computed, and how many they will be."""
+
+    size: int
+    make: Callable[[], Iterable[bytes]]
+
+
+Segment: TypeAlias = bytes | Stretch | Made
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One thing to send.
+
+    Attributes:
+        media_type: without parameters, such as "application/dicom".
+        syntax: transfer syntax UID of what is sent, or "" where it says nothing.
+        location: its URL below the DICOMweb root, such as "studies/1.2/series/...", or "".
+        segments: its bytes, in order.
+        size: bytes of all segments.
+        name: proposed file name, or "".
+    """
+
+    media_type: str
+    syntax: str
+    location: str
+    segments: tuple[Segment, ...]
+    size: int
+    name: str = ""
+
+
+def size_of(segment: Segment) -> int:
+    """Return the size of a segment in bytes."""
+    if isinstance(segment, bytes):
+        return len(segment)
+    if isinstance(segment, Stretch):
+        return segment.stop - segment.start
+    return segment.size
+
+
+def total(segments: Iterable[Segment]) -> int:
+    """Return the size of all segments in bytes."""
+    return sum(map(size_of, segments))
+
+
+def read(
+    storage: Storage, segments: Iterable[Segment], start: int = 0, stop: int | None = None
+) -> Iterator[bytes]:
+    """Yield bytes [start, stop) of the segments put together, as they come: pieces of up to `CHUNK` bytes.
+
+    Raises:
+        NotFound, Unavailable: storage has lost an object or does not answer.
+    """
+    left = start
+    wanted = None if stop is None else stop - start
+    for segment in segments:
+        if wanted is not None and wanted <= 0:
+            return
+        size = size_of(segment)
+        if left >= size:
+            left -= size
+            continue
+        first, left = left, 0
+        last = size if wanted is None else min(size, first + wanted)
+        if wanted is not None:
+            wanted -= last - first
+        yield from _read_one(storage, segment, first, last)
+
+
+def _read_one(storage: Storage, segment: Segment, first: int, last: int) -> Iterator[bytes]:
+    """Yield bytes [first, last) of one segment."""
+    if isinstance(segment, bytes):
+        yield segment if last - first == len(segment) else segment[first:last]
+    elif isinstance(segment, Stretch):
+        start, stop = segment.start + first, segment.start + last
+        if stop - start <= _READ_WHOLE:
+            yield storage.read(segment.key, start, stop)
+        else:
+            yield from storage.stream(segment.key, start, stop, CHUNK)
+    else:
+        position = 0
+        for piece in segment.make():
+            begin, end = max(first - position, 0), min(last - position, len(piece))
+            if begin < end:
+                yield piece if end - begin == len(piece) else piece[begin:end]
+            position += len(piece)
+            if position >= last:
+                return
+
+
+def gather(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small pieces with their neighbours, so that each part of a body does not cost a call of its own:
+    what is handed over is about `CHUNK` bytes, but a large piece is not copied for the sake of a small one
+    unless they go together anyway."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= CHUNK >> 1:
+            yield held[0] if len(held) == 1 else b"".join(held)
+            held, size = [], 0
+    if held:
+        yield held[0] if len(held) == 1 else b"".join(held)

@@ -1,0 +1,70 @@
+"""Alive and ready, for orchestrators and load balancers (no clause of the Standard).
+
+Alive: this process answers. Ready: storage and index answer too. Neither says more than that.
+"""
+
+import time
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomweb.errors import Error
+from dicomweb.web.bodies import Answer
+from dicomweb.web.problems import problem
+from dicomweb.web.threads import hop
+
+FRESH = 1.0
+"""Seconds for which an answer of the back ends holds, however many ask."""
+
+_HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+
+
+async def live(_: Request) -> Response:
+    """GET /health/live: this process answers."""
+    return Answer(200, [*_HEADERS, (b"content-length", b"18")], b'{"status":"alive"}')
+
+
+async def ready(request: Request) -> Response:
+    """GET /health/ready: storage and index answer; 503 with a sentence naming the one that does not."""
+    readiness: Readiness = request.app.state.readiness
+    failing = await hop(readiness.failing)
+    if failing:
+        return problem(503, f"Not ready: {' and '.join(failing)} cannot be reached.", {"retry-after": "5"})
+    return Answer(200, [*_HEADERS, (b"content-length", b"18")], b'{"status":"ready"}')
+
+
+class Checked(Protocol):
+    """Anything with a `check` that raises Unavailable when it does not answer."""
+
+    def check(self) -> None:
+        """Raise Unavailable."""
+
+
+class Readiness:
+    """Asks the back ends, at most once per `FRESH` seconds.
+
+    Args:
+        parts: what has a `check` that raises Unavailable, by the name that people are told.
+    """
+
+    def __init__(self, **parts: Checked) -> None:
+        self._parts = parts
+        self._until = 0.0
+        self._failing: list[str] = []
+
+    def failing(self) -> list[str]:
+        """Return the names of those that do not answer."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._failing = [name for name, part in self._parts.items() if not _answers(part)]
+            self._until = time.monotonic() + FRESH
+        return self._failing
+
+
+def _answers(part: Checked) -> bool:
+    try:
+        part.check()
+    except Error:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""Threads under the event loop: a handler's one hop, and the pump that feeds a long body to the client.
+
+Everything below `web` blocks. `hop` runs one call in a thread of our own pool, which costs two thirds of what
+Starlette's costs. A long body is a generator that blocks; the pump draws its next piece in a thread while
+the piece before is being sent. So at most two pieces are in memory, a slow client holds no thread, and
+storage and network work at the same time.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from starlette.types import Receive
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 40
+"""Calls that may block at the same time in this process; others wait their turn."""
+
+_pool = ThreadPoolExecutor(THREADS, "roentgate")
+
+
+def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """Run a blocking call in a thread; awaiting gives its result or raises its error."""
+    loop = asyncio.get_running_loop()
+    if kwargs:
+        return loop.run_in_executor(_pool, lambda: function(*args, **kwargs))
+    return loop.run_in_executor(_pool, function, *args)
+
+
+class Pump:
+    """Draws the pieces of a blocking generator, one ahead of whoever awaits them.
+
+    Ends by `close`, whatever happened: the generator is closed in a thread, after the piece that is being
+    made is done, so that open files go back and nothing more is read for a client who left.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._ahead: Future[bytes | None] | None = None
+
+    def _draw(self) -> bytes | None:
+        return next(self._pieces, None)
+
+    async def next(self) -> bytes | None:
+        """Return the next piece and begin to make the one after it; None at the end."""
+        current = self._ahead or _pool.submit(self._draw)
+        self._ahead = current
+        piece = await asyncio.wrap_future(current)
+        self._ahead = None if piece is None else _pool.submit(self._draw)
+        return piece
+
+    def close(self) -> None:
+        """Give up what is not drawn yet; returns at once."""
+        pending, self._ahead = self._ahead, None
+        if pending is None:
+            _pool.submit(self._finish)
+        else:
+            pending.add_done_callback(lambda _: self._finish())
+
+    def _finish(self) -> None:
+        close: Callable[[], None] | None = getattr(self._pieces, "close", None)
+        if close is not None:
+            with contextlib.suppress(Exception):
+                close()
+
+
+async def departure(receive: Receive) -> None:
+    """Return when the client has left (ASGI `http.disconnect`)."""
+    while True:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            return
