@@ -1,0 +1,185 @@
+"""The `roentgate` command. Only what `--help` needs is imported here; a subcommand imports its own module,
+and what that needs, when it runs.
+
+Exit status: 0 all went well; 1 something was refused, missing or failed; 2 a wrong option or setting; 130
+stopped by Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from dicomweb.config import Config
+from dicomweb.errors import BadSetting, Error
+
+OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+_SETTINGS = """
+Every setting is a ROENTGATE_ variable or a line of roentgate.toml; options of the command win over both.
+`roentgate config` prints what holds and where it came from."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as one sentence and a hint, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}. Try `{self.prog} --help`.", file=sys.stderr)
+        raise SystemExit(WRONG)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    top = _Parser(
+        prog="roentgate",
+        description="DICOMweb server: store, find and return medical images over HTTP.",
+        epilog=f"example:\n  roentgate serve --data ./data\n{_SETTINGS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, module: str, doc: str, more: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=doc,
+            description=textwrap.fill(f"{doc[0].upper()}{doc[1:]}. {more}".strip(), 100),
+            epilog=f"example:\n  {example}\n{_SETTINGS}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(module=module)
+        where = sub.add_argument_group("where the archive lies")
+        where.add_argument("--config", type=Path, metavar="FILE", help="settings, instead of roentgate.toml")
+        where.add_argument("--data", metavar="DIR", help="folder of files and index (default ./data)")
+        where.add_argument("--storage", metavar="URL", help="where objects lie: file:, s3://, memory:")
+        where.add_argument("--index", metavar="URL", help="where metadata lie: sqlite:, postgresql://")
+        return sub
+
+    serve = add(
+        "serve", "serve", "run the web server", "It prints its addresses and runs until Ctrl-C.",
+        "roentgate serve --http-port 8042 --data /srv/images",
+    )  # fmt: skip
+    serve.add_argument("--http-host", "--host", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
+    serve.add_argument("--http-port", "--port", metavar="PORT", help="port to listen on (8080)")
+    serve.add_argument("--workers", metavar="N", help="web processes")
+    serve.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="be reachable from elsewhere without access control",
+    )
+
+    imports = add(
+        "import", "imports", "store files from disk",
+        "PATH is a DICOM file, a folder, a ZIP archive, or the DICOMDIR of a medium. What is there already is"
+        " skipped, so an import that was interrupted is run again. Exit status 0 only if all went in.",
+        "roentgate import ~/cd /mnt/old-archive exam.zip",
+    )  # fmt: skip
+    imports.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="what to store")
+    imports.add_argument(
+        "--workers", dest="threads", type=_positive, default=4, metavar="N", help="threads (4)"
+    )
+    imports.add_argument(
+        "--on-conflict", choices=("refuse", "keep", "replace"),
+        help="what to do with other content under a SOP Instance UID that is taken",
+    )  # fmt: skip
+    _json(imports)
+
+    export = add(
+        "export", "export", "copy stored objects out, as the bytes that were received",
+        "Into a folder, or into a ZIP archive if the name ends in .zip.",
+        "roentgate export --study 1.2.840.113619.2.55.3 --to ./handed-over.zip",
+    )  # fmt: skip
+    export.add_argument(
+        "--study", required=True, metavar="UID", action="append", help="study; may be repeated"
+    )
+    export.add_argument("--series", metavar="UID", help="only this series")
+    export.add_argument("--instance", metavar="UID", help="only this instance")
+    export.add_argument("--to", required=True, type=Path, metavar="DIR|ZIP", help="where to")
+    _json(export)
+
+    verify = add(
+        "verify", "verify", "read every stored object again and compare it with its digest",
+        "Finds objects that are missing, changed, or known to no index. Exit status 1 if it finds any.",
+        "roentgate verify --data /srv/images",
+    )  # fmt: skip
+    _json(verify)
+
+    rebuild = add(
+        "rebuild-index", "rebuild", "make the index anew from the stored objects alone",
+        "Stop the server first. Deletions stay deleted.",
+        "roentgate rebuild-index --data /srv/images --yes",
+    )  # fmt: skip
+    rebuild.add_argument("--yes", action="store_true", help="do not ask")
+    _json(rebuild)
+
+    _json(add("stats", "stats", "count what the archive holds", "", "roentgate stats --json"))
+
+    config = add(
+        "config", "settings", "print every setting, its value, and where it came from", "Secrets are masked.",
+        "roentgate config --toml > roentgate.toml",
+    )  # fmt: skip
+    config.add_argument(
+        "--toml", action="store_true", help="as a file to begin with, every default in a comment"
+    )
+    _json(config)
+    return top
+
+
+def _json(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="print JSON for programs, and nothing else")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 64:
+        raise argparse.ArgumentTypeError("a number from 1 to 64 is needed")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; errors become one sentence on standard error.
+
+    Args:
+        arguments: without the program's name; None takes the process's.
+
+    Returns:
+        The exit status.
+    """
+    top = parser()
+    args = top.parse_args(arguments)
+    if args.version:
+        from importlib.metadata import version
+
+        print(f"roentgate {version('roentgate')}")
+        return OK
+    if args.command is None:
+        top.print_help()
+        return WRONG
+    names = ("data", "storage", "index", "http_host", "http_port", "workers", "insecure", "on_conflict")
+    try:
+        given = {name: getattr(args, name, None) for name in names}
+        config = Config.read(os.environ, args.config, given)
+        status: int = import_module(f"dicomweb.commands.{args.module}").run(config, args)
+        sys.stdout.flush()
+    except BadSetting as error:
+        return _complain(error, WRONG)
+    except Error as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status
+
+
+def _complain(error: Error, status: int) -> int:
+    sentence = str(error).strip()
+    stop = "" if sentence.endswith((".", "!", "?")) else "."
+    print(f"roentgate: {sentence}{stop}", file=sys.stderr)
+    return status
