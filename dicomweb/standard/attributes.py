@@ -159,6 +159,7 @@ EVERYWHERE: frozenset[int] = frozenset((RETRIEVE_URL, INSTANCE_AVAILABILITY, TIM
 # PS3.3 C.7.1 to C.7.5: what else describes the patient, study or series, found in instance metadata only.
 # Group 0010 is the patient's (C.7.1.1) but for what the Patient Study Module (C.7.2.2) puts there, and groups
 # 0032 and 0038 are about the request and visit.
+_PATIENT_STUDY = frozenset((0x2000, 0x2110, 0x2180, 0x21A0, 0x21B0, 0x21C0, 0x21D0, 0x2203))
 _ELSEWHERE: dict[Level, str] = {
     "patient": """
         ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID
@@ -207,7 +208,7 @@ def level_of(tag: int) -> Level:
         return known
     group, element = tag >> 16, tag & 0xFFFF
     if group == 0x0010:
-        return "study" if 0x1010 <= element <= 0x1030 or element >= 0x2000 else "patient"
+        return "study" if 0x1010 <= element <= 0x1030 or element in _PATIENT_STUDY else "patient"
     return "study" if group in (0x0032, 0x0038) else "instance"
 
 

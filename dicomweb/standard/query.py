@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from dicomweb.errors import BadQuery
 from dicomweb.standard import attributes
 from dicomweb.standard.attributes import Level
-from dicomweb.standard.dictionary import keyword_of, private_vr_of, tag_of, vr_of
+from dicomweb.standard.dictionary import keyword_of, tag_of, vr_of
 from dicomweb.standard.matching import LISTS, Absent, Anything, Key, Match, Within, combine, read
 
 Path: TypeAlias = tuple[int, ...]
@@ -331,13 +331,10 @@ def _name_creators(asked: _Asked, paths: list[Path]) -> None:
         paths.remove(path)
 
 
-def _vr_of(tag: int, creators: dict[int, str]) -> str:
-    """The VR of an attribute, "" where only stored data know it."""
+def _vr_of(tag: int) -> str:
+    """The VR of an attribute; "" for a private one, whose key is read by the VR that the stored data have."""
     if _is_creator(tag):
         return "LO"
-    if tag >> 16 & 1:
-        vr = private_vr_of(creators[_block(tag)], tag) or ""
-        return "" if vr == "UN" else vr
     return (vr_of(tag) or "").split(" ")[0]
 
 
@@ -352,7 +349,7 @@ def _read_matches(asked: _Asked, zone: str) -> list[tuple[Path, Match, bool]]:
             match = joined[path]
             entries.append((path, match or Anything(), match is not None))
             continue
-        vr = _vr_of(path[-1], asked.creators)
+        vr = _vr_of(path[-1])
         text = _decode(raw)
         if path[0] in _NOT_MATCHED and text not in ("", "*"):
             asked.warnings.append(f"{write_path(path)} cannot be searched for and was ignored.")
