@@ -556,6 +556,9 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _unknown(where: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name.upper() if name.startswith(PREFIX) else name, known, 1, 0.5)
-    hint = f"did you mean {near[0]}?" if near else "`roentgate config` lists what there is."
+    """The sentence about a name that is no setting; `known` are all that are, spelled alike."""
+    start = PREFIX if name.startswith(PREFIX) else ""
+    bare = {each.removeprefix(start).lower(): each for each in known}
+    near = difflib.get_close_matches(name.removeprefix(start).lower(), list(bare), 1, 0.6)
+    hint = f"did you mean {bare[near[0]]}?" if near else "`roentgate config` lists what there is."
     return f"{where} {name}, which is no setting; {hint}"

@@ -1,6 +1,8 @@
 """`roentgate config`."""
 
 import argparse
+import shutil
+import sys
 from typing import Any
 
 from dicomweb.commands.terminal import show_json, show_table
@@ -19,8 +21,10 @@ def run(config: Config, args: argparse.Namespace) -> int:
     elif args.toml:
         print(write_toml(config), end="")
     else:
+        columns = ("setting", "value", "from", "meaning")
         rows = [(spec.name, text, origin, spec.doc) for spec, text, origin in config.shown()]
-        show_table("", ("setting", "value", "from", "meaning"), rows)
+        shown = 4 if shutil.get_terminal_size().columns >= 120 or not sys.stdout.isatty() else 3
+        show_table("", columns[:shown], [row[:shown] for row in rows])
     for notice in config.notices if not args.json else ():
         print(f"Note: {notice}")
     return 0
