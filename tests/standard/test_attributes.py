@@ -16,7 +16,8 @@ from dicomweb.standard.dictionary import tag_of
 STUDY = {
     "StudyDate", "StudyTime", "AccessionNumber", "InstanceAvailability", "ModalitiesInStudy",
     "ReferringPhysicianName", "TimezoneOffsetFromUTC", "PatientName", "PatientID", "PatientBirthDate",
-    "PatientSex", "StudyInstanceUID", "StudyID", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances",
+    "PatientSex", "StudyInstanceUID", "StudyID", "NumberOfStudyRelatedSeries",
+    "NumberOfStudyRelatedInstances",
 }  # fmt: skip
 SERIES = {
     "Modality", "TimezoneOffsetFromUTC", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber",
