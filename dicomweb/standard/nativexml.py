@@ -166,6 +166,13 @@ def _kind(node: Node) -> str:
     return name[len(NAMESPACE) + 2 :]
 
 
+def _content(node: Node) -> str:
+    """The text of an element that holds nothing else."""
+    if len(node):
+        raise BadRequest("the XML has elements inside of a value")
+    return node.text or ""
+
+
 def _read_dataset(node: Node, depth: int) -> dict[str, Any]:
     """The data set as a raw model; block numbers of private attributes are found or given."""
     raw: dict[str, Any] = {}
@@ -229,7 +236,7 @@ def _read_element(node: Node, depth: int) -> dict[str, Any]:
                 raise BadRequest("sequences are nested too deep")
             position = _position(child, len(values))
             if kind == "Value":
-                values.append((position, child.text or None))
+                values.append((position, _content(child) or None))
             elif kind == "PersonName":
                 values.append((position, _read_name(child)))
             else:
@@ -240,7 +247,7 @@ def _read_element(node: Node, depth: int) -> dict[str, Any]:
                 raise BadRequest("a BulkData element has no uri")
             element["BulkDataURI"] = uri
         elif kind == "InlineBinary":
-            element["InlineBinary"] = child.text or ""
+            element["InlineBinary"] = _content(child)
         else:
             raise BadRequest("the XML has elements that are not of the Native DICOM Model")
     if values:
@@ -282,7 +289,7 @@ def _read_name(node: Node) -> dict[str, str] | None:
             if (part := _kind(component)) not in _COMPONENTS:
                 raise BadRequest("a person name has something other than its five components")
             place = _COMPONENTS.index(part)
-            components[place] = component.text or ""
+            components[place] = _content(component)
             count = max(count, place + 1)
         name[kind] = "^".join(components[:count]) if count else (group.text or "").strip()
     return name or None
