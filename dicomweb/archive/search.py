@@ -14,7 +14,7 @@ import orjson
 
 from dicomweb.errors import NotFound
 from dicomweb.index import Index, Row
-from dicomweb.standard import attributes, dicomjson
+from dicomweb.standard import attributes, dicomjson, resources
 from dicomweb.standard.attributes import BY_TAG, LEVELS, Level
 from dicomweb.standard.dictionary import vr_of
 from dicomweb.standard.matching import Key, Within, accepts, satisfies
@@ -215,13 +215,10 @@ def _answer_constants(keys: tuple[Key, ...]) -> tuple[Key, ...] | None:
 
 
 def _url(base_url: str, row: Row) -> str:
-    if row.level == "study":
-        return f"{base_url}/studies/{row.study}"
-    if row.level == "series":
-        return f"{base_url}/studies/{row.study}/series/{row.series}"
-    if row.level == "instance":
-        return f"{base_url}/studies/{row.study}/series/{row.series}/instances/{row.instance}"
-    return ""
+    """Where the entity can be retrieved; "" for a patient, which is no DICOMweb resource."""
+    if row.level == "patient":
+        return ""
+    return resources.retrieve_url(base_url, row.study, row.series, row.instance)
 
 
 # -- metadata -----------------------------------------------------------------------------------------------
@@ -249,7 +246,7 @@ def _parse(metadata: bytes, base_url: str) -> Dataset:
         study, series, instance = (
             dicomjson.text(model, name) for name in ("0020000D", "0020000E", "00080018")
         )
-        url = f"{base_url}/studies/{study}/series/{series}/instances/{instance}"
+        url = resources.instance_url(base_url, study, series, instance)
         model = orjson.loads(dicomjson.absolute(metadata, url))
     return model
 
