@@ -140,9 +140,9 @@ def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None]
     """Build the application and serve it on the sockets until a signal comes."""
     from dicomweb.app import build
 
-    application = _Announced(build(config), ready)
-    serving = _serve_uvicorn if config.server == "uvicorn" else _serve_hypercorn
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    application = Announced(build(config), ready)
+    serving = serve_uvicorn if config.server == "uvicorn" else serve_hypercorn
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             runner.run(_until_told(serving, application, config, sockets))
         except Exception:
@@ -151,7 +151,8 @@ def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None]
             raise
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes uvloop's event loop, or None for Python's own where there is no uvloop."""
     try:
         import uvloop
     except ImportError:
@@ -159,7 +160,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-class _Announced:
+class Announced:
     """An application that calls `ready` once it has started.
 
     Attributes:
@@ -189,7 +190,7 @@ class _Announced:
 
 
 async def _until_told(
-    serving: Callable[..., Awaitable[None]], app: _Announced, config: Config, sockets: list[socket.socket]
+    serving: Callable[..., Awaitable[None]], app: Announced, config: Config, sockets: list[socket.socket]
 ) -> None:
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
@@ -215,9 +216,10 @@ def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, stop: Callable[[],
     stop()
 
 
-async def _serve_hypercorn(
-    app: _Announced, config: Config, sockets: list[socket.socket], told: asyncio.Event
+async def serve_hypercorn(
+    app: Any, config: Config, sockets: list[socket.socket], told: asyncio.Event
 ) -> None:
+    """Serve an ASGI application under Hypercorn until told to stop, and let running requests end."""
     from hypercorn.app_wrappers import ASGIWrapper
     from hypercorn.asyncio.run import worker_serve
     from hypercorn.config import Sockets
@@ -313,9 +315,12 @@ def _times(files: list[str]) -> list[int]:
     return [Path(file).stat().st_mtime_ns if Path(file).exists() else 0 for file in files]
 
 
-async def _serve_uvicorn(
-    app: _Announced, config: Config, sockets: list[socket.socket], told: asyncio.Event
-) -> None:
+async def serve_uvicorn(app: Any, config: Config, sockets: list[socket.socket], told: asyncio.Event) -> None:
+    """The same under uvicorn, which the tests use too, so that nothing comes to rest on one server.
+
+    Raises:
+        BadSetting: uvicorn is not installed.
+    """
     try:
         import uvicorn
     except ImportError as error:
@@ -348,5 +353,5 @@ async def _serve_uvicorn(
         await server.serve(sockets=sockets)
     finally:
         task.cancel()
-    if app.failed is not None:
-        raise app.failed
+    if not server.started:
+        raise RuntimeError("uvicorn did not start")

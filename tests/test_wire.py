@@ -1,0 +1,159 @@
+"""Hypercorn's faults that `wire` mends, each on a real connection."""
+
+import contextlib
+import socket
+import threading
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+from servers import running
+
+from dicomweb import wire
+
+
+async def early(scope, receive, send):
+    """Answers at once and never reads a body."""
+    await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"no", "more_body": False})
+
+
+async def echo_size(scope, receive, send):
+    """Reads the whole body and answers its size."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    body = str(size).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class Http2Client:
+    """HTTP/2 without TLS (prior knowledge) on one connection, one step at a time."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self.h2.initiate_connection()
+        self.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def flush(self) -> None:
+        self.socket.sendall(self.h2.data_to_send())
+
+    def events(self):
+        """Yield what the server sends, for as long as somebody asks."""
+        while True:
+            data = self.socket.recv(65536)
+            assert data, "the server closed the connection"
+            events = self.h2.receive_data(data)
+            self.flush()
+            yield from events
+
+    def begin(self, stream: int, method: str = "POST", end: bool = False) -> None:
+        fields = [(":method", method), (":path", "/"), (":scheme", "http"), (":authority", "x")]
+        self.h2.send_headers(stream, fields, end_stream=end)
+        self.flush()
+
+    def answer(self, stream: int) -> tuple[int, bytes]:
+        status, body = 0, b""
+        for event in self.events():
+            if getattr(event, "stream_id", None) != stream:
+                continue
+            if isinstance(event, h2.events.ResponseReceived):
+                status = int(dict(event.headers)[b":status"])
+            elif isinstance(event, h2.events.DataReceived):
+                body += event.data
+            elif isinstance(event, h2.events.StreamEnded):
+                return status, body
+        raise AssertionError("no answer")
+
+
+def test_an_http2_upload_may_fill_windows_of_megabytes():
+    with running(echo_size) as server, Http2Client(server.port) as client:
+        raised = False
+        for event in client.events():
+            raised = raised or isinstance(event, h2.events.WindowUpdated)
+            if raised and client.h2.remote_settings.initial_window_size != 65535:
+                break
+        assert client.h2.remote_settings.initial_window_size == wire.STREAM_WINDOW
+        assert client.h2.outbound_flow_control_window == wire.CONNECTION_WINDOW
+
+
+def test_an_http2_upload_larger_than_the_windows_arrives_whole():
+    total = wire.CONNECTION_WINDOW + 12_345
+    with running(echo_size) as server, Http2Client(server.port) as client:
+        client.begin(1)
+        events = client.events()
+        sent = 0
+        while sent < total:
+            room = min(
+                client.h2.local_flow_control_window(1), client.h2.max_outbound_frame_size, total - sent
+            )
+            if room <= 0:
+                next(events)
+                continue
+            client.h2.send_data(1, bytes(room))
+            client.flush()
+            sent += room
+        client.h2.end_stream(1)
+        client.flush()
+        assert client.answer(1) == (200, str(total).encode())
+
+
+def test_an_http2_connection_survives_bytes_for_a_stream_that_was_answered():
+    with running(early) as server, Http2Client(server.port) as client:
+        client.begin(1)
+        assert client.answer(1) == (413, b"no")
+        client.h2.send_data(1, b"still coming", end_stream=True)
+        client.begin(3, "GET", end=True)
+        assert client.answer(3) == (413, b"no")
+
+
+def test_a_connection_that_the_client_closes_is_given_up_before_its_keep_alive_time_ends(monkeypatch):
+    closed = threading.Event()
+    close = wire.Connection._close
+
+    async def noted(self):
+        await close(self)
+        closed.set()
+
+    monkeypatch.setattr(wire.Connection, "_close", noted)
+    with running(echo_size, keep_alive_seconds=3600) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        assert closed.wait(20)
+
+
+def test_an_upload_that_nobody_reads_does_not_hold_the_connection_for_ever():
+    with running(early) as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        piece = b"4000\r\n" + bytes(0x4000) + b"\r\n"
+        with contextlib.suppress(ConnectionError):
+            for _ in range(10_000):
+                client.sendall(piece)
+            pytest.fail("the server went on taking the upload")
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])
+def test_both_servers_answer_the_same(server):
+    with (
+        running(echo_size, server=server) as started,
+        socket.create_connection(("127.0.0.1", started.port), timeout=20) as client,
+    ):
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n5"):
+            answer += client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"server:" not in answer.lower()
