@@ -14,18 +14,23 @@ import orjson
 
 from dicomweb.errors import BadRequest
 from dicomweb.standard import leniency
-from dicomweb.standard.leniency import DEPTH, Dataset, Element
+from dicomweb.standard.leniency import DEPTH, Dataset
 
 _URI = b'"BulkDataURI":"'
 
 
-def write(dataset: Dataset) -> bytes:
+def write(dataset: Dataset, *, ordered: bool = False) -> bytes:
     """Write one data set, in UTF-8, tags ascending at every level (PS3.18 F.2.2).
 
     What JSON cannot say never stops it: NaN becomes a string, a lone surrogate the replacement character,
     an integer above 64 bits a string.
+
+    Args:
+        dataset: is left as it is.
+        ordered: the tags are known to ascend, as those of the element walker do; else this is looked into,
+            which takes longer than the writing.
     """
-    model = _ascending(dataset)
+    model = dataset if ordered or _is_ascending(dataset) else _ascending(dataset)
     try:
         return orjson.dumps(model)
     except TypeError:
@@ -86,19 +91,28 @@ def _parse(data: bytes) -> Any:
     return raw
 
 
-def _ascending(dataset: Dataset) -> Dataset:
-    """The data set with its tags in order at every level; itself where they are already."""
-    tags = list(dataset)
-    ordered = sorted(tags)
-    changed: dict[str, Element] = {}
+def _is_ascending(dataset: Dataset) -> bool:
+    """Whether the tags are in order at every level."""
+    last = ""
     for tag, element in dataset.items():
+        if tag < last:
+            return False
+        last = tag
+        if element["vr"] == "SQ":
+            for item in element.get("Value", ()):
+                if not _is_ascending(item):
+                    return False
+    return True
+
+
+def _ascending(dataset: Dataset) -> Dataset:
+    ordered: Dataset = {}
+    for tag in sorted(dataset):
+        element = dataset[tag]
         if element["vr"] == "SQ" and (items := element.get("Value")):
-            again = [_ascending(item) for item in items]
-            if any(new is not old for new, old in zip(again, items, strict=True)):
-                changed[tag] = {**element, "Value": again}
-    if tags == ordered and not changed:
-        return dataset
-    return {tag: changed.get(tag, dataset[tag]) for tag in ordered}
+            element = {**element, "Value": [_ascending(item) for item in items]}
+        ordered[tag] = element
+    return ordered
 
 
 def _sayable(value: Any) -> Any:

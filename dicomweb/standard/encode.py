@@ -103,7 +103,7 @@ class _Writer:
         self.out = bytearray()
 
     def whole(self, dataset: Dataset) -> Iterator[bytes]:
-        if "00080005" not in dataset and (_has_bulk_text(dataset) or not write(dataset).isascii()):
+        if "00080005" not in dataset and _has_text_beyond_ascii(dataset):
             dataset = {**dataset, "00080005": {"vr": "CS"}}
         pixels = dataset.get("7FE00010", {})
         if (uri := pixels.get("BulkDataURI")) is not None:
@@ -163,6 +163,11 @@ class _Writer:
         piece = bytes(self.out)
         self.out.clear()
         return piece
+
+
+def _has_text_beyond_ascii(dataset: Dataset) -> bool:
+    """Whether a character set has to be declared; of text in bulk data this is supposed."""
+    return not write(dataset, ordered=True).isascii() or _has_bulk_text(dataset)
 
 
 def _has_bulk_text(dataset: Dataset) -> bool:
