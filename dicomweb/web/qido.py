@@ -4,13 +4,13 @@ A handler makes one hop into a thread, where the query is read, searched and wri
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb.archive.archive import Archive
 from dicomweb.archive.search import SearchResult, lookup, search
 from dicomweb.errors import BadQuery
 from dicomweb.index import COUNT_LIMIT
@@ -21,6 +21,9 @@ from dicomweb.standard.query import Limits, read_qido, split
 from dicomweb.web import bodies
 from dicomweb.web.addresses import base_url
 from dicomweb.web.threads import hop
+
+if TYPE_CHECKING:
+    from dicomweb.archive.archive import Archive
 
 _LOOKUP_MOST = 100
 _LONGEST_IDENTIFIER = 256
