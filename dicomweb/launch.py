@@ -1,8 +1,7 @@
-"""The web server as processes: sockets, event loop, workers, a stop that lets running requests end.
+"""One web process: sockets, event loop, server, and a stop that lets running requests end.
 
-Hypercorn serves, with its connections mended by `wire`. One worker runs in this process; several are
-processes of their own that share the listening sockets, watched by this one. SIGTERM or Ctrl-C stops: no new
-connections, running requests may go on for `graceful_seconds`; a second signal stops at once.
+Hypercorn serves, with its connections mended by `wire`. SIGTERM or Ctrl-C stops: no new connections, running
+requests may go on for `graceful_seconds`; a second signal stops at once.
 """
 
 import asyncio
@@ -28,36 +27,6 @@ _HANG_SECONDS = 10.0
 _CERTIFICATE_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
-
-
-def serve(config: Config, say: Callable[[str], None] = print) -> int:
-    """Serve until told to stop.
-
-    Args:
-        config: what holds.
-        say: called once with the lines that tell a user where to go, when the server answers.
-
-    Returns:
-        The exit status: 0 after a stop that was asked for, 1 if a worker died.
-
-    Raises:
-        BadSetting: a setting does not fit this machine, for example a port that is taken.
-        Unavailable: storage or index cannot be opened.
-    """
-    config.check_exposure()
-    begin_log(config)
-    sockets = listen(config)
-    port = sockets[0].getsockname()[1]
-    try:
-        if config.workers == 1:
-            work(config, sockets, lambda: say(greeting(config, port)))
-            return 0
-        from dicomweb.workers import supervise
-
-        return supervise(config, sockets, lambda: say(greeting(config, port)))
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def begin_log(config: Config) -> None:

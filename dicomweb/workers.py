@@ -1,4 +1,5 @@
-"""Several web processes on the same sockets, watched by one that serves nothing itself."""
+"""The web server as processes: one worker is this process; several are processes of their own on the same
+sockets, watched by this one, which serves nothing itself."""
 
 import logging
 import multiprocessing
@@ -13,12 +14,40 @@ from typing import Any
 
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting, Error, Unavailable
-from dicomweb.launch import begin_log, work
+from dicomweb.launch import begin_log, greeting, listen, work
 
 _EARLY_SECONDS = 10.0
 """A worker that ends sooner than this after its start is not started again: it would fail again."""
 
 log = logging.getLogger(__name__)
+
+
+def serve(config: Config, say: Callable[[str], None] = print) -> int:
+    """Serve until told to stop.
+
+    Args:
+        config: what holds.
+        say: called once with the lines that tell a user where to go, when the server answers.
+
+    Returns:
+        The exit status: 0 after a stop that was asked for, 1 if a worker died.
+
+    Raises:
+        BadSetting: a setting does not fit this machine, for example a port that is taken.
+        Unavailable: storage or index cannot be opened.
+    """
+    config.check_exposure()
+    begin_log(config)
+    sockets = listen(config)
+    port = sockets[0].getsockname()[1]
+    try:
+        if config.workers == 1:
+            work(config, sockets, lambda: say(greeting(config, port)))
+            return 0
+        return supervise(config, sockets, lambda: say(greeting(config, port)))
+    finally:
+        for each in sockets:
+            each.close()
 
 
 def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], None]) -> int:

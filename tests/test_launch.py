@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from servers import running
 
-from dicomweb import launch
+from dicomweb import launch, workers
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting
 
@@ -70,7 +70,7 @@ def test_the_greeting_tells_addresses_data_and_a_line_to_try(tmp_path):
 
 def test_a_start_that_others_could_reach_is_refused_before_anything_is_opened(tmp_path):
     with pytest.raises(BadSetting, match="access control"):
-        launch.serve(Config(http_host="0.0.0.0", http_port=0, data=tmp_path / "data"))
+        workers.serve(Config(http_host="0.0.0.0", http_port=0, data=tmp_path / "data"))
     assert not (tmp_path / "data").exists()
 
 

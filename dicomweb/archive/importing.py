@@ -7,7 +7,7 @@ spool.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ def measure(paths: Iterable[Path], bounds: Bounds) -> tuple[int, int]:
 
 def run(
     paths: Sequence[Path], spool: Spool, store: Storing, bounds: Bounds, workers: int = 4
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Import what lies at and below the paths.
 
     Args:

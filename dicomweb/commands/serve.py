@@ -3,7 +3,7 @@
 import argparse
 
 from dicomweb.config import Config
-from dicomweb.launch import serve
+from dicomweb.workers import serve
 
 
 def run(config: Config, _: argparse.Namespace) -> int:
