@@ -90,7 +90,8 @@ def _is_creator(tag: int) -> bool:
 
 def _write_value(parts: list[str], element: Element, base: str) -> None:
     if (uri := element.get("BulkDataURI")) is not None:
-        parts.append(f'<BulkData uri="{_legal(base + uri).translate(_ATTRIBUTE_ESCAPES)}"/>')
+        whole = uri if "://" in uri else base + uri
+        parts.append(f'<BulkData uri="{_legal(whole).translate(_ATTRIBUTE_ESCAPES)}"/>')
     elif (inline := element.get("InlineBinary")) is not None:
         parts.append(f"<InlineBinary>{inline}</InlineBinary>")
     elif element["vr"] == "SQ":

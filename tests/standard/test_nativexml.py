@@ -99,6 +99,8 @@ def test_bulk_data_have_an_absolute_uri():
         dataset, "http://h/i?a=1&b=2"
     )
     assert '<BulkData uri="bulkdata/7FE00010"/>' in written(dataset)
+    absolute = {"7FE00010": {"vr": "OW", "BulkDataURI": "https://other/bulk"}}
+    assert '<BulkData uri="https://other/bulk"/>' in written(absolute, "http://h/i")
     assert nativexml.read(nativexml.write(dataset)) == dataset
 
 
