@@ -1,6 +1,7 @@
 """Bytes under keys; knows nothing of DICOM.
 
-Keys are ASCII paths without a leading slash (`objects/ab/cd/<sha256>-<version>`), made by us only.
+Keys are ASCII paths without a leading slash (`objects/ab/cd/<sha256>-<version>`), made by us only; `keys.py`
+says which. A key that breaks the rules is a fault of the caller: ValueError, before anything is done.
 """
 
 from collections.abc import Iterator
@@ -8,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from dicomweb.errors import BadSetting
+
 Body: TypeAlias = bytes | bytearray | memoryview | Path
-"""What `put` takes: bytes, or a file. A file on the same file system may be moved away by `put`."""
+"""What `put` takes: bytes, or a file of ours. A file on the same file system may be moved away by `put`, so
+it is never the user's own; since it may also stay, its maker removes it afterwards if it is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,14 @@ class Storage(Protocol):
         """
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
-        """Yield the objects whose key begins with `prefix`, in order of key, with bounded memory."""
+        """Yield the objects whose key begins with `prefix`, in order of key, with bounded memory.
+
+        Services differ in whether `b/x` comes before `b-c`, so that order holds among keys of which no part
+        is the beginning of another one's.
+
+        Raises:
+            Unavailable: as `read`, also in the middle.
+        """
 
     def check(self) -> None:
         """Raise Unavailable (with a sentence) if the back end cannot be reached or written."""
@@ -84,3 +95,54 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Release connections and files."""
+
+
+def open_storage(
+    url: str,
+    *,
+    s3_endpoint: str | None = None,
+    s3_region: str | None = None,
+    s3_connect_seconds: float = 3.0,
+    s3_read_seconds: float = 15.0,
+    concurrency: int = 64,
+) -> Storage:
+    """Open the back end that a URL names.
+
+    Open it in the process that uses it: connections, threads and locks do not survive a fork.
+
+    Args:
+        url: `file:FOLDER` (absolute or relative, nothing is percent-decoded), `s3://BUCKET` or
+            `s3://BUCKET/PREFIX`, or `memory:`.
+        s3_endpoint: http or https URL of the S3 service; None or "" is Amazon's.
+        s3_region: region to sign for; None or "" is what boto3 finds.
+        s3_connect_seconds: time for a connection.
+        s3_read_seconds: time without a single byte.
+        concurrency: how many S3 requests may run at once.
+
+    Raises:
+        BadSetting: no back end goes by this URL, or its parts are not well formed.
+        Unavailable: the folder cannot be made or opened.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "file" and rest:
+        from dicomweb.storage.filesystem import Filesystem
+
+        return Filesystem(Path(rest.removeprefix("//") if rest.startswith("///") else rest))
+    if scheme == "s3":
+        from dicomweb.storage.patience import Patience
+        from dicomweb.storage.s3 import S3
+
+        bucket, _, prefix = rest.removeprefix("//").partition("/")
+        return S3(
+            bucket,
+            prefix,
+            endpoint=s3_endpoint or None,
+            region=s3_region or None,
+            concurrency=concurrency,
+            patience=Patience(connect=s3_connect_seconds, read=s3_read_seconds),
+        )
+    if url == "memory:":
+        from dicomweb.storage.memory import Memory
+
+        return Memory()
+    raise BadSetting(f"storage: {url!r} is no file:FOLDER, s3://BUCKET/PREFIX or memory: URL.")
