@@ -6,8 +6,10 @@ at most one current version; only current versions are visible to searches and r
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from dicomweb.errors import BadSetting
 from dicomweb.standard.attributes import Level
 from dicomweb.standard.query import Query
 
@@ -204,6 +206,9 @@ class Index(Protocol):
     def garbage(self, limit: int = 1000) -> list[tuple[int, str]]:
         """Return (version, key) of objects that nothing refers to any more and whose bytes may go."""
 
+    def known(self, versions: Sequence[int]) -> set[int]:
+        """Return those of these versions that the index knows of: stored, intended, or garbage."""
+
     def collected(self, versions: Sequence[int]) -> None:
         """Drop garbage rows whose bytes are gone; a row that something refers to is left."""
 
@@ -274,3 +279,38 @@ class Index(Protocol):
 
     def close(self) -> None:
         """Release connections."""
+
+
+SCAN_LIMIT = 100_000
+
+
+def open_index(url: str, *, scan_limit: int = SCAN_LIMIT) -> Index:
+    """Open an index, making or upgrading its tables first.
+
+    Args:
+        url: `sqlite:PATH`, `sqlite::memory:` (gone when closed), or `postgresql://...` as libpq reads it.
+        scan_limit: how many instances one search may read for keys that have no column.
+
+    Raises:
+        BadSetting: the URL names no back end that we have, or the index is of a newer version.
+        Unavailable: the database cannot be reached.
+    """
+    from dicomweb.index.database import Database
+    from dicomweb.index.session import Engine
+
+    engine: Engine
+    if url.startswith("sqlite:"):
+        from dicomweb.index.sqlite import SqliteEngine
+
+        place = url.removeprefix("sqlite:")
+        place = place.removeprefix("//") if place.startswith("///") else place
+        if not place:
+            raise BadSetting("index: sqlite: needs the path of a file, such as sqlite:data/index.sqlite")
+        engine = SqliteEngine(None if place == ":memory:" else Path(place))
+    elif url.startswith(("postgresql://", "postgres://")):
+        from dicomweb.index.postgres import PostgresEngine
+
+        engine = PostgresEngine(url)
+    else:
+        raise BadSetting("index: the URL must begin with sqlite: or postgresql:")
+    return Database(engine, scan_limit)

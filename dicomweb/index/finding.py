@@ -1,0 +1,235 @@
+"""Searching: a plan is carried out, results are put together, and keys without column are tried one result after
+the other, within a limit."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from dicomweb.errors import TooBroad
+from dicomweb.index import COUNT_LIMIT, Found, Row
+from dicomweb.index import search as sql
+from dicomweb.index.codes import Codes
+from dicomweb.index.cursors import read_cursor, write_cursor
+from dicomweb.index.results import Results
+from dicomweb.index.search import Entrance, Plan
+from dicomweb.index.session import Engine, Session, SqlRow, as_list
+from dicomweb.standard.attributes import BY_KEYWORD, Level
+from dicomweb.standard.dictionary import keyword_of
+from dicomweb.standard.matching import Absent, Key, OneOf, satisfies
+from dicomweb.standard.query import Query
+
+ReadMetadata = Callable[[Session, Sequence[int]], dict[int, bytes]]
+
+NARROW = 20_000
+"""Studies up to which an entrance of its own beats the order: each costs 1 to 2 µs and the sorting of the whole."""
+
+_CHUNK = 200
+_BATCH = 50
+
+
+class Finder:
+    """Carries out searches.
+
+    Args:
+        engine: the database.
+        codes: texts of SOP classes and transfer syntaxes.
+        read_metadata: reads the metadata of versions.
+        scan_limit: instances whose metadata one search may read.
+    """
+
+    def __init__(self, engine: Engine, codes: Codes, read_metadata: ReadMetadata, scan_limit: int) -> None:
+        self._engine = engine
+        self._results = Results(codes)
+        self._read_metadata = read_metadata
+        self._scan_limit = scan_limit
+
+    def search(self, query: Query) -> Found:
+        """See Index."""
+        plan = sql.read_plan(query, self._engine.dialect)
+        place = None if query.cursor is None else read_cursor(plan, query.cursor)
+        with self._engine.read() as session:
+            entrance = _choose(session, plan)
+            if plan.held_keys or plan.deep_keys:
+                return self._scan(session, plan, entrance, query, place)
+            return self._page(session, plan, entrance, query, place)
+
+    def _page(
+        self,
+        session: Session,
+        plan: Plan,
+        entrance: Entrance | None,
+        query: Query,
+        place: Sequence[Any] | None,
+    ) -> Found:
+        offset = 0 if place is not None else query.offset
+        found: list[SqlRow] = []
+        if query.limit > 0:
+            # One row more than asked for says whether there are more at all.
+            statement = sql.page(plan, entrance, place, query.limit + 1, offset)
+            found = session.rows(statement.sql, statement.values)
+            if len(found) <= query.limit:
+                return Found(self._results.rows(session, plan.level, found))
+        passed = offset + query.limit
+        statement = sql.count(plan, entrance, place, passed + COUNT_LIMIT)
+        ((total,),) = session.rows(statement.sql, statement.values)
+        found = found[: query.limit]
+        cursor = write_cursor(plan, found[-1][sql.WIDTH[plan.level] :]) if found else None
+        return Found(self._results.rows(session, plan.level, found), max(0, total - passed), cursor)
+
+    # -- keys without column ---------------------------------------------------------------------------------
+    def _scan(
+        self,
+        session: Session,
+        plan: Plan,
+        entrance: Entrance | None,
+        query: Query,
+        place: Sequence[Any] | None,
+    ) -> Found:
+        offset = 0 if place is not None else query.offset
+        rows: list[Row] = []
+        last: SqlRow | None = None
+        matched = 0
+        try:
+            for found, row in self._matching(session, plan, entrance, place):
+                matched += 1
+                if offset < matched <= offset + query.limit:
+                    rows.append(row)
+                    last = found
+                elif matched == offset + query.limit + COUNT_LIMIT:
+                    break
+        except TooBroad:
+            # A full page is an answer; how many more there are is known as far as was read.
+            if not rows or len(rows) < query.limit:
+                raise
+            matched = max(matched, offset + query.limit + 1)
+        remaining = max(0, matched - offset - query.limit)
+        cursor = None
+        if remaining and last is not None:
+            cursor = write_cursor(plan, last[sql.WIDTH[plan.level] :])
+        return Found(rows, remaining, cursor)
+
+    def _matching(
+        self, session: Session, plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None
+    ) -> Iterator[tuple[SqlRow, Row]]:
+        """Yield what matches all keys, in order; raise TooBroad beyond the limit."""
+        budget = self._scan_limit
+        width = sql.WIDTH[plan.level]
+        while True:
+            statement = sql.page(plan, entrance, place, _CHUNK, 0)
+            found = session.rows(statement.sql, statement.values)
+            rows = self._results.rows(session, plan.level, found)
+            candidates = [
+                (place, row)
+                for place, row in zip(found, rows, strict=True)
+                if satisfies(plan.held_keys, row.dataset)
+            ]
+            if plan.deep_keys:
+                wanted = [place[0] for place, _ in candidates]
+                for group in range(0, len(wanted), _BATCH):
+                    ids = wanted[group : group + _BATCH]
+                    deep, budget = self._deep(session, plan, ids, budget)
+                    yield from (pair for pair in candidates[group : group + _BATCH] if pair[0][0] in deep)
+            else:
+                budget -= len(found)
+                if budget < 0:
+                    raise self._too_broad(plan)
+                yield from candidates
+            if len(found) < _CHUNK:
+                return
+            place = found[-1][width:]
+
+    def _deep(self, session: Session, plan: Plan, ids: Sequence[int], budget: int) -> tuple[set[int], int]:
+        """Return those results that have an instance whose metadata satisfy the keys, and what is left to read."""
+        statement = sql.instances(plan, as_list(plan.dialect, ids))
+        below = session.rows(statement.sql, statement.values)
+        needed = [f'"{key.tag:08X}"'.encode() for key in plan.deep_keys if _must_be_there(key)]
+        accepted: set[int] = set()
+        start = 0
+        while start < len(below):
+            batch: list[SqlRow] = []
+            while start < len(below) and len(batch) < _BATCH:
+                if below[start][0] not in accepted:
+                    batch.append(below[start])
+                start += 1
+            budget -= len(batch)
+            if budget < 0:
+                raise self._too_broad(plan)
+            metadata = self._read_metadata(session, [version for _, version in batch])
+            for owner, version in batch:
+                text = metadata.get(version)
+                if text is None or owner in accepted or not all(tag in text for tag in needed):
+                    continue
+                if satisfies(plan.deep_keys, orjson.loads(text)):
+                    accepted.add(owner)
+        return accepted, budget
+
+    def _too_broad(self, plan: Plan) -> TooBroad:
+        names = ", ".join(
+            dict.fromkeys(
+                keyword_of(key.tag) or f"{key.tag:08X}" for key in (*plan.deep_keys, *plan.held_keys)
+            )
+        )
+        verb = "has" if "," not in names else "have"
+        return TooBroad(
+            f"{names} {verb} no index, and this search would have to read more than {self._scan_limit:,} instances; "
+            f"add a key that has one, such as {_ADVICE[plan.level]}"
+        )
+
+    # -- any identifier -----------------------------------------------------------------------------------------
+    def lookup(self, text: str, limit: int) -> list[Row]:
+        """See Index."""
+        text = text.strip(" \0")
+        rows: list[Row] = []
+        if not text:
+            return rows
+        for level, keyword in _LOOKED_UP:
+            if len(rows) >= limit:
+                break
+            query = Query(level, keys=(Key(BY_KEYWORD[keyword].tag, OneOf((text,))),))
+            plan = sql.read_plan(query, self._engine.dialect)
+            with self._engine.read() as session:
+                statement = sql.page(plan, _choose(session, plan), None, limit - len(rows), 0)
+                rows += self._results.rows(session, level, session.rows(statement.sql, statement.values))
+        return rows
+
+
+_LOOKED_UP: tuple[tuple[Level, str], ...] = (
+    ("patient", "PatientID"),
+    ("study", "AccessionNumber"),
+    ("study", "StudyInstanceUID"),
+    ("series", "SeriesInstanceUID"),
+    ("instance", "SOPInstanceUID"),
+)
+
+_ADVICE: dict[Level, str] = {
+    "patient": "PatientID or PatientName",
+    "study": "StudyDate, PatientID or AccessionNumber",
+    "series": "StudyInstanceUID, StudyDate, PatientID or Modality",
+    "instance": "StudyInstanceUID, SeriesInstanceUID or StudyDate",
+}
+
+
+def _must_be_there(key: Key) -> bool:
+    """Say whether a data set without the attribute's tag cannot satisfy the key."""
+    return not key.creator and not isinstance(key.match, Absent)
+
+
+def _choose(session: Session, plan: Plan) -> Entrance | None:
+    """Choose the way in (see `search`), and let a range of dates be read as a range of the order."""
+    many = "SELECT 1 FROM study WHERE \"StudyDate\" >= '\\' AND \"StudyDate\" < ']' LIMIT 1"
+    if plan.days is not None and session.rows(many):
+        plan.days = None
+        plan.entrances = [entrance for entrance in plan.entrances if entrance.condition is not None]
+    best: Entrance | None = None
+    if plan.entrances and not plan.direct:
+        narrowest = NARROW
+        for entrance in plan.entrances:
+            ((found,),) = session.rows(entrance.count.sql, (*entrance.count.values, narrowest))
+            if found < narrowest:
+                narrowest, best = found, entrance
+    if best is not None and best.condition is None:
+        best = None
+    if best is None and plan.days is not None:
+        plan.conditions.insert(0, plan.days)
+    return best

@@ -1,0 +1,108 @@
+"""Group commit: what several threads want to write at the same time shares one transaction and one fsync.
+
+Whoever comes first leads: it takes what is waiting, runs it in one transaction and tells the others what became
+of theirs; meanwhile the next group gathers. So there is one writer per process, no thread of its own, and a
+single writer pays for no handing over. A group that fails is tried again one by one, so that what is wrong with
+one does not touch the others.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dicomweb.errors import Unavailable
+from dicomweb.index.session import Again, Engine, Session
+
+Handler = Callable[[Session, Sequence[Any]], Sequence[Any]]
+"""Does the work of several jobs of a kind; one result per job, an exception where a job alone is at fault."""
+
+_LARGEST = 64
+_ATTEMPTS = 8
+
+
+class _Job:
+    __slots__ = ("done", "handler", "result", "work")
+
+    def __init__(self, handler: Handler, work: Any) -> None:
+        self.handler = handler
+        self.work = work
+        self.done = False
+        self.result: Any = None
+
+
+class Groups:
+    """The one writer of a process.
+
+    Args:
+        engine: gives the transactions.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: deque[_Job] = deque()
+        self._turn = threading.Lock()
+
+    def do(self, handler: Handler, work: Any) -> Any:
+        """Run a job in a transaction, with others if there are; return its result when that is durable.
+
+        Args:
+            handler: does the work; jobs with the same handler are given to it together.
+            work: this job's share.
+
+        Raises:
+            Unavailable: the transaction could not be made; nothing of the job was done, unless the database was
+                lost at the very moment of the commit.
+            Error: what the handler returned for this job.
+        """
+        job = _Job(handler, work)
+        self._waiting.append(job)
+        with self._turn:
+            while not job.done:
+                self._lead()
+        if isinstance(job.result, BaseException):
+            raise job.result
+        return job.result
+
+    def _lead(self) -> None:
+        group: list[_Job] = []
+        while self._waiting and len(group) < _LARGEST:
+            group.append(self._waiting.popleft())
+        try:
+            self._together(group)
+        except Exception as error:
+            if len(group) == 1 and not isinstance(error, Again):
+                group[0].result = error
+            else:
+                for job in group:
+                    self._alone(job)
+        except BaseException as error:
+            for job in group:
+                job.result = Unavailable("the writer was interrupted")
+                job.done = True
+            raise error
+        for job in group:
+            job.done = True
+
+    def _together(self, group: list[_Job]) -> None:
+        kinds: dict[Handler, list[_Job]] = {}
+        for job in group:
+            kinds.setdefault(job.handler, []).append(job)
+        results: list[tuple[_Job, Any]] = []
+        with self._engine.write() as session:
+            for handler, jobs in kinds.items():
+                found = handler(session, [job.work for job in jobs])
+                results += zip(jobs, found, strict=True)
+        for job, result in results:
+            job.result = result
+
+    def _alone(self, job: _Job) -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                self._together([job])
+            except Again:
+                continue
+            except Exception as error:
+                job.result = error
+            return
+        job.result = Unavailable("the index is too busy; try again")

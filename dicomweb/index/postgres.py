@@ -1,0 +1,239 @@
+"""PostgreSQL: a pool of connections; any number of processes write at once.
+
+psycopg is imported when this module is. Numbers of the change feed begin with the number of their transaction, so
+that a reader who stops below the oldest open one misses nothing; see `_feed` for a database that was restored
+into another server, where those begin anew.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dicomweb.errors import BadSetting, OutOfSpace, Unavailable
+from dicomweb.index.schema import STEPS, TRIGRAMS, VERSION, Dialect
+from dicomweb.index.session import Again, SqlRow, Values
+
+try:
+    import psycopg
+    import psycopg_pool
+    from psycopg import errors
+except ImportError as error:
+    raise BadSetting(
+        "index: postgresql: needs the database driver: pip install roentgate[postgres]"
+    ) from error
+
+log = logging.getLogger(__name__)
+
+_CONNECTIONS = 16
+_WAIT = 10.0
+_LOCK = 0x526F656E74676174
+"""Names the advisory lock under which tables are made and upgraded."""
+
+_TRANSACTION = 1_048_576
+"""Changes that one transaction may record; see `writing.Writer.record`."""
+
+_converted: dict[str, str] = {}
+
+
+def _convert(sql: str) -> str:
+    found = _converted.get(sql)
+    if found is None:
+        found = sql.replace("?", "%s")
+        if len(_converted) < 10_000:
+            _converted[sql] = found
+    return found
+
+
+class PostgresSession:
+    """A connection in use (see `Session`)."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self.connection = connection
+        self._cursor = connection.cursor(binary=True)
+
+    def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """See Session."""
+        return self._cursor.execute(_convert(sql), values).fetchall()
+
+    def run(self, sql: str, values: Values = ()) -> int:
+        """See Session."""
+        return self._cursor.execute(_convert(sql), values).rowcount
+
+    def many(self, sql: str, rows: Iterable[Values]) -> None:
+        """See Session."""
+        found = list(rows)
+        if len(found) == 1:
+            self._cursor.execute(_convert(sql), found[0])
+        else:
+            self._cursor.executemany(_convert(sql), found)
+
+    def insert(self, table: str, columns: Sequence[str], values: Values) -> int:
+        """See Session."""
+        names = ", ".join(f'"{column}"' for column in columns)
+        sql = (
+            f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(columns))}) "
+            "ON CONFLICT DO NOTHING RETURNING id"
+        )
+        row = self._cursor.execute(sql, values).fetchone()
+        if row is None:
+            raise Again("another transaction inserted the same row")
+        number: int = row[0]
+        return number
+
+
+class PostgresEngine:
+    """A PostgreSQL database (see `Engine`).
+
+    Args:
+        url: as libpq reads it.
+
+    Raises:
+        BadSetting: the URL is malformed, or the tables are of a newer version than this program.
+        Unavailable: the database does not answer.
+    """
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        settings: dict[str, Any] = {
+            "autocommit": True,
+            "connect_timeout": 5,
+            "application_name": "roentgate",
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 20_000,
+        }
+        try:
+            given = psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise BadSetting("index: not a PostgreSQL URL such as postgresql://user@host/database") from error
+        self._pool = psycopg_pool.ConnectionPool(
+            url,
+            min_size=1,
+            max_size=_CONNECTIONS,
+            timeout=_WAIT,
+            kwargs={name: value for name, value in settings.items() if name not in given},
+            open=False,
+        )
+        self._pool.open()
+        try:
+            self._upgrade()
+        except BaseException:
+            self._pool.close()
+            raise
+
+    def _upgrade(self) -> None:
+        with self.write() as session:
+            session.rows("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+            session.run("CREATE TABLE IF NOT EXISTS about (name text PRIMARY KEY, value text NOT NULL)")
+            about: dict[str, str] = dict(session.rows("SELECT name, value FROM about"))
+            found = int(about.get("schema", "0"))
+            if found > VERSION:
+                raise BadSetting(
+                    f"the index was made by a newer Roentgate (schema {found}, this reads up to {VERSION})"
+                )
+            for step in STEPS[found:]:
+                for statement in step(self.dialect):
+                    session.run(statement)
+            for name, value in (("schema", VERSION), ("feed", _feed(session, int(about.get("feed", "0"))))):
+                session.run(
+                    "INSERT INTO about (name, value) VALUES (?, ?) "
+                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (name, str(value)),
+                )
+        self._add_trigrams()
+
+    def _add_trigrams(self) -> None:
+        try:
+            with self.write() as session:
+                session.rows("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+                if session.rows("SELECT to_regclass('study_text_patientname')") == [(None,)]:
+                    for statement in TRIGRAMS:
+                        session.run(statement)
+        except psycopg.Error as error:
+            log.warning(
+                "searches by a part of a text will be slow: the extension pg_trgm cannot be created (%s)",
+                type(error).__name__,
+            )
+
+    @contextmanager
+    def read(self) -> Iterator[PostgresSession]:
+        """See Engine."""
+        with _translated():
+            connection = self._connection()
+            try:
+                yield PostgresSession(connection)
+            finally:
+                self._pool.putconn(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[PostgresSession]:
+        """See Engine."""
+        with _translated():
+            connection = self._connection()
+            try:
+                connection.execute("BEGIN")
+                try:
+                    yield PostgresSession(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if not connection.broken:
+                        connection.execute("ROLLBACK")
+                    raise
+            finally:
+                self._pool.putconn(connection)
+
+    def _connection(self) -> "psycopg.Connection[Any]":
+        """Take a connection that works; those that died while they were idle are given up."""
+        for _ in range(_CONNECTIONS + 1):
+            connection = self._pool.getconn()
+            if not _is_dead(connection):
+                return connection
+            connection.close()
+            self._pool.putconn(connection)
+        raise Unavailable("the index's database closes its connections")
+
+    def check(self) -> None:
+        """See Engine."""
+        with self.write() as session:
+            session.run("UPDATE about SET value = value WHERE name = 'schema'")
+
+    def close(self) -> None:
+        """See Engine."""
+        self._pool.close()
+
+
+def _is_dead(connection: "psycopg.Connection[Any]") -> bool:
+    """Say whether the server has closed an idle connection: then there is something to read, the end."""
+    if connection.closed:
+        return True
+    try:
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return connection.pgconn.status != psycopg.pq.ConnStatus.OK
+
+
+def _feed(session: PostgresSession, start: int) -> int:
+    """Return what is added to transaction numbers in the change feed, such that the next is above all there are."""
+    ((last, transaction),) = session.rows(
+        "SELECT COALESCE(max(number), 0), pg_current_xact_id()::text::bigint FROM change"
+    )
+    return max(start, last // _TRANSACTION + 1 - transaction)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn psycopg's errors into ours."""
+    try:
+        yield
+    except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation) as error:
+        raise Again("another transaction got in the way") from error
+    except (errors.DiskFull, errors.OutOfMemory) as error:
+        raise OutOfSpace("the index's database has no room left") from error
+    except (psycopg_pool.PoolTimeout, psycopg_pool.TooManyRequests, psycopg_pool.PoolClosed) as error:
+        raise Unavailable("the index's database does not answer") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Unavailable("the index's database does not answer") from error

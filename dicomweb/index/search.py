@@ -1,0 +1,503 @@
+"""A Query as SQL text and parameters; pure (PS3.18 8.3.4 and 10.6, PS3.4 C.4.1).
+
+Keys on columns become conditions, keys without column are left over. Results are totally ordered, and a page
+begins where the last one ended (keyset), so that page 1,000 costs what page 1 does.
+
+PostgreSQL's planner knows how many rows a condition leaves. SQLite's does not: for it a plan lists *entrances*,
+conditions with an index of their own and a query that counts, up to a limit, what they leave; the caller counts and
+names the narrowest, and the studies are read from there instead of in their order.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from dicomweb.errors import BadQuery
+from dicomweb.index.conditions import (
+    ALWAYS,
+    NEVER,
+    Condition,
+    both,
+    equals,
+    moment_condition,
+    number_condition,
+    text_condition,
+)
+from dicomweb.index.forms import kind_of, storable
+from dicomweb.index.rows import ONLINE
+from dicomweb.index.schema import MISSING, TEXT_SEARCHED, Dialect
+from dicomweb.index.session import one_of
+from dicomweb.standard.attributes import BY_KEYWORD, BY_TAG, LEVELS, Attribute, Level
+from dicomweb.standard.matching import (
+    Absent,
+    Between,
+    Key,
+    Match,
+    Moment,
+    Name,
+    Number,
+    OneOf,
+    Pattern,
+    accepts,
+)
+from dicomweb.standard.query import Query
+
+Alias: TypeAlias = Literal["pt", "st", "se", "ins"]
+
+_ALIAS: dict[Level, Alias] = {"patient": "pt", "study": "st", "series": "se", "instance": "ins"}
+_LEVEL: dict[Alias, Level] = {alias: level for level, alias in _ALIAS.items()}
+_STUDY_DATE = BY_KEYWORD["StudyDate"].tag
+_MODALITY = BY_KEYWORD["Modality"].tag
+_MODALITIES = BY_KEYWORD["ModalitiesInStudy"].tag
+_UIDS: dict[str, str] = {
+    "StudyInstanceUID": "st.uid",
+    "SeriesInstanceUID": "se.uid",
+    "SOPInstanceUID": "ins.uid",
+}
+_CODES: dict[str, str] = {"SOPClassUID": "ins.class", "AvailableTransferSyntaxUID": "ins.syntax"}
+_LISTS: dict[str, str] = {"ModalitiesInStudy": "st.modalities", "SOPClassesInStudy": "st.classes"}
+_OF_PATIENT = "FROM study x WHERE x.patient = pt.id AND x.instances > 0)"
+_COUNTS: dict[str, str] = {
+    "NumberOfPatientRelatedStudies": f"(SELECT count(*) {_OF_PATIENT}",
+    "NumberOfPatientRelatedSeries": f"(SELECT CAST(sum(x.series) AS bigint) {_OF_PATIENT}",
+    "NumberOfPatientRelatedInstances": f"(SELECT CAST(sum(x.instances) AS bigint) {_OF_PATIENT}",
+    "NumberOfStudyRelatedSeries": "st.series",
+    "NumberOfStudyRelatedInstances": "st.instances",
+    "NumberOfSeriesRelatedInstances": "se.instances",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of the order."""
+
+    sql: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """A condition on studies with an index of its own.
+
+    Attributes:
+        condition: leaves all that match, and maybe more; None where the order itself is the way in (dates).
+        count: counts what it leaves, up to the limit that is the last parameter.
+    """
+
+    condition: Condition | None
+    count: Condition
+
+
+@dataclass(slots=True)
+class Plan:
+    """A query taken apart.
+
+    Attributes:
+        level: of the results.
+        tables: aliases of the tables joined, from above.
+        conditions: what SQL decides.
+        below: conditions on what is below the level; one series or instance must satisfy all of them.
+        held_keys: left over; decided on what the result holds itself.
+        deep_keys: left over; decided on the metadata of instances.
+        terms: the order, total.
+        days: the Study Date lies in this range, if each study has one date at most.
+        entrances: see the module; SQLite only.
+        direct: a UID leads to the results.
+    """
+
+    dialect: Dialect
+    level: Level
+    tables: tuple[Alias, ...]
+    conditions: list[Condition] = field(default_factory=list)
+    below: dict[Alias, list[Condition]] = field(default_factory=dict)
+    held_keys: tuple[Key, ...] = ()
+    deep_keys: tuple[Key, ...] = ()
+    terms: tuple[Term, ...] = ()
+    days: Condition | None = None
+    entrances: list[Entrance] = field(default_factory=list)
+    direct: bool = False
+    walks_days: bool = True
+
+
+def read_plan(query: Query, dialect: Dialect) -> Plan:
+    """Take a query apart.
+
+    Raises:
+        BadQuery: `orderby` names what is no column of the level or above.
+    """
+    tables: dict[Level, tuple[Alias, ...]] = {
+        "patient": ("pt",),
+        "study": ("st",),
+        "series": ("st", "se"),
+        "instance": ("st", "se", "ins"),
+    }
+    plan = Plan(dialect, query.level, tables[query.level])
+    for uid, alias in ((query.study, "st"), (query.series, "se")):
+        if uid is not None:
+            _place(plan, alias, equals(dialect, f"{alias}.uid", [storable(uid)]))  # type: ignore[arg-type]
+            plan.direct = True
+    held, deep = [], []
+    for key in query.keys:
+        place = None if key.creator else _condition(plan, key)
+        if place is not None:
+            _place(plan, *place)
+            _entrance(plan, key)
+        elif _is_held(query.level, key):
+            held.append(key)
+        else:
+            deep.append(key)
+    plan.held_keys, plan.deep_keys = tuple(held), tuple(deep)
+    plan.terms = (*_ordered_by(query), *_default_order(query))
+    plan.walks_days = not query.order and query.study is None
+    return plan
+
+
+def _is_held(level: Level, key: Key) -> bool:
+    """Say whether an attribute is held with the results themselves or what is above them."""
+    attribute = BY_TAG.get(key.tag)
+    return not key.creator and attribute is not None and LEVELS.index(attribute.level) <= LEVELS.index(level)
+
+
+def _place(plan: Plan, alias: Alias, condition: Condition) -> None:
+    if alias in plan.tables:
+        plan.conditions.append(condition)
+    else:
+        plan.below.setdefault(alias, []).append(condition)
+
+
+def _column(level: Level, attribute: Attribute) -> tuple[Alias, str]:
+    alias = _ALIAS[attribute.level]
+    if alias == "pt" and level != "patient":
+        alias = "st"
+    return alias, f'{alias}."{attribute.keyword}"'
+
+
+def _condition(plan: Plan, key: Key) -> tuple[Alias, Condition] | None:
+    """Return the table of a key's column and the condition, or None if it has no column or cannot be decided
+    there."""
+    attribute = BY_TAG.get(key.tag)
+    if attribute is None:
+        return None
+    keyword, dialect = attribute.keyword, plan.dialect
+    alias, column = _column(plan.level, attribute)
+    found: Condition | None = None
+    if keyword in _UIDS:
+        found = _uid_condition(dialect, _UIDS[keyword], key.match)
+    elif keyword in _CODES:
+        found = _code_condition(dialect, _CODES[keyword], key.match)
+    elif keyword in _LISTS:
+        found = text_condition(dialect, _LISTS[keyword], "text", key.match)
+    elif keyword in _COUNTS:
+        found = _count_condition(dialect, _COUNTS[keyword], key.match)
+        if attribute.level == "patient" and plan.level != "patient":
+            return None
+    elif keyword == "InstanceAvailability":
+        found = ALWAYS if accepts(key.match, ONLINE) else NEVER
+        return (plan.tables[-1], found)
+    elif not attribute.column:
+        return None
+    elif isinstance(key.match, Moment):
+        time = BY_TAG.get(key.match.time)
+        if time is not None and time.column and kind_of(attribute) == "date" and kind_of(time) == "time":
+            other, sibling = _column(plan.level, time)
+            if other == alias:
+                found = moment_condition(dialect, column, sibling, key.match)
+    elif kind_of(attribute) == "number":
+        found = number_condition(dialect, column, f"{alias}.odd", key.tag, key.match)
+    else:
+        found = text_condition(dialect, column, kind_of(attribute), key.match)
+    return None if found is None else (alias, found)
+
+
+def _uid_condition(dialect: Dialect, column: str, match: Match) -> Condition | None:
+    if isinstance(match, OneOf):
+        return equals(dialect, column, [storable(value) for value in match.values if value])
+    return text_condition(dialect, column, "text", match)
+
+
+def _code_condition(dialect: Dialect, column: str, match: Match) -> Condition | None:
+    inner = _uid_condition(dialect, "code.text", match)
+    if inner is None:
+        return None
+    return Condition(f"{column} IN (SELECT code.id FROM code WHERE {inner.sql})", inner.values)
+
+
+def _count_condition(dialect: Dialect, expression: str, match: Match) -> Condition | None:
+    if isinstance(match, Absent):
+        return NEVER
+    if not isinstance(match, Number):
+        return None
+    return equals(dialect, expression, [int(value) for value in match.values if value.is_integer()])
+
+
+# -- entrances ------------------------------------------------------------------------------------------------
+def _entrance(plan: Plan, key: Key) -> None:
+    """Note what a key offers as a way in."""
+    attribute = BY_TAG[key.tag]
+    match = key.match
+    if attribute.keyword in _UIDS and isinstance(match, OneOf):
+        plan.direct = True
+    days = _days(key) if plan.level != "patient" else None
+    if days is not None:
+        plan.days = days
+    if plan.dialect != "sqlite":
+        return
+    if days is not None:
+        count = f"SELECT count(*) FROM (SELECT 1 FROM study st WHERE st.instances > 0 AND {days.sql} LIMIT ?)"
+        plan.entrances.append(Entrance(None, Condition(count, days.values)))
+    elif attribute.keyword in ("PatientID", "AccessionNumber") and isinstance(match, OneOf):
+        inner = text_condition(plan.dialect, f'st."{attribute.keyword}"', "text", match)
+        assert inner is not None
+        _enter(plan, f"SELECT st.id AS id FROM study st WHERE {inner.sql}", inner.values)
+    elif key.tag in (_MODALITY, _MODALITIES) and isinstance(match, OneOf):
+        inner = text_condition(plan.dialect, '"Modality"', "text", match)
+        assert inner is not None
+        _enter(plan, f"SELECT study AS id FROM series WHERE {inner.sql}", inner.values)
+    elif attribute.keyword in TEXT_SEARCHED:
+        wanted = _trigrams(match)
+        if wanted:
+            matched = f"{attribute.keyword} : ({wanted})"
+            _enter(plan, "SELECT rowid AS id FROM study_text WHERE study_text MATCH ?", (matched,))
+
+
+def _enter(plan: Plan, studies: str, values: tuple[Any, ...]) -> None:
+    if plan.level == "patient":
+        condition = f"pt.id IN (SELECT patient FROM study WHERE id IN ({studies}))"
+    else:
+        condition = f"st.id IN ({studies})"
+    count = f"SELECT count(*) FROM ({studies} LIMIT ?)"
+    plan.entrances.append(Entrance(Condition(condition, values), Condition(count, values)))
+
+
+def _days(key: Key) -> Condition | None:
+    if key.tag != _STUDY_DATE or not isinstance(key.match, Between | Moment):
+        return None
+    first, last = key.match.first, key.match.last
+    conditions = [Condition("st.day <> ''")] if first is None else [Condition("st.day >= ?", (first[:8],))]
+    if last is not None:
+        conditions.append(Condition("st.day <= ?", (last[:8],)))
+    return both(conditions)
+
+
+def _trigrams(match: Match) -> str:
+    """Return an FTS5 expression that holds for whatever a wildcard pattern or name matches; "" if there is none."""
+    if isinstance(match, Pattern):
+        return _of_pattern(match.text)
+    if isinstance(match, OneOf):
+        parts = [_of_pattern(value.replace("*", "?")) for value in match.values if value]
+        return " OR ".join(f"({part})" for part in parts) if parts and all(parts) else ""
+    if not isinstance(match, Name):
+        return ""
+    literal = " AND ".join(part for part in (_of_pattern(group) for group in match.groups) if part)
+    if not match.words or not literal:
+        return literal if not match.words else ""
+    words = " AND ".join(part for part in (_of_text(storable(word)) for word in match.words) if part)
+    return f"({literal}) OR ({words})" if words else ""
+
+
+def _of_pattern(pattern: str) -> str:
+    text = f"\\{storable(pattern)}\\"
+    runs = [run for piece in text.split("*") for run in piece.split("?")]
+    return " AND ".join(part for part in map(_of_text, runs) if part)
+
+
+def _of_text(text: str) -> str:
+    found = dict.fromkeys(text[i : i + 3] for i in range(min(len(text) - 2, 32)))
+    return " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in found)
+
+
+# -- order ------------------------------------------------------------------------------------------------------
+def _text_terms(column: str, descending: bool) -> tuple[Term, ...]:
+    """Missing texts come last either way."""
+    if descending:
+        return (Term(column, True),)
+    return (Term(f"({column} = '')"), Term(column))
+
+
+def _default_order(query: Query) -> tuple[Term, ...]:
+    if query.level == "patient":
+        return (
+            *_text_terms('pt."PatientName"', False),
+            Term('pt."PatientID"'),
+            Term('pt."IssuerOfPatientID"'),
+        )
+    terms: list[Term] = []
+    if query.study is None:
+        terms += [Term("st.day", True), Term("st.uid")]
+    if query.level != "study" and not (query.study and query.series):
+        terms += [Term("se.sort"), Term("se.uid")]
+    if query.level == "instance":
+        terms += [Term("ins.sort"), Term("ins.uid")]
+    return tuple(terms) or (Term("st.uid"),)
+
+
+def _ordered_by(query: Query) -> list[Term]:
+    terms: list[Term] = []
+    for order in query.order:
+        attribute = BY_TAG.get(order.tag)
+        if attribute is None or LEVELS.index(attribute.level) > LEVELS.index(query.level):
+            raise BadQuery(
+                f"results cannot be ordered by {order.tag:08X}: it is no indexed attribute of them"
+            )
+        keyword = attribute.keyword
+        if keyword == "StudyDate":
+            terms.append(Term("st.day", True) if order.descending else Term("(st.day = '')"))
+            terms += [] if order.descending else [Term("st.day")]
+        elif keyword in ("SeriesNumber", "InstanceNumber"):
+            terms.append(_number_term(f"{_ALIAS[attribute.level]}.sort", order.descending, present=True))
+        elif keyword in _UIDS:
+            terms.append(Term(_UIDS[keyword], order.descending))
+        elif keyword in _LISTS:
+            terms += _text_terms(_LISTS[keyword], order.descending)
+        elif keyword in _COUNTS and (attribute.level != "patient" or query.level == "patient"):
+            terms.append(Term(_COUNTS[keyword], order.descending))
+        elif attribute.column and keyword not in _CODES:
+            _, column = _column(query.level, attribute)
+            if kind_of(attribute) == "number":
+                terms.append(_number_term(column, order.descending, present=False))
+            else:
+                terms += _text_terms(column, order.descending)
+        else:
+            raise BadQuery(f"results cannot be ordered by {keyword}: it has no index")
+    return terms
+
+
+def _number_term(column: str, descending: bool, present: bool) -> Term:
+    if not descending:
+        return Term(column if present else f"COALESCE({column}, {MISSING})")
+    if present:
+        return Term(f"(CASE WHEN {column} = {MISSING} THEN -{MISSING} ELSE {column} END)", True)
+    return Term(f"COALESCE({column}, -{MISSING})", True)
+
+
+def fingerprint(plan: Plan) -> str:
+    """Return a short name of the level and order, by which a cursor is known to fit."""
+    text = "|".join([plan.level, *(f"{term.sql}{'-' if term.descending else '+'}" for term in plan.terms)])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _after(terms: Sequence[Term], place: Sequence[Any]) -> Condition:
+    """Return the condition that a row comes after a place in the order."""
+    term, value = terms[0], place[0]
+    sign = "<" if term.descending else ">"
+    if len(terms) == 1:
+        return Condition(f"{term.sql} {sign} ?", (value,))
+    rest = _after(terms[1:], place[1:])
+    # The first comparison is implied by the rest, but is one that an index can begin at.
+    return Condition(
+        f"({term.sql} {sign}= ? AND ({term.sql} {sign} ? OR {rest.sql}))", (value, value, *rest.values)
+    )
+
+
+# -- statements ---------------------------------------------------------------------------------------------------
+_SELECTED: dict[Level, str] = {
+    "patient": "pt.id",
+    "study": "st.id",
+    "series": "se.id, se.study",
+    "instance": "ins.version, ins.series, se.study",
+}
+WIDTH: dict[Level, int] = {"patient": 1, "study": 1, "series": 2, "instance": 3}
+"""How many columns of a row of `page` are ids; the values of the order follow."""
+
+_JOINS = {
+    "st": "study st",
+    "pt": "patient pt",
+    "se": "series se ON se.study = st.id",
+    "ins": "instance ins ON ins.series = se.id",
+}
+_VISIBLE: dict[Alias, str] = {"st": "st.instances > 0", "se": "se.instances > 0", "ins": "ins.current = 1"}
+
+
+def page(
+    plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int, offset: int
+) -> Condition:
+    """Return the statement that selects ids and order values of a page.
+
+    Args:
+        plan: the query.
+        entrance: the way in; None for the order.
+        place: order values of the row after which to begin.
+        limit, offset: rows.
+    """
+    source = _source(plan, entrance, place)
+    values = ", ".join(term.sql for term in plan.terms)
+    # A unary plus keeps SQLite from reading in the order's own index where there is a better way in.
+    plus = "+" if plan.dialect == "sqlite" and (entrance is not None or plan.direct) else ""
+    order = ", ".join(f"{plus}{term.sql}{' DESC' if term.descending else ''}" for term in plan.terms)
+    return Condition(
+        f"SELECT {_SELECTED[plan.level]}, {values} {source.sql} ORDER BY {order} LIMIT ? OFFSET ?",
+        (*source.values, limit, offset),
+    )
+
+
+def count(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int) -> Condition:
+    """Return the statement that counts results, up to a limit."""
+    source = _source(plan, entrance, place)
+    return Condition(
+        f"SELECT count(*) FROM (SELECT 1 {source.sql} LIMIT ?) AS found", (*source.values, limit)
+    )
+
+
+def _source(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None) -> Condition:
+    # CROSS JOIN keeps SQLite to this order of the loops, in which results come out sorted.
+    fixed = plan.dialect == "sqlite" and not plan.direct
+    first = _JOINS[plan.tables[0]]
+    if fixed and entrance is None and plan.walks_days and plan.level != "patient":
+        first += " INDEXED BY study_order"
+    joined = [first, *(_JOINS[alias] for alias in plan.tables[1:])]
+    conditions = [Condition(_VISIBLE[alias]) for alias in plan.tables if alias in _VISIBLE]
+    if entrance is not None and entrance.condition is not None:
+        conditions.append(entrance.condition)
+    conditions += plan.conditions
+    if plan.below:
+        conditions.append(_below(plan))
+    if place is not None:
+        conditions.append(_after(plan.terms, place))
+    where = both(conditions) if conditions else ALWAYS
+    return Condition(
+        f"FROM {(' CROSS JOIN ' if fixed else ' JOIN ').join(joined)} WHERE {where.sql}", where.values
+    )
+
+
+_UP: dict[Level, tuple[Alias, str]] = {
+    "patient": ("st", "st.patient = pt.id"),
+    "study": ("se", "se.study = st.id"),
+    "series": ("ins", "ins.series = se.id"),
+}
+
+
+def _below(plan: Plan) -> Condition:
+    """Return the condition that something below satisfies all conditions there are for it."""
+    aliases: tuple[Alias, ...] = ("st", "se", "ins")
+    top, link = _UP[plan.level]
+    start = aliases.index(top)
+    stop = max(aliases.index(alias) for alias in plan.below) + 1
+    used = aliases[start:stop]
+    conditions = [Condition(_VISIBLE[alias]) for alias in used]
+    conditions += [condition for alias in used for condition in plan.below.get(alias, [])]
+    joined = " JOIN ".join([_JOINS[used[0]].split(" ON ")[0], *(_JOINS[alias] for alias in used[1:])])
+    if plan.direct:
+        own, theirs = link.split(" = ")[1], link.split(" = ")[0]
+        inner = both(conditions)
+        return Condition(f"{own} IN (SELECT {theirs} FROM {joined} WHERE {inner.sql})", inner.values)
+    inner = both([Condition(link), *conditions])
+    return Condition(f"EXISTS (SELECT 1 FROM {joined} WHERE {inner.sql})", inner.values)
+
+
+def instances(plan: Plan, ids: Any) -> Condition:
+    """Return the statement that lists the versions of instances below results, with the id of the result.
+
+    Args:
+        plan: the query.
+        ids: of the results, as a list parameter.
+    """
+    owner = {"patient": "st.patient", "study": "se.study", "series": "ins.series", "instance": "ins.version"}
+    conditions = [Condition(one_of(plan.dialect, owner[plan.level]), (ids,)), Condition("ins.current = 1")]
+    conditions += [condition for found in plan.below.values() for condition in found]
+    where = both(conditions)
+    return Condition(
+        f"SELECT {owner[plan.level]}, ins.version FROM study st JOIN series se ON se.study = st.id "
+        f"JOIN instance ins ON ins.series = se.id WHERE {where.sql} ORDER BY ins.version",
+        where.values,
+    )

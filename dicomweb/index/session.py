@@ -1,0 +1,85 @@
+"""A database connection in use, as the rest of the index sees it: SQL with `?` for parameters, rows as tuples.
+
+SQLite and PostgreSQL get the same statements but for the few differences that `Session` names.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
+
+import orjson
+
+from dicomweb.errors import Error
+from dicomweb.index.schema import Dialect
+
+Values: TypeAlias = Sequence[Any]
+SqlRow: TypeAlias = tuple[Any, ...]
+
+
+class Again(Error):
+    """Another transaction got in the way; the same one, begun anew, may well succeed."""
+
+
+class Session(Protocol):
+    """A connection, inside a transaction if it writes."""
+
+    dialect: Dialect
+
+    def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """Run a query and return all its rows."""
+
+    def run(self, sql: str, values: Values = ()) -> int:
+        """Run a statement and return how many rows it touched."""
+
+    def many(self, sql: str, rows: Iterable[Values]) -> None:
+        """Run a statement once for each of these values."""
+
+    def insert(self, table: str, columns: Sequence[str], values: Values) -> int:
+        """Insert a row with an id of its own and return the id.
+
+        Raises:
+            Again: another transaction inserted a row with the same unique key.
+        """
+
+
+class Engine(Protocol):
+    """A database: gives out sessions and turns the driver's errors into ours."""
+
+    dialect: Dialect
+
+    def read(self) -> AbstractContextManager[Session]:
+        """A session for reading. A query that fails because its connection was lost is repeated once."""
+
+    def write(self) -> AbstractContextManager[Session]:
+        """A session in a transaction that is durable when the block ends, and undone if the block raises.
+
+        Raises:
+            Again: the transaction was undone because of another one.
+            Unavailable: the database did not answer.
+        """
+
+    def check(self) -> None:
+        """Raise Unavailable if the database cannot be reached or written."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+def one_of(dialect: Dialect, expression: str) -> str:
+    """Return the SQL condition that an expression equals one of a list, which is one parameter (see `as_list`)."""
+    if dialect == "sqlite":
+        return f"{expression} IN (SELECT value FROM json_each(?))"
+    return f"{expression} = ANY(?)"
+
+
+def as_list(dialect: Dialect, values: Iterable[Any]) -> Any:
+    """Return the parameter for `one_of`."""
+    found = list(values)
+    if dialect == "postgresql":
+        return found
+    return orjson.dumps(found).decode()
+
+
+def lock(dialect: Dialect, strength: str = "UPDATE") -> str:
+    """Return the clause that locks the rows of a query until the transaction ends; SQLite has one writer."""
+    return f" FOR {strength}" if dialect == "postgresql" else ""

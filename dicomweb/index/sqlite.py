@@ -1,0 +1,233 @@
+"""SQLite: one file, or memory; readers on connections of their own, one writer at a time (WAL).
+
+Several processes take turns at writing by two lock files. Whoever wants the writer's place waits at the door first,
+and leaves the door once inside; so a process that has just written cannot overtake the one that waits. SQLite by
+itself lets a waiting process starve for seconds.
+"""
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dicomweb.errors import BadSetting, OutOfSpace, Unavailable
+from dicomweb.index import matchers
+from dicomweb.index.schema import STEPS, VERSION, Dialect
+from dicomweb.index.session import SqlRow, Values
+
+try:
+    import fcntl
+except ImportError:  # Windows: SQLite's own waiting has to do
+    fcntl = None  # type: ignore[assignment]
+
+OLDEST = (3, 34, 0)
+"""The first version with trigrams."""
+
+_WAIT = 15.0
+_IDLE_READERS = 32
+
+
+class SqliteSession:
+    """A connection in use (see `Session`)."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """See Session."""
+        return self.connection.execute(sql, values).fetchall()
+
+    def run(self, sql: str, values: Values = ()) -> int:
+        """See Session."""
+        return self.connection.execute(sql, values).rowcount
+
+    def many(self, sql: str, rows: Iterable[Values]) -> None:
+        """See Session."""
+        self.connection.executemany(sql, rows)
+
+    def insert(self, table: str, columns: Sequence[str], values: Values) -> int:
+        """See Session."""
+        names = ", ".join(f'"{column}"' for column in columns)
+        sql = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
+        number = self.connection.execute(sql, values).lastrowid
+        assert number is not None
+        return number
+
+
+class SqliteEngine:
+    """A SQLite database (see `Engine`).
+
+    Args:
+        path: of the file, or None for a database in memory, which this object alone sees.
+
+    Raises:
+        BadSetting: the database is of a newer version than this program, or SQLite is too old.
+        Unavailable: the file cannot be opened.
+    """
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, path: Path | None) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            oldest = ".".join(str(part) for part in OLDEST)
+            raise BadSetting(f"SQLite {oldest} or newer is needed, not {sqlite3.sqlite_version}")
+        self._path = path
+        self._turns = _Turns(path)
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._closed = False
+        with _translated():
+            if path is not None:
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            with self._turns:
+                self._connection = self._connect()
+            self._upgrade()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            ":memory:" if self._path is None else self._path,
+            timeout=_WAIT,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        for setting in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "cache_size = -16384",
+            "wal_autocheckpoint = 4000",
+            "journal_size_limit = 67108864",
+            "secure_delete = FAST",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {setting}").close()
+        matchers.register(connection)
+        return connection
+
+    def _upgrade(self) -> None:
+        with self.write() as session:
+            session.run("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            rows = session.rows("SELECT value FROM about WHERE name = 'schema'")
+            found = int(rows[0][0]) if rows else 0
+            if found > VERSION:
+                raise BadSetting(
+                    f"the index was made by a newer Roentgate (schema {found}, this one reads up to {VERSION})"
+                )
+            for step in STEPS[found:]:
+                for statement in step(self.dialect):
+                    session.run(statement)
+            session.run("INSERT OR REPLACE INTO about (name, value) VALUES ('schema', ?)", (str(VERSION),))
+
+    @contextmanager
+    def read(self) -> Iterator[SqliteSession]:
+        """See Engine."""
+        if self._path is None:
+            with self._turns, _translated():
+                yield SqliteSession(self._connection)
+            return
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            with _translated():
+                connection = self._connect()
+        try:
+            with _translated():
+                yield SqliteSession(connection)
+        finally:
+            if len(self._readers) < _IDLE_READERS and not self._closed:
+                self._readers.append(connection)
+            else:
+                connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteSession]:
+        """See Engine."""
+        connection = self._connection
+        with self._turns, _translated():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteSession(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def check(self) -> None:
+        """See Engine."""
+        with self.write() as session:
+            session.run("UPDATE about SET value = value WHERE name = 'schema'")
+
+    def close(self) -> None:
+        """See Engine."""
+        self._closed = True
+        with self._turns:
+            while self._readers:
+                self._readers.pop().close()
+            self._connection.close()
+        self._turns.close()
+
+
+class _Turns:
+    """The right to write, of one thread of one process at a time; in memory also the right to read.
+
+    Args:
+        path: of the database, or None where no other process can come.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._door = self._place = -1
+        if path is not None and fcntl is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._door = os.open(f"{path}-door", os.O_CREAT | os.O_RDWR, 0o600)
+                self._place = os.open(f"{path}-writer", os.O_CREAT | os.O_RDWR, 0o600)
+            except OSError as error:
+                raise Unavailable(f"the index's lock files cannot be opened: {error.strerror}") from error
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+        if self._place >= 0 and self._depth == 1:
+            fcntl.flock(self._door, fcntl.LOCK_EX)
+            fcntl.flock(self._place, fcntl.LOCK_EX)
+            fcntl.flock(self._door, fcntl.LOCK_UN)
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._place >= 0 and self._depth == 0:
+            fcntl.flock(self._place, fcntl.LOCK_UN)
+        self._lock.release()
+
+    def close(self) -> None:
+        """Close the lock files."""
+        if self._place >= 0:
+            os.close(self._door)
+            os.close(self._place)
+            self._door = self._place = -1
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorname", "") or ""
+        if code.startswith("SQLITE_FULL"):
+            raise OutOfSpace("the disk that holds the index is full") from error
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise Unavailable("another process keeps the index busy; try again") from error
+        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise Unavailable("the index is damaged; rebuild it from the objects") from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise Unavailable("the index cannot be read or written") from error
+        raise
+    except OSError as error:
+        raise Unavailable(f"the index cannot be opened: {error.strerror}") from error

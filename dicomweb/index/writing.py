@@ -1,0 +1,432 @@
+"""Writing: what a transaction does in order to make versions visible or to remove them, with aggregates and
+speakers put right.
+
+Locks, for PostgreSQL: studies by UID, then series by UID, then patients; so two transactions that meet wait for
+each other in one order. A study's row is locked by whoever changes anything of it, so counts are sums.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dicomweb.index import Entry, patients
+from dicomweb.index.codes import Codes
+from dicomweb.index.forms import read_column, storable, write_list
+from dicomweb.index.pieces import Piece
+from dicomweb.index.rows import (
+    INSTANCE_FIELDS,
+    SERIES_FIELDS,
+    STUDY_FIELDS,
+    fill_key,
+    instance_values,
+    series_values,
+    study_values,
+)
+from dicomweb.index.schema import Dialect
+from dicomweb.index.session import Again, Session, as_list, lock, one_of
+from dicomweb.standard.matching import Dataset
+
+KINDS = {"stored": 1, "replaced": 2, "deleted": 3}
+"""Numbers of the kinds of change."""
+
+
+@dataclass(slots=True)
+class Ready:
+    """An entry ready to be written: its metadata compressed, the dictionary used beside it."""
+
+    entry: Entry
+    piece: Piece
+    dictionary: bytes
+
+
+@dataclass(slots=True)
+class _Study:
+    """A locked row of `study`, and what becomes of it; id 0 is a row that is not there yet."""
+
+    uid: str
+    id: int = 0
+    patient: int = 0
+    series: int = 0
+    instances: int = 0
+    bytes: int = 0
+    modalities: set[str] = field(default_factory=set)
+    classes: set[str] = field(default_factory=set)
+    speaker_uid: str = ""
+    speaker: int = 0
+    spoke: int = 0  # the speaker before
+    dataset: Dataset | None = None  # of a new speaker
+
+    def counts(self) -> list[Any]:
+        """Values of _STUDY_COUNTS."""
+        return [
+            write_list(self.modalities),
+            write_list(self.classes),
+            self.series,
+            self.instances,
+            self.bytes,
+        ]
+
+
+_STUDY_COUNTS = ("modalities", "classes", "series", "instances", "bytes")
+_SPEAKER = ("speaker", "speaker_uid")
+
+
+@dataclass(slots=True)
+class _Series:
+    """A locked row of `series`, and what becomes of it; id 0 is a row that is not there yet."""
+
+    uid: str
+    study: _Study
+    id: int = 0
+    instances: int = 0
+    modality: str = ""
+    dictionary: int = 0
+    speaker_uid: str = ""
+    speaker: int = 0
+    dataset: Dataset | None = None
+
+
+def _assign(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{column}" = ?' for column in columns)
+
+
+def insert_sql(table: str, columns: Sequence[str]) -> str:
+    """Return the statement that inserts a row."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
+
+
+_INSERT_INSTANCE = insert_sql("instance", INSTANCE_FIELDS)
+_UPDATE_STUDY_COUNTS = f"UPDATE study SET {_assign(_STUDY_COUNTS)} WHERE id = ?"
+_UPDATE_STUDY = f"UPDATE study SET {_assign((*_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS))} WHERE id = ?"
+_UPDATE_SERIES_COUNTS = "UPDATE series SET instances = ?, dictionary = ? WHERE id = ?"
+_UPDATE_SERIES = (
+    f"UPDATE series SET {_assign(('instances', 'dictionary', *_SPEAKER, *SERIES_FIELDS))} WHERE id = ?"
+)
+
+
+class Writer:
+    """Changes of studies, series and instances inside one transaction.
+
+    Args:
+        session: the transaction.
+        codes: ids of SOP classes, transfer syntaxes and forms of keys; has those of all entries.
+        now: seconds since 1970, for the change feed.
+        read_dataset: reads the metadata of a version that stays, when it becomes a speaker.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        codes: Codes,
+        now: float,
+        read_dataset: Callable[[Session, int], Dataset],
+    ) -> None:
+        self._session = session
+        self._dialect: Dialect = session.dialect
+        self._codes = codes
+        self._now = now
+        self._read_dataset = read_dataset
+
+    # -- adding ------------------------------------------------------------------------------------------
+    def add(self, ready: Sequence[Ready], current: bool, kind: str = "stored") -> None:
+        """Insert versions; current ones become visible and are recorded as changes of this kind."""
+        studies = self._lock_studies({storable(item.entry.held.study) for item in ready}, create=True)
+        wanted = {(storable(item.entry.held.study), storable(item.entry.held.series)) for item in ready}
+        series = self._lock_series(studies, wanted)
+        dictionaries: dict[int, tuple[_Series, bytes]] = {}
+        for item in ready:
+            held = item.entry.held
+            place = series[storable(held.study), storable(held.series)]
+            if place.dictionary != item.piece.dictionary:
+                dictionaries[item.piece.dictionary] = (place, item.dictionary)
+                place.dictionary = item.piece.dictionary
+            if current:
+                self._count(place, item.entry)
+        revised = [place.study for place in series.values() if self._write_series(place)]
+        self._write_studies(studies.values(), revised)
+        self._write_dictionaries(dictionaries)
+        self._session.many(
+            _INSERT_INSTANCE,
+            [
+                instance_values(
+                    item.entry,
+                    series[storable(item.entry.held.study), storable(item.entry.held.series)].id,
+                    current,
+                    self._codes.ids,
+                    item.piece.dictionary,
+                    item.piece.data,
+                )
+                for item in ready
+            ],
+        )
+        if current:
+            self.record(kind, [item.entry.held.version for item in ready])
+
+    def _count(self, place: _Series, entry: Entry) -> None:
+        study, uid = place.study, storable(entry.held.instance)
+        if place.instances == 0:
+            study.series += 1
+        place.instances += 1
+        study.instances += 1
+        study.bytes += entry.held.size
+        study.classes.add(storable(entry.held.sop_class))
+        if not place.speaker_uid or uid < place.speaker_uid:
+            place.speaker_uid, place.speaker, place.dataset = uid, entry.held.version, entry.dataset
+        if not study.speaker_uid or uid < study.speaker_uid:
+            study.speaker_uid, study.speaker, study.dataset = uid, entry.held.version, entry.dataset
+
+    def record(self, kind: str, versions: Sequence[int]) -> None:
+        """Append changes to the feed."""
+        if self._dialect == "sqlite":
+            sql = "INSERT INTO change (kind, version, time) VALUES (?, ?, ?)"
+            self._session.many(sql, [(KINDS[kind], version, self._now) for version in versions])
+            return
+        # The number is made from the transaction's own, so that readers can stop below the oldest open one.
+        sql = (
+            "WITH feed (start) AS (SELECT (pg_current_xact_id()::text::bigint + value::bigint) * 1048576 "
+            "FROM about WHERE name = 'feed') INSERT INTO change (number, kind, version, time) "
+            "SELECT feed.start + (SELECT count(*) FROM change WHERE number >= feed.start) + given.place, "
+            "?, given.version, ? FROM feed, unnest(?::bigint[]) WITH ORDINALITY AS given (version, place)"
+        )
+        self._session.run(sql, (KINDS[kind], self._now, list(versions)))
+
+    # -- removing ----------------------------------------------------------------------------------------
+    def remove(self, versions: Sequence[int], tombstone: int, kind: str | None) -> int:
+        """Remove versions, current or not; their keys go to the garbage of the tombstone.
+
+        Args:
+            versions: which; those that are not there are passed over.
+            tombstone: version of the tombstone that removes them.
+            kind: of the change recorded for each current one; None records none.
+
+        Returns:
+            How many current ones went.
+        """
+        chosen = as_list(self._dialect, versions)
+        studies = self._lock_studies(
+            {
+                row[0]
+                for row in self._session.rows(
+                    "SELECT DISTINCT st.uid FROM instance ins JOIN series se ON se.id = ins.series "
+                    f"JOIN study st ON st.id = se.study WHERE {one_of(self._dialect, 'ins.version')}",
+                    (chosen,),
+                )
+            },
+            create=False,
+        )
+        rows = self._session.rows(
+            "SELECT ins.version, ins.uid, ins.current, ins.size, ins.digest, ins.place, ins.key, se.id, se.uid, "
+            "st.uid FROM instance ins JOIN series se ON se.id = ins.series JOIN study st ON st.id = se.study "
+            f"WHERE {one_of(self._dialect, 'ins.version')}",
+            (chosen,),
+        )
+        if not rows:
+            return 0
+        if {row[9] for row in rows} - studies.keys():
+            raise Again("a study came up while its versions were being removed")
+        self._bury(rows, tombstone)
+        wanted = {(row[9], row[8]) for row in rows}
+        series = self._lock_series(studies, wanted)
+        gone: dict[int, list[Any]] = defaultdict(list)
+        for row in rows:
+            gone[row[7]].append(row)
+        for place in series.values():
+            self._uncount(place, gone[place.id])
+        for study in studies.values():
+            self._settle_study(study)
+        current = [row[0] for row in rows if row[2]]
+        if current and kind is not None:
+            self.record(kind, current)
+        return len(current)
+
+    def _bury(self, rows: Sequence[Any], tombstone: int) -> None:
+        forms = self._codes.texts(self._session, {row[5] for row in rows if row[6] is None})
+        chosen = as_list(self._dialect, [row[0] for row in rows])
+        self._session.run(f"DELETE FROM instance WHERE {one_of(self._dialect, 'version')}", (chosen,))
+        self._session.many(
+            "INSERT INTO gone (version, study, series, instance) VALUES (?, ?, ?, ?)",
+            [(row[0], row[9], row[8], row[1]) for row in rows],
+        )
+        self._session.many(
+            "INSERT INTO garbage (version, key, tombstone) VALUES (?, ?, ?)",
+            [
+                (
+                    row[0],
+                    row[6] if row[6] is not None else fill_key(forms[row[5]], bytes(row[4]), row[0]),
+                    tombstone,
+                )
+                for row in rows
+            ],
+        )
+
+    def _uncount(self, place: _Series, rows: Sequence[Any]) -> None:
+        """Take versions out of a series' counts; drop the series, or find it another speaker."""
+        session, study = self._session, place.study
+        current = [row for row in rows if row[2]]
+        place.instances -= len(current)
+        study.instances -= len(current)
+        study.bytes -= sum(row[3] for row in current)
+        if current and place.instances == 0:
+            study.series -= 1
+        if not session.rows("SELECT 1 FROM instance WHERE series = ? LIMIT 1", (place.id,)):
+            session.run("DELETE FROM series WHERE id = ?", (place.id,))
+            session.run("DELETE FROM dictionary WHERE series = ?", (place.id,))
+            return
+        if place.instances == 0:
+            place.speaker_uid, place.speaker = "", 0
+            session.run("UPDATE series SET speaker = 0, speaker_uid = '' WHERE id = ?", (place.id,))
+        elif any(row[0] == place.speaker for row in current):
+            ((uid, version),) = session.rows(
+                "SELECT uid, version FROM instance WHERE series = ? AND current = 1 ORDER BY uid LIMIT 1",
+                (place.id,),
+            )
+            place.speaker_uid, place.speaker = uid, version
+            place.dataset = self._read_dataset(session, version)
+        self._write_series(place)
+
+    def _settle_study(self, study: _Study) -> None:
+        """Put a study right after removals; drop it if nothing is left."""
+        session = self._session
+        if not session.rows("SELECT 1 FROM series WHERE study = ? LIMIT 1", (study.id,)):
+            session.run("DELETE FROM study WHERE id = ?", (study.id,))
+            patients.recompute(session, study.patient)
+            return
+        study.modalities = self._modalities(study)
+        study.classes = {
+            row[0]
+            for row in session.rows(
+                "SELECT DISTINCT code.text FROM series se JOIN instance ins ON ins.series = se.id "
+                "JOIN code ON code.id = ins.class WHERE se.study = ? AND ins.current = 1",
+                (study.id,),
+            )
+        }
+        if study.instances == 0:
+            patient, study.patient = study.patient, 0
+            study.speaker_uid, study.speaker = "", 0
+            session.run(_UPDATE_STUDY_COUNTS, [*study.counts(), study.id])
+            session.run(
+                "UPDATE study SET patient = 0, speaker = 0, speaker_uid = '' WHERE id = ?", (study.id,)
+            )
+            patients.recompute(session, patient)
+            return
+        ((uid, version),) = session.rows(
+            "SELECT speaker_uid, speaker FROM series WHERE study = ? AND instances > 0 ORDER BY speaker_uid LIMIT 1",
+            (study.id,),
+        )
+        if version != study.speaker:
+            study.speaker_uid, study.speaker = uid, version
+            study.dataset = self._read_dataset(session, version)
+        self._write_study(study)
+
+    # -- rows of studies and series ----------------------------------------------------------------------
+    def _lock_studies(self, uids: set[str], create: bool) -> dict[str, _Study]:
+        rows = self._session.rows(
+            "SELECT uid, id, patient, series, instances, bytes, modalities, classes, speaker_uid, speaker "
+            f"FROM study WHERE {one_of(self._dialect, 'uid')} ORDER BY uid{lock(self._dialect)}",
+            (as_list(self._dialect, sorted(uids)),),
+        )
+        studies = {}
+        for uid, number, patient, series, instances, size, modalities, classes, speaker_uid, speaker in rows:
+            known = (set(read_column(modalities)), set(read_column(classes)))
+            studies[uid] = _Study(
+                uid, number, patient, series, instances, size, *known, speaker_uid, speaker, spoke=speaker
+            )
+        if create:
+            for uid in sorted(uids - studies.keys()):
+                studies[uid] = _Study(uid)
+        return studies
+
+    def _lock_series(
+        self, studies: Mapping[str, _Study], wanted: set[tuple[str, str]]
+    ) -> dict[tuple[str, str], _Series]:
+        by_id = {study.id: study for study in studies.values() if study.id}
+        found: dict[tuple[str, str], _Series] = {}
+        if by_id:
+            for uid, study, *rest in self._session.rows(
+                'SELECT uid, study, id, instances, "Modality", dictionary, speaker_uid, speaker FROM series '
+                f"WHERE {one_of(self._dialect, 'uid')} AND {one_of(self._dialect, 'study')} "
+                f"ORDER BY uid, study{lock(self._dialect)}",
+                (
+                    as_list(self._dialect, sorted({series for _, series in wanted})),
+                    as_list(self._dialect, sorted(by_id)),
+                ),
+            ):
+                if study in by_id and (by_id[study].uid, uid) in wanted:
+                    found[by_id[study].uid, uid] = _Series(uid, by_id[study], *rest)
+        for study_uid, uid in sorted(wanted - found.keys()):
+            found[study_uid, uid] = _Series(uid, studies[study_uid])
+        return found
+
+    def _write_series(self, place: _Series) -> bool:
+        """Write a series' row; say whether its study's modalities have to be read again."""
+        if not place.study.id:
+            self._create_study(place.study)
+        counts = [place.instances, place.dictionary]
+        if place.dataset is None:
+            if place.id:
+                self._session.run(_UPDATE_SERIES_COUNTS, [*counts, place.id])
+            else:
+                place.id = self._session.insert(
+                    "series", ("study", "uid", "dictionary"), (place.study.id, place.uid, place.dictionary)
+                )
+            return False
+        values = series_values(place.dataset)
+        place.dataset = None
+        before, place.modality = place.modality, values[SERIES_FIELDS.index("Modality")]
+        place.study.modalities.update(read_column(place.modality))
+        speaker = [place.speaker, place.speaker_uid]
+        if place.id:
+            self._session.run(_UPDATE_SERIES, [*counts, *speaker, *values, place.id])
+            return before not in ("", place.modality)
+        place.id = self._session.insert(
+            "series",
+            ("study", "uid", "instances", "dictionary", *_SPEAKER, *SERIES_FIELDS),
+            [place.study.id, place.uid, *counts, *speaker, *values],
+        )
+        return False
+
+    def _create_study(self, study: _Study) -> None:
+        """Insert the row of a study with what its speaker says; counts follow when its series are written."""
+        if study.dataset is None:
+            study.id = self._session.insert("study", ("uid",), (study.uid,))
+            return
+        study.id = self._session.insert(
+            "study",
+            ("uid", *_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS),
+            [study.uid, *study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)],
+        )
+        study.dataset = None
+
+    def _write_studies(self, studies: Iterable[_Study], revised: Iterable[_Study]) -> None:
+        for study in revised:
+            study.modalities = self._modalities(study)
+        for study in studies:
+            self._write_study(study)
+
+    def _write_study(self, study: _Study) -> None:
+        if study.dataset is None:
+            self._session.run(_UPDATE_STUDY_COUNTS, [*study.counts(), study.id])
+        else:
+            values = [*study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)]
+            self._session.run(_UPDATE_STUDY, [*values, study.id])
+        if study.instances and (study.dataset is not None or not study.patient):
+            study.patient = patients.settle(
+                self._session, study.id, study.patient, study.speaker_uid, study.speaker, study.spoke
+            )
+        study.dataset = None
+
+    def _modalities(self, study: _Study) -> set[str]:
+        rows = self._session.rows(
+            'SELECT DISTINCT "Modality" FROM series WHERE study = ? AND instances > 0', (study.id,)
+        )
+        return {value for row in rows for value in read_column(row[0])}
+
+    def _write_dictionaries(self, dictionaries: Mapping[int, tuple[_Series, bytes]]) -> None:
+        for number, (place, text) in dictionaries.items():
+            self._session.run(
+                "INSERT INTO dictionary (id, series, data) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                (number, place.id, zlib.compress(text)),
+            )
