@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-long check format bench clean
+.PHONY: run test test-long check format readme bench clean
 
 run: $(VENV)/.run
 	@$(BIN)/roentgate serve
@@ -22,6 +22,10 @@ check: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Writes the parts of README that are made from the code.
+readme: $(VENV)/.test
+	$(BIN)/python tests/readme.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

@@ -26,6 +26,7 @@ LAYERS = {
     "dicomweb.workers": 7,
     "dicomweb.commands": 8,
     "dicomweb.cli": 8,
+    "dicomweb.__main__": 8,
 }
 # Settings are handed over as values: only these see the whole Config.
 SEES_CONFIG = {"archive", "web", "app", "launch", "workers", "commands", "cli"}

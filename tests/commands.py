@@ -1,0 +1,90 @@
+"""Runs the `roentgate` command as a user would: as a process of its own."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-W", "error", "-m", "dicomweb"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without settings, with `more`."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("ROENTGATE_")}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
+def run(
+    folder: Path, *arguments: object, status: int | None = 0, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder; its exit status must be `status` unless that is None."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert status is None or done.returncode == status, f"{done.returncode}: {done.stdout}\n{done.stderr}"
+    return done
+
+
+def run_json(folder: Path, *arguments: object, status: int = 0) -> Any:
+    """Run a command with `--json` and read what it prints."""
+    return json.loads(run(folder, *arguments, "--json", status=status).stdout)
+
+
+@dataclass
+class Served:
+    """A server under way: its process, its port, and what it said when it started."""
+
+    process: subprocess.Popen[str]
+    port: int
+    greeting: str
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def served(folder: Path, *arguments: object, **env: str) -> Iterator[Served]:
+    """`roentgate serve` on a free port in a folder, until the context ends; it must end cleanly."""
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--http-port", "0", *map(str, arguments)],
+        cwd=folder,
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        greeting = ""
+        for line in process.stdout:
+            greeting += line
+            if line.startswith("Ctrl-C"):
+                break
+        else:
+            raise AssertionError(f"the server did not start: {process.communicate()}")
+        port = re.search(r"try .*:([0-9]+)/", greeting)
+        assert port is not None, greeting
+        yield Served(process, int(port[1]), greeting)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, f"{process.returncode}: {out}\n{err}"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
