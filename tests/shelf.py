@@ -1,111 +1,66 @@
-"""An index in memory that keeps what `Index.search`, `lookup` and `metadata` promise by trying everything.
+"""An index in memory filled with data sets, without objects in storage."""
 
-Where an index answers by SQL, this one answers by the definition: `matching.satisfies`.
-"""
-
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from dicomweb.errors import BadQuery, NotFound
-from dicomweb.index import COUNT_LIMIT, Entry, Found, Held, Row
-from dicomweb.standard.attributes import ATTRIBUTES, LEVELS, Level
-from dicomweb.standard.matching import satisfies
+from dicomweb.index import Entry, Found, Held, Intent, Row, Tombstone, open_index
 from dicomweb.standard.query import Query
 
 Dataset = dict[str, Any]
 
-_UIDS = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
-
-
-def entry(version: int, dataset: Dataset, syntax: str = "1.2.840.10008.1.2.1") -> Entry:
-    """An entry for the index, without an object in storage."""
-    study, series, instance = (dataset[_UIDS[level]]["Value"][0] for level in ("study", "series", "instance"))
-    digest = version.to_bytes(32, "big")
-    sop_class = dataset["00080016"]["Value"][0]
-    number = dataset.get("00200013", {}).get("Value", [None])[0]
-    held = Held(version, f"objects/{version}", study, series, instance, sop_class, syntax, 0, digest, number)
-    return Entry(held, dataset, orjson.dumps(dataset), b"")
+EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 class Shelf:
-    """The reading half of an Index, and `commit`."""
+    """An Index that takes bare data sets, and counts how many instances' metadata were read.
 
-    def __init__(self) -> None:
-        self._entries: dict[int, Entry] = {}
+    Args:
+        datasets: in the DICOM JSON model.
+        url: of the index.
+    """
+
+    def __init__(self, *datasets: Dataset, url: str = "sqlite::memory:") -> None:
+        self.index = open_index(url)
         self.read = 0
-        """How many instances' metadata were asked for."""
+        self._last = 0
+        self.add(*datasets)
 
-    def commit(self, entries: list[Entry]) -> list[None]:
-        self._entries |= {one.held.version: one for one in entries}
-        return [None] * len(entries)
+    def add(self, *datasets: Dataset) -> None:
+        """Store data sets, each with the next version number; a taken SOP Instance UID is a slip."""
+        entries = [self._entry(dataset) for dataset in datasets]
+        self.index.intend([Intent(entry.held.version, entry.held.key) for entry in entries])
+        assert self.index.commit(entries) == [None] * len(entries)
 
-    def take_away(self, version: int) -> None:
-        """As if another process deleted the instance between a search and a reading."""
-        del self._entries[version]
-
-    def metadata(self, versions: list[int]) -> list[bytes]:
-        if any(version not in self._entries for version in versions):
-            raise NotFound("there is no such instance")
-        self.read += len(versions)
-        return [self._entries[version].metadata for version in versions]
+    def take_away(self, study: str, version: int) -> None:
+        """Delete an instance and what is known of it."""
+        self._last += 1
+        self.index.intend([Intent(self._last, f"tombstones/{self._last}", "tombstone")])
+        gone = Tombstone(self._last, f"tombstones/{self._last}", study, None, None, (version,), 0.0)
+        assert self.index.delete(gone) == 1
+        self.index.collected([version])
 
     def search(self, query: Query) -> Found:
-        rows = []
-        for members in self._groups(query.level).values():
-            row = self._row(query.level, members)
-            if (query.study and row.study != query.study) or (query.series and row.series != query.series):
-                continue
-            if any(satisfies(query.keys, {**one.dataset, **row.dataset}) for one in members):
-                rows.append(row)
-        rows.sort(key=lambda row: (row.study, row.series, row.instance))
-        if query.cursor is not None and not query.cursor.isdigit():
-            raise BadQuery("the cursor is none of ours")
-        start = int(query.cursor or query.offset)
-        stop = start + query.limit
-        more = len(rows) - stop
-        return Found(rows[start:stop], min(max(more, 0), COUNT_LIMIT), str(stop) if more > 0 else None)
+        return self.index.search(query)
 
     def lookup(self, text: str, limit: int) -> list[Row]:
-        names = {"patient": "00100020", "study": "00080050"}
-        rows = []
-        for level in LEVELS:
-            for members in self._groups(level).values():
-                row = self._row(level, members)
-                tags = [tag for tag in (names.get(level), _UIDS.get(level)) if tag]
-                if any(text in row.dataset.get(tag, {}).get("Value", []) for tag in tags):
-                    rows.append(row)
-        return rows[:limit]
+        return self.index.lookup(text, limit)
 
-    def _groups(self, level: Level) -> dict[Any, list[Entry]]:
-        groups: dict[Any, list[Entry]] = {}
-        for one in sorted(self._entries.values(), key=lambda one: one.held.instance):
-            uid = one.held.version if level == "patient" else one.dataset[_UIDS[level]]["Value"][0]
-            if level == "patient":
-                uid = tuple(str(one.dataset.get(tag, {}).get("Value")) for tag in ("00100020", "00100021"))
-            groups.setdefault(uid, []).append(one)
-        return groups
+    def metadata(self, versions: Sequence[int]) -> list[bytes]:
+        self.read += len(versions)
+        return self.index.metadata(versions)
 
-    def _row(self, level: Level, members: list[Entry]) -> Row:
-        first = members[0]
-        upper = LEVELS[: LEVELS.index(level) + 1]
-        held = {
-            f"{one.tag:08X}": first.dataset.get(f"{one.tag:08X}", {"vr": one.vr})
-            for one in ATTRIBUTES
-            if one.level in upper and not one.computed
-        }
-        same = self._entries.values()
-        study = [one for one in same if one.held.study == first.held.study]
-        series = [one for one in study if one.held.series == first.held.series]
-        held |= {
-            "00080061": {"vr": "CS", "Value": sorted({one.dataset["00080060"]["Value"][0] for one in study})},
-            "00201206": {"vr": "IS", "Value": [len({one.held.series for one in study})]},
-            "00201208": {"vr": "IS", "Value": [len(study)]},
-            "00201200": {"vr": "IS", "Value": [len({one.held.study for one in members})]},
-        }
-        if level in ("series", "instance"):
-            held["00201209"] = {"vr": "IS", "Value": [len(series)]}
-        if level == "instance":
-            held["00083002"] = {"vr": "UI", "Value": [first.held.syntax]}
-        uids = {name: getattr(first.held, name) if name in upper else "" for name in _UIDS}
-        return Row(level, **uids, version=first.held.version, dataset=held)
+    def close(self) -> None:
+        self.index.close()
+
+    def _entry(self, dataset: Dataset) -> Entry:
+        self._last += 1
+        study, series, instance, sop_class = (
+            dataset[name]["Value"][0] for name in ("0020000D", "0020000E", "00080018", "00080016")
+        )
+        number = dataset.get("00200013", {}).get("Value", [None])[0]
+        digest = self._last.to_bytes(32, "big")
+        key = f"objects/{self._last}"
+        held = Held(self._last, key, study, series, instance, sop_class, EXPLICIT, 0, digest, number)
+        return Entry(held, dataset, orjson.dumps(dataset), b"")

@@ -23,7 +23,7 @@ Path: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One key of `orderby`: an indexed attribute of the searched level or above, ascending or descending."""
+    """One key of `orderby`: an attribute held at the searched level or above, ascending or descending."""
 
     tag: int
     descending: bool = False
@@ -251,14 +251,15 @@ def _read_page(options: dict[str, str], limits: Limits) -> tuple[int, int, str |
 
 
 def _read_order(text: str, level: Level) -> tuple[Order, ...]:
-    """Read `orderby` (our extension): attributes with commas between, a hyphen before a descending one."""
+    """Read `orderby` (our extension): attributes with commas between, a hyphen before a descending one. Which
+    of those that are held there is an order for is the index's to say."""
     order: list[Order] = []
     for part in (piece.strip() for piece in text.split(",")):
         if not part:
             continue
         path = read_path(part.lstrip("-")) if part.count("-") <= 1 else None
         known = attributes.BY_TAG.get(path[0]) if path and len(path) == 1 else None
-        if known is None or not known.column or known.computed or not attributes.may_return(level, known.tag):
+        if known is None or not attributes.may_return(level, known.tag):
             raise BadQuery(f"results cannot be ordered by {part[:64]!r}")
         if any(known.tag == earlier.tag for earlier in order):
             raise BadQuery(f"orderby names {known.keyword} more than once")

@@ -1,10 +1,11 @@
 """What goes out for what the index found (PS3.18 10.6.3.3)."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 import pytest
-from shelf import Shelf, entry
+from shelf import Shelf
 
 from dicomweb.archive.search import READING, SearchResult, lookup, search
 from dicomweb.standard.attributes import Level
@@ -63,11 +64,22 @@ def ct(study: int = 1, series: int = 1, number: int = 1, **values: Any) -> dict[
 
 
 @pytest.fixture
-def index() -> Shelf:
-    shelf = Shelf()
-    instances = [ct(1, 1, 1), ct(1, 1, 2), ct(1, 2, 1, Modality="SR", Rows=None), ct(2, 1, 1)]
-    shelf.commit([entry(number, dataset) for number, dataset in enumerate(instances, 1)])
-    return shelf
+def shelve() -> Iterator[Callable[..., Shelf]]:
+    """Makes an index of data sets."""
+    made: list[Shelf] = []
+
+    def make(*datasets: dict[str, Any]) -> Shelf:
+        made.append(Shelf(*datasets))
+        return made[-1]
+
+    yield make
+    for shelf in made:
+        shelf.close()
+
+
+@pytest.fixture
+def index(shelve: Callable[..., Shelf]) -> Shelf:
+    return shelve(ct(1, 1, 1), ct(1, 1, 2), ct(1, 2, 1, Modality="SR", Rows=None), ct(2, 1, 1))
 
 
 def ask(
@@ -184,19 +196,16 @@ def test_all_means_everything_of_the_level_and_above_and_nothing_below(index: Sh
     assert instance[tag("NumberOfSeriesRelatedInstances")]["Value"] == [2]
 
 
-def test_counts_of_the_archive_win_over_counts_that_a_data_set_claims() -> None:
-    shelf = Shelf()
-    shelf.commit([entry(1, ct(NumberOfStudyRelatedInstances=99, ModalitiesInStudy="XX"))])
+def test_counts_of_the_archive_win_over_counts_that_a_data_set_claims(shelve: Callable[..., Shelf]) -> None:
+    shelf = shelve(ct(NumberOfStudyRelatedInstances=99, ModalitiesInStudy="XX"))
     for text in ["", "includefield=all", "includefield=PatientSpeciesDescription"]:
         (row,) = ask(shelf, "study", text).rows
         assert row[tag("NumberOfStudyRelatedInstances")]["Value"] == [1]
         assert row[tag("ModalitiesInStudy")]["Value"] == ["CT"]
 
 
-def test_bulk_data_in_answers_have_absolute_addresses() -> None:
-    shelf = Shelf()
-    dataset = ct() | {"00420011": {"vr": "OB", "BulkDataURI": "bulkdata/00420011"}}
-    shelf.commit([entry(1, dataset)])
+def test_bulk_data_in_answers_have_absolute_addresses(shelve: Callable[..., Shelf]) -> None:
+    shelf = shelve(ct() | {"00420011": {"vr": "OB", "BulkDataURI": "bulkdata/00420011"}})
     uri = f"{BASE}/studies/1.2.1/series/1.2.1.1/instances/1.2.1.1.1/bulkdata/00420011"
     for text in ["includefield=EncapsulatedDocument", "includefield=all"]:
         (row,) = ask(shelf, "instance", text).rows
@@ -212,7 +221,7 @@ def test_the_index_is_left_as_it_was(index: Shelf) -> None:
 def test_an_instance_that_goes_between_search_and_reading_leaves_its_row(index: Shelf) -> None:
     found = index.search(read_qido("study", None, None, []))
     index.search = lambda query: found  # type: ignore[method-assign]
-    index.take_away(1)
+    index.take_away(STUDY, 1)
     rows = ask(index, "study", "includefield=PatientSpeciesDescription").rows
     assert [row[tag("StudyInstanceUID")]["Value"] for row in rows] == [["1.2.1"], ["1.2.2"]]
     assert rows[0][tag("PatientSpeciesDescription")] == {"vr": "LO"}
@@ -221,15 +230,13 @@ def test_an_instance_that_goes_between_search_and_reading_leaves_its_row(index: 
 
 # -- sequences and private attributes -----------------------------------------------------------------------
 @pytest.fixture
-def requests() -> Shelf:
+def requests(shelve: Callable[..., Shelf]) -> Shelf:
     items = [
         model(ScheduledProcedureStepID="S1", RequestedProcedureID="R1", RequestedProcedureDescription="one"),
         model(ScheduledProcedureStepID="S2", RequestedProcedureID="R2", RequestedProcedureDescription="two"),
     ]
     codes = [model(CodeValue="A", CodeMeaning="first"), model(CodeValue="B", CodeMeaning="second")]
-    shelf = Shelf()
-    shelf.commit([entry(1, ct(RequestAttributesSequence=items, AnatomicRegionSequence=codes))])
-    return shelf
+    return shelve(ct(RequestAttributesSequence=items, AnatomicRegionSequence=codes))
 
 
 def test_request_attributes_are_returned_with_every_series(requests: Shelf) -> None:
@@ -250,15 +257,16 @@ def test_of_a_sequence_that_was_searched_in_the_matching_items_are_returned(requ
     assert row[tag("AnatomicRegionSequence")]["Value"] == [model(CodeValue="B", CodeMeaning="second")]
 
 
-def test_private_attributes_come_with_their_creator_from_whichever_block() -> None:
+def test_private_attributes_come_with_their_creator_from_whichever_block(
+    shelve: Callable[..., Shelf],
+) -> None:
     private = {
         "00230010": {"vr": "LO", "Value": ["OTHER"]},
         "00230011": {"vr": "LO", "Value": ["ACME"]},
         "00231002": {"vr": "LO", "Value": ["not this"]},
         "00231102": {"vr": "LO", "Value": ["this"]},
     }
-    shelf = Shelf()
-    shelf.commit([entry(1, dict(sorted((ct() | private).items()))), entry(2, ct(2))])
+    shelf = shelve(dict(sorted((ct() | private).items())), ct(2))
     rows = ask(shelf, "instance", "00230010=ACME&includefield=00231002").rows
     assert len(rows) == 2
     assert {name: rows[0][name] for name in rows[0] if name.startswith("0023")} == {
@@ -295,9 +303,8 @@ def test_a_page_of_nothing_tells_how_much_there_is(index: Shelf) -> None:
     assert ask(index, "instance", "limit=0") == SearchResult([], 4)
 
 
-def test_pages_that_need_metadata_are_short() -> None:
-    shelf = Shelf()
-    shelf.commit([entry(number, ct(1, 1, number)) for number in range(1, READING + 3)])
+def test_pages_that_need_metadata_are_short(shelve: Callable[..., Shelf]) -> None:
+    shelf = shelve(*(ct(1, 1, number) for number in range(1, READING + 3)))
     result = ask(shelf, "instance", "includefield=KVP&limit=10000")
     assert (len(result.rows), result.remaining) == (READING, 2)
     assert shelf.read == READING
@@ -325,9 +332,8 @@ def test_an_identifier_is_found_at_every_level_that_has_it(index: Shelf) -> None
     assert lookup(index, "nobody", BASE) == []  # type: ignore[arg-type]
 
 
-def test_a_patient_with_an_issuer_is_linked_with_it() -> None:
-    shelf = Shelf()
-    shelf.commit([entry(1, ct(PatientID="A&B 1", IssuerOfPatientID="Hospital"))])
+def test_a_patient_with_an_issuer_is_linked_with_it(shelve: Callable[..., Shelf]) -> None:
+    shelf = shelve(ct(PatientID="A&B 1", IssuerOfPatientID="Hospital"))
     (patient,) = lookup(shelf, "A&B 1", BASE)  # type: ignore[arg-type]
     assert patient["url"] == f"{BASE}/studies?PatientID=A%26B+1&IssuerOfPatientID=Hospital"
     text = patient["url"].partition("?")[2]

@@ -404,7 +404,7 @@ def test_results_are_ordered_by_indexed_attributes() -> None:
         "Modality",
         "--StudyDate",
         "StudyDate,-StudyDate",
-        "ModalitiesInStudy",
+        "-",
         "00400275.CodeValue",
     ],
 )

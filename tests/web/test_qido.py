@@ -1,12 +1,13 @@
 """QIDO-RS over HTTP (PS3.18 10.6), `/patients` and `/lookup`."""
 
 import re
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asgi import Client
-from shelf import Shelf, entry
+from shelf import Shelf
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
@@ -70,11 +71,10 @@ def client(index: Any, **settings: Any) -> Client:
 
 
 @pytest.fixture
-def index() -> Shelf:
-    shelf = Shelf()
-    places = [(1, 1, 1), (1, 1, 2), (1, 2, 1), (2, 1, 1), (3, 1, 1)]
-    shelf.commit([entry(version, ct(*place)) for version, place in enumerate(places, 1)])
-    return shelf
+def index() -> Iterator[Shelf]:
+    shelf = Shelf(ct(1, 1, 1), ct(1, 1, 2), ct(1, 2, 1), ct(2, 1, 1), ct(3, 1, 1))
+    yield shelf
+    shelf.close()
 
 
 @pytest.fixture
@@ -224,6 +224,16 @@ def test_the_next_page_stays_in_its_study(web: Client) -> None:
     )
 
 
+def test_results_come_in_the_order_asked_for(web: Client) -> None:
+    def order(by: str) -> list[str]:
+        return [row["00100020"]["Value"][0] for row in web.get(f"/dicom-web/studies?orderby={by}").json()]
+
+    assert order("PatientID") == ["P1", "P2", "P3"]
+    assert order("-00100020") == ["P3", "P2", "P1"]
+    assert order("-NumberOfStudyRelatedInstances,PatientID") == ["P1", "P2", "P3"]
+    assert web.get("/dicom-web/studies?orderby=OtherPatientNames").status_code == 400
+
+
 def test_pages_follow_the_settings(index: Shelf) -> None:
     web = client(index, search_page=2, search_page_limit=3)
     assert len(web.get("/dicom-web/instances").json()) == 2
@@ -274,10 +284,8 @@ def test_long_answers_are_compressed_for_who_takes_it(web: Client) -> None:
     assert len(answer.json()) == 5
 
 
-def test_values_that_json_cannot_say_do_not_stop_an_answer() -> None:
-    shelf = Shelf()
-    shelf.commit([entry(1, ct(1, 1, 1))])
-    found = shelf.search
+def test_values_that_json_cannot_say_do_not_stop_an_answer(index: Shelf) -> None:
+    found = index.search
     surrogate = {"vr": "LO", "Value": ["\ud800"]}
 
     def search(query: Any) -> Any:
@@ -285,9 +293,9 @@ def test_values_that_json_cannot_say_do_not_stop_an_answer() -> None:
         answer.rows[0].dataset["00100020"] = surrogate
         return answer
 
-    shelf.search = search  # type: ignore[method-assign]
-    answer = client(shelf).get("/dicom-web/studies")
-    assert (answer.status_code, len(answer.json())) == (200, 1)
+    index.search = search  # type: ignore[method-assign]
+    answer = client(index).get("/dicom-web/studies")
+    assert (answer.status_code, len(answer.json())) == (200, 3)
 
 
 # -- lookup -------------------------------------------------------------------------------------------------
