@@ -85,18 +85,18 @@ def comparable(vr: str, text: str) -> str | None:
     return text or None
 
 
-# PS3.5 6.2: digits of DA, TM and DT; how far a value may be cut short is left to `_ends`.
+# PS3.5 6.2: digits of DA, TM and DT. A fraction has six; some devices write nine, of which six count.
 _PARTS = {
     "DA": re.compile(r"(\d{4})(?:(\d\d)(\d\d)?)?", re.ASCII),
-    "TM": re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII),
+    "TM": re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{0,6})\d*)?)?)?", re.ASCII),
     "DT": re.compile(
-        r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6}))?)?)?)?)?)?"
+        r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{0,6})\d*)?)?)?)?)?)?"
         r"([+\- ](?:0\d|1[0-4])[0-5]\d)?",
         re.ASCII,
     ),
 }
 _OLD_DATE = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)", re.ASCII)
-_OLD_TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?", re.ASCII)
+_OLD_TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d*)?)?", re.ASCII)
 
 
 def is_point(vr: str, text: str) -> bool:
