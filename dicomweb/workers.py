@@ -8,16 +8,12 @@ import multiprocessing.process
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting, Error, Unavailable
 from dicomweb.launch import begin_log, greeting, listen, work
-
-_EARLY_SECONDS = 10.0
-"""A worker that ends sooner than this after its start is not started again: it would fail again."""
 
 log = logging.getLogger(__name__)
 
@@ -75,21 +71,25 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
             while not stopping and failure is None and status == 0 and len(workers) < config.workers:
                 worker = _Worker(spawn, config, sockets)
                 workers[worker.process.sentinel] = worker
+                if stopping:  # told while it was being made
+                    worker.process.terminate()
             if not workers:
                 break
             for happened in _happenings(workers):
                 worker, message = happened
-                if message == "ready" and not announced:
-                    announced = True
-                    ready()
+                if message == "ready":
+                    worker.ready = True
+                    if not announced:
+                        announced = True
+                        ready()
                 elif isinstance(message, Error):
                     failure = message
                 elif message is None:
                     workers.pop(worker.process.sentinel)
                     worker.close()
                     if not stopping:
-                        if failure is None and not worker.lasted():
-                            status = 1
+                        if failure is None and not worker.ready:
+                            status = 1  # it would fail again
                         if failure is not None or status:
                             for other in workers.values():
                                 other.process.terminate()
@@ -115,11 +115,8 @@ class _Worker:
         )
         self.process.start()
         theirs.close()
-        self.started = time.monotonic()
         self.listening = True
-
-    def lasted(self) -> bool:
-        return time.monotonic() - self.started > _EARLY_SECONDS
+        self.ready = False
 
     def close(self) -> None:
         self.process.join()

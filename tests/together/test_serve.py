@@ -1,6 +1,7 @@
 """`roentgate serve` as a process: it says where it is, answers, and stops when told."""
 
 import json
+import os
 import signal
 import socket
 import urllib.error
@@ -89,6 +90,20 @@ def test_several_workers_share_the_port_and_end_with_their_supervisor(tmp_path):
         assert all(found(started.port) == 1 for _ in range(20))
         assert started.stop() == 0
         assert not any(Path(f"/proc/{number}").exists() for number in before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc on this machine")
+def test_a_worker_that_is_killed_is_replaced(tmp_path):
+    with served(tmp_path, "--workers", "2") as started:
+        assert store(started.port, ct(1)) == 200
+        before = {number for number in children(started.process.pid) if is_worker(number)}
+        os.kill(min(before), signal.SIGKILL)
+        assert started.process.stderr is not None
+        said = started.process.stderr.readline()
+        assert "another one takes its place" in said
+        while len({number for number in children(started.process.pid) if is_worker(number)} - before) < 1:
+            assert started.process.poll() is None
+        assert found(started.port) == 1
 
 
 def is_worker(number: int) -> bool:
