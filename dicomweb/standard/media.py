@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from dicomweb.errors import BadRequest
+from dicomweb.standard import syntaxes
 
 DICOM = "application/dicom"
 JSON = "application/dicom+json"
@@ -18,11 +19,8 @@ XML = "application/dicom+xml"
 OCTETS = "application/octet-stream"
 ZIP = "application/zip"
 
-IMPLICIT = "1.2.840.10008.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
-ENCAPSULATED = "1.2.840.10008.1.2.1.98"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
+EXPLICIT = syntaxes.EXPLICIT
+DEFLATED = syntaxes.DEFLATED
 
 AS_STORED = "*"
 """The value of `transfer-syntax` that asks for no transcoding (PS3.18 8.7.3.5.2)."""
@@ -37,7 +35,7 @@ def _jpeg(*numbers: str) -> tuple[str, ...]:
 SYNTAXES: dict[str, tuple[str, ...]] = {
     OCTETS: (EXPLICIT,),
     "image/jpeg": _jpeg("70", "50", "51", "57", *map(str, [*range(52, 57), *range(58, 67)])),
-    "image/dicom-rle": ("1.2.840.10008.1.2.5",),
+    "image/dicom-rle": (syntaxes.RLE,),
     "image/jls": _jpeg("80", "81"),
     "image/jp2": _jpeg("90", "91"),
     "image/jpx": _jpeg("92", "93"),
@@ -62,7 +60,6 @@ _ALIASES = {
     "image/jhc": "image/jphc",
     "video/mpeg2": "video/mpeg",
 }
-_TYPES = {syntax: kind for kind, uids in SYNTAXES.items() for syntax in uids}
 _SPELLED = {kind.lower(): kind for kind in SYNTAXES}
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -108,17 +105,18 @@ def read_type(text: str) -> MediaType:
     for piece in pieces[1:]:
         key, equals, value = piece.partition("=")
         key, value = key.strip().lower(), value.strip()
-        if len(value) > 1 and value[0] == value[-1] == '"':
-            value = re.sub(r"\\(.)", r"\1", value[1:-1])
         if not equals or not key:
             continue
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        else:
+            value = value.removeprefix('"')
         if key == "type" and ";" in value:
-            value, _, inner = value.partition(";")
-            for pair in inner.split(";"):
-                inner_key, _, inner_value = pair.partition("=")
-                params.setdefault(inner_key.strip().lower(), inner_value.strip())
-            value = value.strip()
-        params[key] = value.strip('"') if key != "boundary" else value.removeprefix('"')
+            value, *inner = value.split(";")
+            for pair in inner:
+                name_inside, _, value_inside = pair.partition("=")
+                params.setdefault(name_inside.strip().lower(), value_inside.strip())
+        params[key] = value.strip()
     kind, _, subtype = name.partition("/")
     return MediaType(kind, subtype, params)
 
@@ -139,7 +137,7 @@ def default_syntax(media_type: str) -> str:
 def type_of(syntax: str) -> str:
     """Return the media type of a frame in a transfer syntax (PS3.18 Table 8.7.3-5); application/octet-stream
     for native pixels and for syntaxes that the table does not have."""
-    return _TYPES.get(syntax, OCTETS)
+    return syntaxes.syntax_of(syntax).media_type
 
 
 @dataclass(frozen=True, slots=True)

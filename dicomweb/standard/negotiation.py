@@ -21,13 +21,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from dicomweb.errors import BadRequest, NotAcceptable
-from dicomweb.standard import media
+from dicomweb.standard import media, syntaxes
 from dicomweb.standard.media import AS_STORED, DICOM, EXPLICIT, JSON, OCTETS, XML, ZIP, Accepted, Range
 
 Document: TypeAlias = Literal["json", "xml"]
 
-_NEVER_SENT = {media.IMPLICIT, media.BIG_ENDIAN}  # PS3.18 8.6.2.1
-_BARE_FRAMES = {media.IMPLICIT, EXPLICIT, media.BIG_ENDIAN, media.DEFLATED, media.ENCAPSULATED}
+_NEVER_SENT = {syntaxes.IMPLICIT, syntaxes.BIG_ENDIAN}  # PS3.18 8.6.2.1
+_BARE_FRAMES = {*_NEVER_SENT, EXPLICIT, syntaxes.DEFLATED, syntaxes.ENCAPSULATED_UNCOMPRESSED}
 _RENDERED = {"image/png", "image/gif", "image/jph", "text/html", "text/plain", "text/xml", "text/rtf"}
 _DICOM = {DICOM, JSON, XML, OCTETS}
 
@@ -127,6 +127,15 @@ def for_search(accepted: Accepted) -> Document:
     return for_metadata(accepted)
 
 
+def for_store(accepted: Accepted) -> Document:
+    """Choose the form of a Store response (PS3.18 10.5.4, W-260): JSON, unless the client would rather have
+    XML. What was stored is stored, so an answer that is not accepted is better than none."""
+    try:
+        return for_metadata(accepted)
+    except NotAcceptable:
+        return "json"
+
+
 def for_instances(accepted: Accepted, sources: Sequence[Source], single: bool) -> list[Choice]:
     """Choose the form of whole instances (PS3.18 8.7.3.2, 10.4.4; W-050 to W-052).
 
@@ -150,7 +159,7 @@ def for_instances(accepted: Accepted, sources: Sequence[Source], single: bool) -
         ways = [
             [_best(ranges, _instance_offers(source, (True,))) for source in distinct],
             [_best(ranges, _instance_offers(source, (False,))) for source in distinct] if single else [None],
-            [_best(_as_zipped(ranges), _zip_offers(source)) for source in distinct],
+            [_best(_for_zip(ranges), _zip_offers(source)) for source in distinct],
         ]
         whole = [found for way in ways if len(found := [one for one in way if one]) == len(way)]
         if whole:
@@ -236,7 +245,7 @@ def for_rendered(
 def _instance_offers(source: Source, wraps: tuple[bool, ...]) -> list[_Offer]:
     """What can be made of an instance as application/dicom; what `*/*` gets stands first."""
     decoded = source.native or EXPLICIT in source.makes
-    kept = source.lossy or source.video or not decoded
+    kept = not source.native and (source.lossy or source.video or not decoded)
     offers = []
     if source.syntax not in _NEVER_SENT:
         plain = kept or source.syntax == EXPLICIT
@@ -267,18 +276,19 @@ def _frame_offers(source: Source, wraps: tuple[bool, ...]) -> list[_Offer]:
 
 def _others(source: Source) -> list[str]:
     """Compressed transfer syntaxes that can be made, in a stable order, defaults of their types first."""
-    order = {syntax: place for uids in media.SYNTAXES.values() for place, syntax in enumerate(uids)}
+    rows = enumerate(media.SYNTAXES.values())
+    order = {syntax: (place, row) for row, uids in rows for place, syntax in enumerate(uids)}
     made = source.makes - {EXPLICIT, source.syntax} - _NEVER_SENT
-    return sorted(made, key=lambda syntax: (order.get(syntax, len(order)), syntax))
+    return sorted(made, key=lambda syntax: (order.get(syntax, (len(order), 0)), syntax))
 
 
 def _zip_offers(source: Source) -> list[_Offer]:
     return [replace(offer, media_type=ZIP) for offer in _instance_offers(source, (False,))]
 
 
-def _as_zipped(ranges: Iterable[Range]) -> list[Range]:
-    """In a ZIP file instances are as stored, unless a transfer syntax is named."""
-    return [replace(range_, syntax=range_.syntax or AS_STORED) for range_ in ranges]
+def _for_zip(ranges: Iterable[Range]) -> list[Range]:
+    """Entries that ask for a ZIP file by name; instances in it are as stored unless one says otherwise."""
+    return [replace(r, syntax=r.syntax or AS_STORED) for r in ranges if r.media_type == ZIP]
 
 
 def _as_json(range_: Range) -> Range:
@@ -317,7 +327,7 @@ def _rank(ranges: Sequence[Range], offer: _Offer, multipart: bool, number: int, 
     covering = [
         (fit, range_.q, -order, range_)
         for order, range_ in enumerate(ranges)
-        if (fit := _fit(range_, offer, multipart)) is not None
+        if (fit := _fit(range_, offer, multipart, place == 0)) is not None
     ]
     if not covering:
         return None
@@ -329,10 +339,10 @@ def _rank(ranges: Sequence[Range], offer: _Offer, multipart: bool, number: int, 
     return -q, range_.media_type == "*/*", not offer.stored, -order, number, place
 
 
-def _fit(range_: Range, offer: _Offer, multipart: bool) -> tuple[int, int] | None:
+def _fit(range_: Range, offer: _Offer, multipart: bool, usual: bool) -> tuple[int, int] | None:
     """How specifically a range covers a representation (RFC 9110 12.5.1): by type, by transfer syntax; None
-    if it does not."""
-    if range_.multipart is not None and range_.multipart != multipart:
+    if it does not. A bare `*/*` covers it in its usual wrapping only (PS3.18 8.7.7)."""
+    if range_.multipart != multipart and (range_.multipart is not None or not usual):
         return None
     kind, wanted = offer.media_type.lower(), range_.media_type
     if wanted == kind:
