@@ -71,7 +71,8 @@ def _answer(request: Request, level: Level) -> Response:
     fields = _fields(result, base, _path(level, study, series), params)
     if not result.rows and (form == "xml" or archive.config.empty_search_status == 204):
         # A multipart body has one part at least, so an empty answer in XML has no body (PS3.18 8.6.1.2.1).
-        return bodies.Answer(204, fields)
+        cache = [(b"cache-control", bodies.REVALIDATED.encode()), (b"vary", b"Accept")]
+        return bodies.Answer(204, [*cache, *fields])
     if form == "xml":
         data, content_type = _write_xml(result)
     else:
