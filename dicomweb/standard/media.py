@@ -193,7 +193,7 @@ def _undone(value: str) -> str:
 
 
 def read_ranges(text: str) -> tuple[Range, ...]:
-    """Read the entries of an Accept header, leniently (PS3.18 8.7.5; interoperability rule R4).
+    """Read the entries of an Accept header, leniently (PS3.18 8.7.5).
 
     Quotes decide nothing: the text is cut at every `;` and `,`. A piece with a slash and no `=` begins an
     entry; `type` gives a multipart entry its type, and one that has a type already a successor; a second

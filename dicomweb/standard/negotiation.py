@@ -170,6 +170,19 @@ def for_instances(accepted: Accepted, sources: Sequence[Source], single: bool) -
     raise _refusal(accepted, offers, _RENDERED, _why(distinct))
 
 
+def wants_bulkdata(accepted: Accepted) -> bool:
+    """Say whether a client that asks for a study, series or instance names bulk data types: it means the bulk
+    data of that resource, a historic form that servers still answer (PS3.18 Table 10.4.4-1, W-051, W-053).
+
+    Args:
+        accepted: by the client; `for_instances` has found nothing in it, or has not been asked.
+    """
+    named = {
+        range_.media_type for range_ in (*accepted.query, *accepted.header) if range_.multipart and range_.q
+    }
+    return bool(named & {"image/*", "video/*", *map(str.lower, media.SYNTAXES)})
+
+
 def for_frames(accepted: Accepted, source: Source, single: bool) -> Choice:
     """Choose the form of frames (PS3.18 8.7.3.3, 10.4.4; W-056 to W-058, W-070 to W-082).
 
@@ -206,18 +219,19 @@ def for_pixels(accepted: Accepted, source: Source, single: bool) -> Choice:
     return _choose(accepted, _frame_offers(source, (False, True) if single else (True,)), _RENDERED, [source])
 
 
-def for_value(accepted: Accepted, media_type: str = OCTETS) -> Choice:
+def for_value(accepted: Accepted, media_type: str = OCTETS, single: bool = True) -> Choice:
     """Choose the form of any other bulk data value (PS3.18 10.4.1.1.5, 10.5.1.4; W-056, W-057).
 
     Args:
         accepted: by the client; transfer syntaxes that it names say nothing about such a value.
         media_type: what the value is, where the data set says that, such as "application/pdf".
+        single: no other value is asked for, so that it may go out bare (W-041).
 
     Raises:
         NotAcceptable: the client accepts neither that type nor application/octet-stream.
     """
     own = media.plain_name(media_type) or OCTETS
-    offers = [_Offer(kind, (False, True)) for kind in dict.fromkeys((own, OCTETS))]
+    offers = [_Offer(kind, (False, True) if single else (True,)) for kind in dict.fromkeys((own, OCTETS))]
     choice = _choose(accepted, offers, set(), [])
     return replace(choice, syntax=EXPLICIT) if choice.media_type == OCTETS else choice
 

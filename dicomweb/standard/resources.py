@@ -111,7 +111,7 @@ def read_uid(text: str) -> str:
 
 def read_value(text: str) -> str:
     """Check the path of a bulk data value below `.../bulkdata/` and return it as we write it: tags, upper
-    case, and 0-based item indices in turn (W-220: the form is ours).
+    case, and 0-based item indices in turn (PS3.18 10.1, W-220: the form is ours).
 
     Raises:
         NotFound: we never write such a path, so nothing can be there.
@@ -177,27 +177,27 @@ def write_path(resource: Resource) -> str:
 
 
 def study_url(base: str, study: str) -> str:
-    """Return the URL of a study (W-201)."""
+    """Return the URL of a study (PS3.18 10.1, W-201)."""
     return f"{base}/studies/{study}"
 
 
 def series_url(base: str, study: str, series: str) -> str:
-    """Return the URL of a series (W-209)."""
+    """Return the URL of a series (PS3.18 10.1, W-209)."""
     return f"{base}/studies/{study}/series/{series}"
 
 
 def instance_url(base: str, study: str, series: str, instance: str) -> str:
-    """Return the URL of an instance (W-214)."""
+    """Return the URL of an instance (PS3.18 10.1, W-214)."""
     return f"{base}/studies/{study}/series/{series}/instances/{instance}"
 
 
 def frames_url(base: str, study: str, series: str, instance: str, numbers: Iterable[int]) -> str:
-    """Return the URL of frames (W-217); numbers start at 1."""
+    """Return the URL of frames (PS3.18 10.1, W-217); numbers start at 1."""
     return f"{instance_url(base, study, series, instance)}/frames/{','.join(map(str, numbers))}"
 
 
 def value_url(base: str, study: str, series: str, instance: str, value: str) -> str:
-    """Return the URL of a bulk data value (W-220), for example of "7FE00010"."""
+    """Return the URL of a bulk data value (PS3.18 10.1, W-220), for example of "7FE00010"."""
     return f"{instance_url(base, study, series, instance)}/bulkdata/{value}"
 
 

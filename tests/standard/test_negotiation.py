@@ -17,6 +17,7 @@ from dicomweb.standard.negotiation import (
     for_search,
     for_store,
     for_value,
+    wants_bulkdata,
 )
 from dicomweb.standard.syntaxes import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, RLE
 
@@ -71,7 +72,7 @@ def offered(call, *arguments, **named):
         return type(error)
 
 
-# -- PS3.18, the worked cases of our checklist (2.1) -------------------------------------------------------
+# -- worked cases of PS3.18 8.7 and 10.4 -------------------------------------------------------
 @pytest.mark.parametrize(
     ("accept", "source", "single", "expected"),
     [
@@ -284,7 +285,7 @@ def test_several_frames_are_never_one_part():
     assert frames(f"application/octet-stream, {MULTI_OCTETS};q=0.1", NATIVE, False).multipart
 
 
-# -- requirements/viewers.md section 2, row by row ----------------------------------------------------------
+# -- what viewers and browsers really ask --------------------------------------------------------------------
 SLIDE_TILES = ", ".join(
     f'multipart/related; type="{kind}"; transfer-syntax={syntax}'
     for kind, syntax in [
@@ -406,6 +407,30 @@ def test_the_answer_to_store_follows_accept():
 def test_bulk_data_values(accept, kind, expected):
     choice = offered(for_value, read_accept(accept), kind)
     assert (summary(choice) if isinstance(choice, Choice) else choice) == expected
+
+
+def test_one_of_several_values_is_always_a_part():
+    for accept in ("*/*", MULTI_OCTETS, None):
+        assert for_value(read_accept(accept), OCTETS, single=False).multipart
+    assert offered(for_value, read_accept(OCTETS), OCTETS, single=False) is NotAcceptable
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        (MULTI_OCTETS, True),
+        ('multipart/related; type="image/jpeg"', True),
+        ('multipart/related; type="image/*"', True),
+        ("multipart/related; type=video/H265", True),
+        (f"{MULTI_OCTETS};q=0", False),
+        (OCTETS, False),
+        ("image/jpeg", False),
+        ("*/*", False),
+        (MULTI_DICOM, False),
+    ],
+)
+def test_bulk_data_types_asked_of_a_study_mean_its_bulk_data(accept, wanted):
+    assert wants_bulkdata(read_accept(accept)) is wanted
 
 
 @pytest.mark.parametrize(
