@@ -267,14 +267,9 @@ def _read_name(vr: str, values: list[Any]) -> Element:
 
 
 def name_of(text: str) -> dict[str, str] | None:
-    """Return the groups of a person name (PS3.5 6.2.1.1) that are there, or None if it has none.
-
-    Raises:
-        ValueError: more than three groups.
-    """
-    groups = text.split("=")
-    if len(groups) > len(_GROUPS) and any(groups[len(_GROUPS) :]):
-        raise ValueError
+    """Return the groups of a person name (PS3.5 6.2.1.1) that are there, or None if it has none; a fourth
+    group stays with the third."""
+    groups = text.split("=", len(_GROUPS) - 1)
     named = zip(_GROUPS, (group.strip(" \0") for group in groups), strict=False)
     return {name: group for name, group in named if group} or None
 
