@@ -30,6 +30,8 @@ from dicomweb.storage.keys import check_key, check_prefix
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+_NOTHING = "There is no object under this key."
+_TAKEN = "There is an object under this key already."
 _FOLDERS_REMEMBERED = 100_000
 _COPY = 1 << 20
 
@@ -152,7 +154,7 @@ class Filesystem:
                         raise
                     self._make_folders(folder)
         except FileExistsError:
-            return AlreadyStored("There is an object under this key already.")
+            return AlreadyStored(_TAKEN)
         except OSError as error:
             if error.errno == errno.EXDEV and not done.is_draft:
                 return self._link_copy(done, key, folder)
@@ -213,38 +215,37 @@ class Filesystem:
             return _translated(error)
         return None
 
-    def _open(self, key: str) -> int:
+    @contextlib.contextmanager
+    def _open(self, key: str) -> Iterator[tuple[int, int]]:
+        """Open an object: its descriptor and its size."""
         try:
             descriptor = os.open(check_key(key), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._root)
+            try:
+                found = os.fstat(descriptor)
+                if not stat.S_ISREG(found.st_mode):
+                    raise NotFound(_NOTHING)
+                yield descriptor, found.st_size
+            finally:
+                os.close(descriptor)
         except OSError as error:
             if error.errno in _ABSENT:
-                raise NotFound("There is no object under this key.") from None
+                raise NotFound(_NOTHING) from None
             raise _translated(error) from error
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return descriptor
-        os.close(descriptor)
-        raise NotFound("There is no object under this key.")
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """As Storage.read."""
-        descriptor = self._open(key)
-        try:
-            start, stop, _ = slice(start, stop).indices(os.fstat(descriptor).st_size)
+        with self._open(key) as (descriptor, size):
+            start, stop, _ = slice(start, stop).indices(size)
             return _pread(descriptor, start, stop)
-        finally:
-            os.close(descriptor)
 
     def stream(
         self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20
     ) -> Iterator[bytes]:
         """As Storage.stream; an object that is deleted meanwhile is read to its end."""
-        descriptor = self._open(key)
-        try:
-            start, stop, _ = slice(start, stop).indices(os.fstat(descriptor).st_size)
+        with self._open(key) as (descriptor, size):
+            start, stop, _ = slice(start, stop).indices(size)
             for begin in range(start, stop, chunk):
                 yield _pread(descriptor, begin, min(begin + chunk, stop))
-        finally:
-            os.close(descriptor)
 
     def size(self, key: str) -> int:
         """As Storage.size."""
@@ -252,10 +253,10 @@ class Filesystem:
             found = os.stat(check_key(key), dir_fd=self._root, follow_symlinks=False)
         except OSError as error:
             if error.errno in _ABSENT:
-                raise NotFound("There is no object under this key.") from None
+                raise NotFound(_NOTHING) from None
             raise _translated(error) from error
         if not stat.S_ISREG(found.st_mode):
-            raise NotFound("There is no object under this key.")
+            raise NotFound(_NOTHING)
         return found.st_size
 
     def delete(self, key: str) -> None:
@@ -341,10 +342,7 @@ def _pread(descriptor: int, start: int, stop: int) -> bytes:
     """Read [start, stop), all of it; one call does unless the range is above 2 GiB."""
     pieces: list[bytes] = []
     while start < stop:
-        try:
-            piece = os.pread(descriptor, stop - start, start)
-        except OSError as error:
-            raise _translated(error) from error
+        piece = os.pread(descriptor, stop - start, start)
         if not piece:
             raise Unavailable("The file store gave fewer bytes than the object has.")
         pieces.append(piece)

@@ -206,12 +206,14 @@ class S3:
 
         def send(attempt: Attempt) -> None:
             attempt.moves(size)
-            body = Source(whole, 0, size, attempt)
+            source = Source(whole, 0, size, attempt)
+            # boto3 asks for leave before it sends a file, and bytes it makes a file of; this goes at once.
+            body = bytearray(source.read()) if size <= _IN_ONE_PIECE else source
             try:
                 self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._prefix + put.key,
-                    Body=body.read() if size <= _IN_ONE_PIECE else body,  # type: ignore[arg-type]
+                    Body=body,  # type: ignore[arg-type]
                     ContentLength=size,
                     Metadata={"sha256": put.sha256.hex()},
                     **more,
