@@ -143,9 +143,10 @@ class Decoder:
 
     Attributes:
         faulty: set once something was not what the terms say.
+        seen: set once something was not plain ASCII.
     """
 
-    __slots__ = ("_announced", "_codec", "_extends", "_single", "faulty")
+    __slots__ = ("_announced", "_codec", "_extends", "_single", "faulty", "seen")
 
     def __init__(self, terms: Iterable[str] = ()) -> None:
         plan = _plan(tuple(terms))
@@ -154,6 +155,7 @@ class Decoder:
         self._announced = plan.announced
         self._single = not plan.codec or plan.codec in _SINGLE_BYTE.values()
         self.faulty = not plan.known
+        self.seen = False
 
     def decode(self, data: bytes, name: bool = False) -> str:
         """Return the characters of a whole value field, values still separated by backslashes.
@@ -168,6 +170,7 @@ class Decoder:
         escapes = 27 in data
         if not escapes and data.isascii():
             return data.decode("ascii")
+        self.seen = True
         if self._single and (escapes or (self._extends and not self._codec)):
             return self._extended(data, name)
         if not self._codec:

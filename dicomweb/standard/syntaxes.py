@@ -94,7 +94,7 @@ def _elsewhere(uid: str, name: str, *, deflated: bool = False) -> Syntax:
     return Syntax(uid, name, deflated=deflated, lossy=None, kept=False)
 
 
-# PS3.6 Table A-1, PS3.18 Tables 8.7.3-2, 8.7.3-4 and 8.7.3-5. The retired JPEG processes are those of old files.
+# PS3.6 Table A-1; PS3.18 Tables 8.7.3-2, 8.7.3-4, 8.7.3-5. The retired JPEG processes are those of old files.
 _RETIRED_JPEG = (
     (52, "JPEG Extended (Processes 3 & 5)", True),
     (53, "JPEG Spectral Selection, Non-Hierarchical (Processes 6 & 8)", True),

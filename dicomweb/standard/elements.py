@@ -1,0 +1,675 @@
+"""The element walker: from the bytes of a data set to its DICOM JSON model and to where its bulk lies, in one
+pass (PS3.5 7, PS3.18 F).
+
+What a header looks like is looked up by its raw bytes (tag and VR, or tag alone in Implicit VR) in tables
+that fill as they are asked; a usual element costs one `unpack_from`, one look-up and one converter. Values
+that become bulk data are never touched, so that a mapped file of many gigabytes costs the pages of its
+headers.
+
+Declared lengths are held against the bytes that are there: a data set that was cut is never read as a shorter
+one. Faults that old devices are known for are read and mentioned in `warnings`.
+"""
+
+import struct
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise, repeat
+from mmap import mmap
+from typing import Any, NamedTuple, TypeAlias
+
+from dicomweb.errors import BadObject, ObjectTooComplex, TruncatedObject
+from dicomweb.standard import dictionary
+from dicomweb.standard.charsets import Decoder
+from dicomweb.standard.frames import Bulk, Span
+from dicomweb.standard.leniency import Dataset, Element
+from dicomweb.standard.syntaxes import Syntax
+from dicomweb.standard.values import BIG, BINARY, BULK, BULK_TEXT, LITTLE, LONG, SHORT, UNITS, Convert
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
+
+UNDEFINED = 0xFFFFFFFF
+_HUGE = 1 << 16
+_HUGE_TEXT = 1 << 22
+_CHARSET = "00080005"
+_SIGN = "00280103"
+_PIXEL_DATA = "7FE00010"
+_PIXELS = frozenset((_PIXEL_DATA, "7FE00008", "7FE00009"))
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_TRAILING_PADDING = "FFFCFFFC"
+_TABLE_LIMIT = 1 << 16
+
+Up: TypeAlias = "tuple[Up, str, int] | None"
+"""Where an item lies: place of its sequence's data set, tag of the sequence, index of the item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one object may hold.
+
+    Attributes:
+        depth: sequences inside of each other.
+        elements: elements of all data sets and items together.
+        items: items of one sequence, or fragments of pixel data.
+        inline: largest binary value in bytes that is written into the model.
+        inflate: largest size in bytes of an inflated data set.
+        inflate_ratio: how many times larger than before it may be, beyond the first megabytes.
+    """
+
+    depth: int = 64
+    elements: int = 20_000_000
+    items: int = 1_000_000
+    inline: int = 1024
+    inflate: int = 1 << 30
+    inflate_ratio: int = 200
+
+
+class Pixels(NamedTuple):
+    """The pixel element of the top level.
+
+    Attributes:
+        path: "7FE00010", "7FE00008" or "7FE00009".
+        vr: as written, or as the data dictionary has it.
+        start: where the value begins.
+        stop: where it ends, no further than the data set.
+        length: as declared; one more than there is, where the last padding byte is missing.
+        items: of encapsulated pixels, where the value of each item begins (the first is the Basic Offset
+            Table), and behind the last one where the value of the next would begin; else None.
+    """
+
+    path: str
+    vr: str
+    start: int
+    stop: int
+    length: int
+    items: "array[int] | None" = None
+
+
+class Walked(NamedTuple):
+    """A data set.
+
+    Attributes:
+        dataset: DICOM JSON model, tags ascending, BulkDataURIs relative to the instance ("bulkdata/...").
+        bulk: where these values lie, by what follows "bulkdata/".
+        pixels: the pixel element, or None.
+        warnings: a sentence for each kind of fault that was overlooked.
+        end: where the data set ended, trailing padding not counted.
+    """
+
+    dataset: Dataset
+    bulk: dict[str, Bulk]
+    pixels: Pixels | None
+    warnings: list[str]
+    end: int
+
+
+def walk(
+    buffer: Buffer, start: int, stop: int, syntax: Syntax, limits: Limits, *, meta: bool = False
+) -> Walked:
+    """Read the data set in bytes [start, stop) of a buffer (PS3.5 7, PS3.18 F).
+
+    Group lengths, group 0002 and trailing padding are left out. Specific Character Set becomes ISO_IR 192
+    where it is, and where text is not ASCII. Of elements that are there twice the first one counts.
+
+    Args:
+        buffer: holds the data set; of a deflated one the inflated.
+        start: where it begins.
+        stop: where the bytes end.
+        syntax: what it is encoded in.
+        limits: what it may hold.
+        meta: whether it is a File Meta group: then group 0002 is read, and text left as it is.
+
+    Raises:
+        TruncatedObject: the bytes end before the data set does.
+        ObjectTooComplex: it is above the limits.
+        BadObject: it cannot be understood. Each error says which object it was, as far as that was read.
+    """
+    walker = Walker(buffer, syntax, limits, meta)
+    try:
+        return walker.walk(start, stop)
+    except BadObject as error:
+        error.sop_class = error.sop_class or walker.identity("00080016")
+        error.instance = error.instance or walker.identity("00080018")
+        raise
+
+
+class _Explicit(dict[bytes, tuple[str, str, Convert | None]]):
+    """Tag and VR as six bytes to name, VR, and converter; None where more than converting is to be done."""
+
+    def __init__(self, order: str, converters: dict[str, Convert]) -> None:
+        super().__init__()
+        self.tag = struct.Struct(f"{order}HH").unpack_from
+        self.converters = converters
+
+    def __missing__(self, key: bytes) -> tuple[str, str, Convert | None]:
+        group, number = self.tag(key)
+        name = f"{group:04X}{number:04X}"
+        vr = "" if group == 0xFFFE else key[4:].decode("latin-1")
+        entry = name, vr, self.converters[vr] if vr in SHORT and not _is_special(name) else None
+        if len(self) < _TABLE_LIMIT:
+            self[key] = entry
+        return entry
+
+
+class _Implicit(dict[bytes, tuple[str, str, Convert | None]]):
+    """As `_Explicit`, by the four bytes of the tag. The VR is "" where the private creator decides, and may
+    be a choice such as "US or SS"."""
+
+    def __missing__(self, key: bytes) -> tuple[str, str, Convert | None]:
+        group, number = struct.unpack("<HH", key)
+        name = f"{group:04X}{number:04X}"
+        if group & 1:
+            vr = "LO" if 0x10 <= number <= 0xFF else ""
+        elif group == 0xFFFE:
+            vr = ""
+        else:
+            vr = dictionary.vr_of(group << 16 | number) or "UN"
+        plain = vr in LITTLE and vr not in BINARY and not _is_special(name)
+        entry = name, vr, LITTLE[vr] if plain else None
+        if len(self) < _TABLE_LIMIT:
+            self[key] = entry
+        return entry
+
+
+def _is_special(name: str) -> bool:
+    return name == _CHARSET or name.endswith("0000") or name[:4] in ("0000", "0002", "FFFE", "FFFC")
+
+
+_EXPLICIT_LITTLE = _Explicit("<", LITTLE)
+_EXPLICIT_BIG = _Explicit(">", BIG)
+_IMPLICIT = _Implicit()
+
+
+class _Form(NamedTuple):
+    """How elements are written in a data set and all that it holds."""
+
+    explicit: bool
+    head: Any
+    long: Any
+    item: Any
+    table: _Explicit | _Implicit
+    big: bool
+
+
+_FORMS = {
+    (True, False): _Form(
+        True,
+        struct.Struct("<6sH").unpack_from,
+        struct.Struct("<I").unpack_from,
+        struct.Struct("<HHI").unpack_from,
+        _EXPLICIT_LITTLE,
+        False,
+    ),
+    (True, True): _Form(
+        True,
+        struct.Struct(">6sH").unpack_from,
+        struct.Struct(">I").unpack_from,
+        struct.Struct(">HHI").unpack_from,
+        _EXPLICIT_BIG,
+        True,
+    ),
+    (False, False): _Form(
+        False,
+        struct.Struct("<4sI").unpack_from,
+        struct.Struct("<I").unpack_from,
+        struct.Struct("<HHI").unpack_from,
+        _IMPLICIT,
+        False,
+    ),
+}
+_IMPLICIT_FORM = _FORMS[False, False]
+_EXPLICIT_FORM = _FORMS[True, False]
+
+
+class Walker:
+    """One walk. What is in force (character set) changes as it goes; see `walk`."""
+
+    def __init__(self, buffer: Buffer, syntax: Syntax, limits: Limits, meta: bool) -> None:
+        self.buffer = buffer
+        self.sliced = isinstance(buffer, bytes | mmap)
+        self.form = _FORMS[not syntax.implicit, syntax.big_endian]
+        self.limits = limits
+        self.meta = meta
+        self.budget = limits.elements
+        self.decoder = Decoder()
+        self.decode = self.decoder.decode
+        self.misread = False
+        self.root: Dataset = {}
+        self.bulk: list[tuple[str, Bulk]] = []
+        self.pixels: Pixels | None = None
+        self.ambiguous: list[tuple[Element, bytes]] = []
+        self.faults: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+
+    # -- the whole ------------------------------------------------------------------------------------------
+
+    def walk(self, start: int, stop: int) -> Walked:
+        """Read the data set, see the function `walk` (PS3.5 7)."""
+        if not 0 <= start <= stop <= len(self.buffer):
+            raise TruncatedObject("the data set ends before it begins")
+        first = self.decoder
+        dataset, end = self.dataset(self.form, start, stop, None, self.limits.depth, False)
+        if first.seen and not self.meta and _CHARSET not in dataset:
+            dataset[_CHARSET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+            dataset = {tag: dataset[tag] for tag in sorted(dataset)}
+        return Walked(dataset, dict(self.bulk), self.pixels, self.sentences(), end)
+
+    def identity(self, name: str) -> str:
+        """Return the first value of a top-level UID that was read so far (PS3.5 9), or ""."""
+        values = self.root.get(name, {}).get("Value") or [""]
+        return values[0] if isinstance(values[0], str) else ""
+
+    def sentences(self) -> list[str]:
+        """Return the faults that were overlooked (PS3.5 6.2, 7.1), one sentence each."""
+        sentences = [
+            sentence if count == 1 else f"{sentence} ({count} times)"
+            for sentence, count in self.notes.items()
+        ]
+        if self.faults:
+            kinds = ", ".join(sorted(self.faults))
+            sentences.append(f"{self.faults.total()} values are not what their VR allows ({kinds})")
+        if self.misread:
+            sentences.append("text is not in the Specific Character Set that the object names")
+        return sentences
+
+    def fault(self, vr: str) -> None:
+        """Count a value that its VR does not allow (PS3.5 6.2)."""
+        self.faults[vr] += 1
+
+    # -- data sets and items --------------------------------------------------------------------------------
+
+    def dataset(
+        self, form: _Form, position: int, stop: int, up: Up, depth: int, undefined: bool
+    ) -> tuple[Dataset, int]:
+        """Read a data set or an item (PS3.5 7.1, 7.5).
+
+        Args:
+            form: how it is encoded.
+            position: where its first element begins.
+            stop: where it ends, or of undefined length must have ended.
+            up: where it lies; None is the top level.
+            depth: how many sequences more may be nested.
+            undefined: whether it ends with an Item Delimitation Item.
+
+        Returns:
+            The model and where it ended.
+        """
+        head, table = form.head, form.table
+        buffer, sliced = self.buffer, self.sliced
+        outer = self.decoder
+        mark = len(self.ambiguous)
+        result: Dataset = {}
+        if up is None:
+            self.root = result
+        start = position
+        edge = stop - 8
+        last = ""
+        ordered = True
+        ended = False
+        for _ in repeat(None, self.budget):
+            if position > edge:
+                break
+            key, length = head(buffer, position)
+            name, vr, convert = table[key]
+            position += 8
+            if convert is None or length > _HUGE:
+                element, position, ended = self.special(
+                    form, result, key, length, position, stop, up, depth, undefined
+                )
+                if ended:
+                    break
+                if element is None:
+                    continue
+                if name > last:
+                    last = name
+                elif name in result:
+                    self.notes["an attribute is there twice; the first one counts"] += 1
+                    continue
+                else:
+                    ordered = False
+                result[name] = element
+                continue
+            end = position + length
+            if end > stop:
+                raise TruncatedObject(f"the data set ends inside of the value of {name}")
+            if name > last:
+                last = name
+            elif name in result:
+                self.notes["an attribute is there twice; the first one counts"] += 1
+                position = end
+                continue
+            else:
+                ordered = False
+            if length:
+                raw = buffer[position:end]
+                result[name] = convert(raw if sliced else bytes(raw), self)  # type: ignore[arg-type]
+                position = end
+            else:
+                result[name] = {"vr": vr}
+        else:
+            raise ObjectTooComplex("the object has more elements than the limit")
+        if not ended and (undefined or position != stop):
+            position = self.rest(start, position, stop, up, undefined)
+        return self.finished(result, outer, mark, ordered), position
+
+    def finished(self, result: Dataset, outer: Decoder, mark: int, ordered: bool) -> Dataset:
+        """Settle what only the end of a data set decides, and leave its character set (PS3.5 6.1.2.5.4)."""
+        self.budget -= len(result)
+        if self.budget < 0:
+            raise ObjectTooComplex("the object has more elements than the limit")
+        if not ordered:
+            self.notes["attributes are not in ascending order"] += 1
+            result = {tag: result[tag] for tag in sorted(result)}
+        if len(self.ambiguous) > mark and (sign := result.get(_SIGN)) is not None:
+            if sign.get("Value") == [1]:
+                for element, raw in self.ambiguous[mark:]:
+                    element.update(LITTLE["SS"](raw, self))
+            del self.ambiguous[mark:]
+        if self.decoder.faulty:
+            self.misread = True
+        if self.decoder is not outer:
+            self.decoder = outer
+            self.decode = outer.decode
+        return result
+
+    def rest(self, start: int, position: int, stop: int, up: Up, undefined: bool) -> int:
+        """Judge a data set that did not end where it should: return where it ended, or raise.
+
+        A few zero bytes may follow the top level (old devices pad their files); a single one only behind an
+        odd number of bytes, as it could be the first of a tag.
+        """
+        if undefined:
+            raise TruncatedObject("the data set ends inside of an item")
+        if up is not None:
+            raise BadObject("an item is longer or shorter than its elements")
+        if not any(self.buffer[position:stop]) and (stop - position > 1 or (position - start) & 1):
+            return position
+        raise TruncatedObject("the data set ends inside of the header of an element")
+
+    # -- elements that are no plain short values ------------------------------------------------------------
+
+    def special(
+        self,
+        form: _Form,
+        result: Dataset,
+        key: bytes,
+        length: int,
+        position: int,
+        stop: int,
+        up: Up,
+        depth: int,
+        undefined: bool,
+    ) -> tuple[Element | None, int, bool]:
+        """Read an element that the loop of `dataset` has no converter for.
+
+        Returns:
+            The element or None where it is left out, where the next one begins, whether the data set ended.
+        """
+        name, vr, _ = form.table[key]
+        group = name[:4]
+        if group == "FFFE":
+            return self.delimiter(name, position, stop, up, undefined)
+        if up is None and (
+            name == _TRAILING_PADDING or (group == "0000" and _zeros(self.buffer, position - 8, stop))
+        ):
+            return None, position - 8, True
+        if form.explicit:
+            if vr in LONG:
+                if position + 4 > stop:
+                    raise TruncatedObject(f"the data set ends inside of the header of {name}")
+                (length,) = form.long(self.buffer, position)
+                position += 4
+            elif vr not in SHORT:
+                vr, length, position = self.unknown(form, name, vr, length, position, stop, result)
+        elif vr not in LITTLE:
+            vr = self.known(name, result)
+        ambiguous = vr == "US or SS"
+        if ambiguous:
+            vr = "US"
+        if length == UNDEFINED:
+            element, position = self.undefined(form, name, vr, position, stop, up, depth)
+            return element, position, False
+        end = position + length
+        if end > stop and not (end == stop + 1 and up is None and name in _PIXELS):
+            raise TruncatedObject(f"the data set ends inside of the value of {name}")
+        if name.endswith("0000") or group == "0000" or (group == "0002" and not self.meta):
+            return None, end, False
+        if name == _CHARSET and not self.meta:
+            self.charset(self.buffer[position:end])
+            return {"vr": "CS", "Value": ["ISO_IR 192"]}, end, False
+        big = form.big
+        if vr == "UN" and form.explicit and length:
+            vr = self.known(name, result)
+            big = False
+            if ambiguous := vr == "US or SS":
+                vr = "US"
+            if vr == "SQ" or length % _WIDTHS.get(vr, 1):
+                return self.doubtful(name, vr, position, length, up, depth), end, False
+        elif vr == "SQ":
+            if not form.explicit and int(name[:4], 16) & 1:
+                return self.doubtful(name, vr, position, length, up, depth), end, False
+            element, _ = self.sequence(form, name, position, end, up, depth, False)
+            return element, end, False
+        end = min(end, stop)
+        return self.value(name, vr, position, end, length, up, big, ambiguous), end, False
+
+    def delimiter(
+        self, name: str, position: int, stop: int, up: Up, undefined: bool
+    ) -> tuple[None, int, bool]:
+        """Judge a delimiter among elements (PS3.5 7.5.2): it ends an item, or there is one too many."""
+        if undefined:
+            if name == "FFFEE00D":
+                return None, position, True
+            if name == "FFFEE0DD":
+                self.notes["an item has no delimiter"] += 1
+                return None, position - 8, True
+        if name != "FFFEE000" and (position == stop or up is None):
+            self.notes["there is a delimiter that delimits nothing"] += 1
+            return None, position, False
+        raise BadObject("an item begins or ends where an element should be")
+
+    def charset(self, raw: bytes | bytearray | memoryview) -> None:
+        """Put Specific Character Set in force until the end of the data set (PS3.3 C.12.1.1.2)."""
+        self.decoder = Decoder(bytes(raw).decode("latin-1").split("\\"))
+        self.decode = self.decoder.decode
+
+    def known(self, name: str, result: Dataset) -> str:
+        """The VR of a tag by the dictionaries (PS3.6 6; PS3.5 7.8.1 for private ones), "UN" where they do
+        not know it, "US or SS" where the sign of pixels decides. Other choices are settled as PS3.5 A.1 does
+        for Implicit VR."""
+        tag = int(name, 16)
+        vr: str | None
+        if not tag >> 16 & 1:
+            vr = dictionary.vr_of(tag)
+        elif 0x10 <= tag & 0xFFFF <= 0xFF:
+            vr = "LO"
+        else:
+            creator = result.get(f"{name[:4]}00{name[4:6]}", {}).get("Value") or [None]
+            vr = dictionary.private_vr_of(creator[0], tag) if isinstance(creator[0], str) else None
+        if vr is None or vr in LITTLE or vr in ("SQ", "US or SS"):
+            return vr or "UN"
+        vr = "OW" if vr.endswith("OW") else vr.split(" ")[0]
+        return vr if vr in LITTLE else "UN"
+
+    def unknown(
+        self, form: _Form, name: str, vr: str, length: int, position: int, stop: int, result: Dataset
+    ) -> tuple[str, int, int]:
+        """Guess at the header of an element whose VR PS3.5 does not list: VR, length, where the value begins.
+
+        VRs to come will have lengths of 32 bits behind two zero bytes (PS3.5 6.2.2, 7.1.2). Where no letters
+        are, some devices wrote an element in Implicit VR.
+        """
+        self.notes["an element has a VR that does not exist"] += 1
+        known = self.known(name, result)
+        letters = (vr.isascii() and vr.isalpha() and vr.isupper()) or vr == "??"
+        if not letters:
+            (length,) = form.long(self.buffer, position - 4)
+        elif not length and known not in SHORT:
+            if position + 4 > stop:
+                raise TruncatedObject(f"the data set ends inside of the header of {name}")
+            (length,) = form.long(self.buffer, position)
+            position += 4
+        if length != UNDEFINED and position + length > stop:
+            raise BadObject(f"{name} has a VR that does not exist, and no length that can be")
+        return known, length, position
+
+    # -- values ---------------------------------------------------------------------------------------------
+
+    def value(
+        self, name: str, vr: str, start: int, stop: int, length: int, up: Up, big: bool, ambiguous: bool
+    ) -> Element:
+        """Convert a value field, or say where it is (PS3.18 10.4.3.3.2, F.2.6, F.2.7)."""
+        if up is None and name in _PIXELS:
+            self.pixels = Pixels(name, vr, start, stop, length)
+            limit = 0
+        elif vr in BINARY:
+            limit = self.limits.inline
+        elif vr in BULK_TEXT:
+            limit = _HUGE_TEXT
+        else:
+            limit = _HUGE if vr in BULK else length
+        if not length:
+            return {"vr": vr}
+        if length > limit:
+            return self.reference(name, up, Bulk(vr, start, stop, UNITS.get(vr, 0) if big else 0))
+        raw = bytes(self.buffer[start:stop])
+        element = (BIG if big else LITTLE)[vr](raw, self)
+        if ambiguous:
+            self.ambiguous.append((element, raw))
+        return element
+
+    def reference(self, name: str, up: Up, bulk: Bulk) -> Element:
+        """Note a bulk value and return the element that refers to it (PS3.18 F.2.6)."""
+        path = name
+        while up is not None:
+            up, sequence, index = up
+            path = f"{sequence}/{index}/{path}"
+        self.bulk.append((path, bulk))
+        return {"vr": bulk.vr, "BulkDataURI": f"bulkdata/{path}"}
+
+    def doubtful(self, name: str, vr: str, start: int, length: int, up: Up, depth: int) -> Element:
+        """Read what a dictionary takes for a sequence, or for numbers, and the file did not say; bytes of
+        no known kind (UN) if it cannot be (PS3.5 6.2.2)."""
+        decoder, bulk, ambiguous = self.decoder, len(self.bulk), len(self.ambiguous)
+        if vr == "SQ":
+            try:
+                return self.sequence(_IMPLICIT_FORM, name, start, start + length, up, depth, False)[0]
+            except ObjectTooComplex:
+                raise
+            except BadObject:
+                self.decoder, self.decode = decoder, decoder.decode
+                del self.bulk[bulk:], self.ambiguous[ambiguous:]
+        return self.value(name, "UN", start, start + length, length, up, False, False)
+
+    # -- sequences and fragments ----------------------------------------------------------------------------
+
+    def undefined(
+        self, form: _Form, name: str, vr: str, position: int, stop: int, up: Up, depth: int
+    ) -> tuple[Element, int]:
+        """Read a value of undefined length (PS3.5 7.5, 6.2.2, A.4); return where it ended as well."""
+        if name == _PIXEL_DATA or (vr in BINARY and vr != "UN" and form.explicit):
+            return self.fragments(form, name, vr, position, stop, up)
+        if vr == "UN" and form.explicit:
+            form = _IMPLICIT_FORM
+            if self.is_explicit(position, stop):
+                self.notes["a sequence of unknown VR is in Explicit VR"] += 1
+                form = _EXPLICIT_FORM
+        elif vr != "SQ" and form.explicit:
+            raise BadObject(f"{name} has an undefined length, which VR {vr} cannot have")
+        return self.sequence(form, name, position, stop, up, depth, True)
+
+    def is_explicit(self, position: int, stop: int) -> bool:
+        """Whether a sequence that should be in Implicit VR is not: its first element has letters of a VR
+        where a length should be that would lead out of the data set (PS3.5 6.2.2)."""
+        head = bytes(self.buffer[position + 8 : min(position + 16, stop)])
+        if len(head) < 8 or head[2:4] == b"\xfe\xff" or head[4:6].decode("latin-1") not in SHORT | LONG:
+            return False
+        return position + 16 + int.from_bytes(head[4:8], "little") > stop
+
+    def sequence(
+        self, form: _Form, name: str, position: int, stop: int, up: Up, depth: int, undefined: bool
+    ) -> tuple[Element, int]:
+        """Read the items of a sequence (PS3.5 7.5); return where they ended as well.
+
+        Args:
+            form: how they are encoded.
+            name: tag of the sequence.
+            position: where the first item begins.
+            stop: where the sequence ends, or of undefined length must have ended.
+            up: where the sequence lies.
+            depth: how many sequences may be nested, this one counted.
+            undefined: whether it ends with a Sequence Delimitation Item.
+        """
+        if depth <= 0:
+            raise ObjectTooComplex("sequences are nested deeper than the limit")
+        buffer, header = self.buffer, form.item
+        items: list[Dataset] = []
+        while undefined or position < stop:
+            if position + 8 > stop:
+                raise TruncatedObject(f"the data set ends inside of the sequence {name}")
+            group, number, length = header(buffer, position)
+            position += 8
+            if group != 0xFFFE:
+                raise BadObject(f"the sequence {name} holds something other than items")
+            if number == 0xE000:
+                place = (up, name, len(items))
+                if length == UNDEFINED:
+                    item, position = self.dataset(form, position, stop, place, depth - 1, True)
+                elif length:
+                    if position + length > stop:
+                        raise TruncatedObject(f"an item of the sequence {name} ends behind its end")
+                    item, _ = self.dataset(form, position, position + length, place, depth - 1, False)
+                    position += length
+                else:
+                    item = {}
+                items.append(item)
+                if len(items) > self.limits.items:
+                    raise ObjectTooComplex("a sequence has more items than the limit")
+            elif number == 0xE0DD:
+                break
+            elif number != 0xE00D:
+                raise BadObject(f"the sequence {name} holds something other than items")
+        self.budget -= len(items)
+        return ({"vr": "SQ", "Value": items} if items else {"vr": "SQ"}), position
+
+    def fragments(
+        self, form: _Form, name: str, vr: str, position: int, stop: int, up: Up
+    ) -> tuple[Element, int]:
+        """Find the items of an encapsulated value (PS3.5 A.4); return where it ended as well."""
+        buffer, header = self.buffer, form.item
+        begin = position
+        items = array("Q")
+        while True:
+            if position + 8 > stop:
+                raise TruncatedObject(f"the data set ends inside of the fragments of {name}")
+            group, number, length = header(buffer, position)
+            position += 8
+            items.append(position)
+            if group == 0xFFFE and number == 0xE0DD:
+                break
+            if group != 0xFFFE or number != 0xE000 or length == UNDEFINED:
+                raise BadObject(f"{name} holds something other than fragments")
+            position += length
+            if position > stop:
+                raise TruncatedObject(f"the data set ends inside of a fragment of {name}")
+            if len(items) > self.limits.items:
+                raise ObjectTooComplex("encapsulated data have more fragments than the limit")
+        first = items[1] if len(items) > 2 else position - 8
+        bulk = Bulk(vr, first, position - 8)
+        if up is None and name in _PIXELS:
+            self.pixels = Pixels(name, vr, begin, position, position - begin, items)
+        else:
+            spans = (Span(here, following - 8) for here, following in pairwise(items[1:]))
+            bulk = bulk._replace(pieces=tuple(spans))
+        if len(items) == 1:
+            return {"vr": vr}, position
+        return self.reference(name, up, bulk), position
+
+
+def _zeros(buffer: Buffer, start: int, stop: int) -> bool:
+    """Whether all bytes are zero; looked at piece by piece."""
+    return all(not any(buffer[place : min(place + 65536, stop)]) for place in range(start, stop, 65536))
+
+
+# Bytes of one number of VRs of fixed width (PS3.5 6.2)
+_WIDTHS = {vr: width for vr, width in {**UNITS, "AT": 4}.items() if vr not in BINARY}
