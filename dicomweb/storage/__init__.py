@@ -53,9 +53,7 @@ class Storage(Protocol):
             Unavailable: the back end did not answer.
         """
 
-    def stream(
-        self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20
-    ) -> Iterator[bytes]:
+    def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         """Yield bytes [start, stop) in pieces of at most `chunk` bytes; the object is opened by the first
         `next`, and a reader that closes the iterator early releases it.
 

@@ -174,11 +174,11 @@ class Filesystem:
             self._drafts.remove(copy.name)
 
     def _make_folders(self, folder: str) -> None:
-        for made in reversed(_upwards(folder)[:-1]):
+        for above in reversed(_upwards(folder)[:-1]):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(made, 0o700, dir_fd=self._root)
-        # Should someone have removed folders that we had settled, they are new again.
-        self._settled.difference_update(_upwards(folder))
+                os.mkdir(above, 0o700, dir_fd=self._root)
+                # Should someone have removed a folder that we had settled, this is a new one.
+                self._settled.discard(above)
 
     def _settle(self, folders: set[str]) -> dict[str, Error]:
         """Sync each folder, and the first time in a process the one above it, which holds its name.
@@ -238,9 +238,7 @@ class Filesystem:
             start, stop, _ = slice(start, stop).indices(size)
             return _pread(descriptor, start, stop)
 
-    def stream(
-        self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20
-    ) -> Iterator[bytes]:
+    def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         """As Storage.stream; an object that is deleted meanwhile is read to its end."""
         with self._open(key) as (descriptor, size):
             start, stop, _ = slice(start, stop).indices(size)

@@ -44,9 +44,7 @@ class Memory:
         """As Storage.read."""
         return self._find(key)[start:stop]
 
-    def stream(
-        self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20
-    ) -> Iterator[bytes]:
+    def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         """As Storage.stream."""
         body = memoryview(self._find(key))[start:stop]
         for begin in range(0, len(body), chunk):

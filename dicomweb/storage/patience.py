@@ -43,9 +43,7 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def persist(
-        self, request: Callable[["Attempt"], _Answer], may_pass: Callable[[Exception], bool]
-    ) -> _Answer:
+    def persist(self, request: Callable[["Attempt"], _Answer], may_pass: Callable[[Exception], bool]) -> _Answer:
         """Send a request until it is answered, or patience ends.
 
         Args:

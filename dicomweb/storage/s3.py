@@ -288,9 +288,7 @@ class S3:
 
     def _abort(self, key: str, upload: str) -> None:
         with contextlib.suppress(NotFound):
-            self._ask(
-                lambda _: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
-            )
+            self._ask(lambda _: self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload))
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """As Storage.read, whole or not at all: a body that breaks off is asked for again."""
@@ -306,9 +304,7 @@ class S3:
 
         return b"" if start == stop else self._ask(fetch)
 
-    def stream(
-        self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20
-    ) -> Iterator[bytes]:
+    def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         """As Storage.stream; a body that breaks off is taken up again where it did."""
         start, stop = self._resolve(check_key(key), start, stop)
         position, etag = start, ""
@@ -365,9 +361,7 @@ class S3:
         """As Storage.size."""
         key = self._prefix + check_key(key)
         try:
-            return self._ask(lambda _: self._client.head_object(Bucket=self._bucket, Key=key))[
-                "ContentLength"
-            ]
+            return self._ask(lambda _: self._client.head_object(Bucket=self._bucket, Key=key))["ContentLength"]
         except NotFound:
             # HEAD has no body to say whether it is the object or the bucket that is missing.
             try:
@@ -402,9 +396,7 @@ class S3:
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _page(self, prefix: str, more: dict[str, Any], _: Attempt) -> "ListObjectsV2OutputTypeDef":
-        return self._client.list_objects_v2(
-            Bucket=self._bucket, Prefix=prefix, MaxKeys=self._page_size, **more
-        )
+        return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=self._page_size, **more)
 
     def check(self) -> None:
         """As Storage.check: writes a small object of a fixed name."""

@@ -53,9 +53,12 @@ def named_service() -> s3servers.Service:
     return service
 
 
-@pytest.fixture(
-    params=["memory", "filesystem", "moto", pytest.param("weed", marks=pytest.mark.long), "named"]
-)
+BACK_ENDS = ["memory", "filesystem", "moto", pytest.param("weed", marks=pytest.mark.long)]
+if s3servers.named() is not None:
+    BACK_ENDS.append("named")
+
+
+@pytest.fixture(params=BACK_ENDS)
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty back end."""
     opened: Storage

@@ -56,9 +56,7 @@ def test_objects_and_folders_are_for_their_owner_only(files: Filesystem, root: P
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_a_file_beside_the_root_is_moved_and_not_copied(
-    files: Filesystem, root: Path, tmp_path: Path
-) -> None:
+def test_a_file_beside_the_root_is_moved_and_not_copied(files: Filesystem, root: Path, tmp_path: Path) -> None:
     spooled = tmp_path / "spooled"
     spooled.write_bytes(TEXT)
     number = spooled.stat().st_ino
@@ -247,9 +245,7 @@ def test_a_disk_that_cannot_be_listed_or_cleared_is_unavailable(files: Filesyste
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
 @pytest.mark.parametrize("call", ["fdatasync", "link", "write"])
-def test_a_check_finds_a_disk_that_takes_nothing(
-    files: Filesystem, root: Path, call: str, number: int
-) -> None:
+def test_a_check_finds_a_disk_that_takes_nothing(files: Filesystem, root: Path, call: str, number: int) -> None:
     with failing(call, number), pytest.raises(Unavailable, match=r"\.$"):
         files.check()
     assert everything(root) == []
@@ -357,9 +353,7 @@ sys.stdin.read()
 @contextlib.contextmanager
 def writer(root: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """Another process, in the middle of a draft."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -155,9 +155,7 @@ def test_readers_beside_a_writer_see_nothing_or_all(storage: Storage) -> None:
 
 
 RANGES = list(
-    itertools.product(
-        [0, 1, 5, 43, 44, 45, 100, -1, -3, -44, -99], [None, 0, 1, 5, 43, 44, 45, 99, -1, -44, -50]
-    )
+    itertools.product([0, 1, 5, 43, 44, 45, 100, -1, -3, -44, -99], [None, 0, 1, 5, 43, 44, 45, 99, -1, -44, -50])
 )
 
 

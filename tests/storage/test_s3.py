@@ -375,9 +375,7 @@ def test_uploads_begun_long_ago_are_swept_away(moto_service: s3servers.Service) 
     # moto says of every upload that it began in 2010.
     with moto_service.credentials():
         storage = S3(moto_service.bucket, "swept", endpoint=moto_service.endpoint, region="us-east-1")
-        client = boto3.session.Session().client(
-            "s3", endpoint_url=moto_service.endpoint, region_name="us-east-1"
-        )
+        client = boto3.session.Session().client("s3", endpoint_url=moto_service.endpoint, region_name="us-east-1")
     for key in ["swept/objects/one", "swept/objects/two", "other/objects/one"]:
         client.create_multipart_upload(Bucket=moto_service.bucket, Key=key)
     storage.sweep()
@@ -412,6 +410,17 @@ def test_without_credentials_the_sentence_says_so(faulty: Faulty, tmp_path: Path
 def test_settings_that_cannot_be_are_refused(url: str, endpoint: str | None) -> None:
     with pytest.raises(BadSetting, match=r"^storage: "):
         open_storage(url, s3_endpoint=endpoint, s3_region="us-east-1")
+
+
+def test_the_service_named_in_the_environment_can_be_reached(named_service: s3servers.Service) -> None:
+    with named_service.credentials():
+        storage = open_storage(
+            f"s3://{named_service.bucket}/{named_service.prefix}",
+            s3_endpoint=named_service.endpoint,
+            s3_region=named_service.region,
+        )
+    storage.check()
+    storage.close()
 
 
 def test_a_prefix_keeps_archives_in_one_bucket_apart(moto_service: s3servers.Service) -> None:
