@@ -13,9 +13,7 @@ from commands import run, run_json, served
 from dicoms import ct
 
 
-def ask(
-    port: int, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-) -> tuple[int, bytes]:
+def ask(port: int, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers or {})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:

@@ -1,0 +1,91 @@
+"""The archive as one object: a storage and an index, and the use cases that keep them in agreement."""
+
+from collections.abc import Iterator, Sequence
+
+from dicomweb.archive import delete as deletion
+from dicomweb.archive.entries import EntryReader
+from dicomweb.archive.spool import Spool, Upload
+from dicomweb.archive.store import OnConflict, Store
+from dicomweb.archive.upkeep import Finding, Swept, Upkeep
+from dicomweb.config import Config
+from dicomweb.index import Held, Index, open_index
+from dicomweb.standard.elements import Limits
+from dicomweb.standard.outcomes import Outcome
+from dicomweb.storage import Storage, Stored, open_storage
+
+
+class Archive:
+    """Everything that the web layer and the command line do with stored objects.
+
+    Attributes:
+        storage, index, config: what it was opened with.
+        spool: where incoming objects wait.
+    """
+
+    def __init__(self, storage: Storage, index: Index, config: Config) -> None:
+        self.storage = storage
+        self.index = index
+        self.config = config
+        self.limits = Limits(
+            depth=config.limit_nesting,
+            elements=config.limit_elements,
+            items=config.limit_items,
+            inline=config.inline_bytes,
+            inflate=config.limit_inflate_bytes,
+            inflate_ratio=config.limit_inflate_ratio,
+        )
+        self.spool = Spool(config.scratch, largest=config.limit_part_bytes)
+        reader = EntryReader(self.spool, self.limits)
+        self._store = Store(storage, index, self.spool, reader, config.on_conflict)
+        self._upkeep = Upkeep(
+            storage, index, self.spool, reader, config.abandoned_seconds, config.tombstone_days * 86_400
+        )
+
+    def store(
+        self, uploads: Sequence[Upload], study: str | None = None, on_conflict: OnConflict | None = None
+    ) -> list[Outcome]:
+        """Store objects; see `Store.store`."""
+        return self._store.store(uploads, study, on_conflict)
+
+    def delete(self, study: str, series: str | None = None, instance: str | None = None, reason: str = "") -> int:
+        """Delete a resource; see `delete.delete`."""
+        return deletion.delete(self.storage, self.index, study, series, instance, reason)
+
+    def sweep(self) -> Swept:
+        """Resolve what interrupted processes left; see `Upkeep.sweep`."""
+        return self._upkeep.sweep()
+
+    def verify(self) -> Iterator[tuple[Held | Stored, Finding | None]]:
+        """Check every object; see `Upkeep.verify`."""
+        return self._upkeep.verify()
+
+    def rebuild(self) -> Iterator[tuple[Stored, Finding | None]]:
+        """Make the index anew; see `Upkeep.rebuild`."""
+        return self._upkeep.rebuild()
+
+    def close(self) -> None:
+        """Release storage and index."""
+        self.index.close()
+        self.storage.close()
+
+
+def open_archive(config: Config) -> Archive:
+    """Open the archive that the settings name.
+
+    Raises:
+        BadSetting: a URL cannot be used.
+        Unavailable: a back end does not answer.
+    """
+    storage = open_storage(
+        config.storage,
+        s3_endpoint=config.s3_endpoint or None,
+        s3_region=config.s3_region or None,
+        s3_connect_seconds=config.s3_connect_seconds,
+        s3_read_seconds=config.s3_read_seconds,
+    )
+    try:
+        index = open_index(config.index, scan_limit=config.scan_limit_instances)
+    except BaseException:
+        storage.close()
+        raise
+    return Archive(storage, index, config)

@@ -1,0 +1,64 @@
+"""From an object's bytes to what the index is told of it; the same for a store and for a rebuild, so that
+both give the same answers."""
+
+import contextlib
+from collections.abc import Iterator
+
+from dicomweb.archive.spool import Spool, Upload
+from dicomweb.archive.versions import new_version, object_key
+from dicomweb.index import Entry, Held
+from dicomweb.standard import dicomjson, part10
+from dicomweb.standard.elements import Limits
+
+
+class EntryReader:
+    """Reads uploads.
+
+    Args:
+        spool: where a deflated data set is inflated to.
+        limits: what an object may contain.
+    """
+
+    def __init__(self, spool: Spool, limits: Limits) -> None:
+        self._spool = spool
+        self._limits = limits
+
+    @contextlib.contextmanager
+    def open(self, upload: Upload) -> Iterator[part10.Part10]:
+        """Read identity, metadata and layout of an object (PS3.10 7.1); its `data` are good inside the block.
+
+        Raises:
+            BadObject: it cannot be understood, or is above the limits.
+        """
+        with self._spool.scratches() as make, upload.open() as buffer:
+            parsed = part10.read_object(buffer, self._limits, make)
+            try:
+                yield parsed
+            finally:
+                parsed.data = b""
+
+    def parse(self, upload: Upload) -> part10.Part10:
+        """As `open`, without the data.
+
+        Raises:
+            BadObject: as `open`.
+        """
+        with self.open(upload) as parsed:
+            return parsed
+
+    def entry(self, upload: Upload, parsed: part10.Part10, version: int | None = None) -> Entry:
+        """Make the index entry of a parsed object, under a new version or the one that its key names."""
+        version = new_version() if version is None else version
+        held = Held(
+            version=version,
+            key=object_key(upload.sha256, version),
+            study=parsed.study,
+            series=parsed.series,
+            instance=parsed.instance,
+            sop_class=parsed.sop_class,
+            syntax=parsed.syntax.uid,
+            size=upload.size,
+            digest=upload.sha256,
+            number=dicomjson.integer(parsed.dataset.get("00200013")),
+        )
+        return Entry(held, parsed.dataset, dicomjson.write(parsed.dataset), parsed.layout.to_bytes())

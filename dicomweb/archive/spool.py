@@ -1,0 +1,217 @@
+"""Where incoming bytes wait until they are stored: hashed and counted as they arrive, in memory while they
+are few, in a file of their own once they are many, so that memory does not grow with the object."""
+
+import contextlib
+import errno
+import hashlib
+import mmap
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomweb.errors import OutOfSpace, TooLarge, Unavailable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One object that has arrived whole.
+
+    Attributes:
+        body: its bytes, or the spool file that holds them; whoever stores it may move the file away.
+        size: bytes.
+        sha256: digest of the bytes (32 bytes).
+    """
+
+    body: bytes | Path
+    size: int
+    sha256: bytes
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[bytes | mmap.mmap]:
+        """Give the bytes as a buffer; a spool file is mapped, not read."""
+        if isinstance(self.body, bytes):
+            yield self.body
+        elif self.size == 0:
+            yield b""
+        else:
+            with self.body.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                yield mapped
+
+    def discard(self) -> None:
+        """Remove the spool file, if there still is one."""
+        if isinstance(self.body, Path):
+            self.body.unlink(missing_ok=True)
+
+
+class Spool:
+    """A folder for what is on its way in.
+
+    Args:
+        folder: made when first needed; on the file system of a file store, so that files can be moved.
+        memory: bytes of one object that are held in memory at most.
+        largest: bytes of one object at most; None is no limit.
+    """
+
+    def __init__(self, folder: Path, memory: int = 1 << 20, largest: int | None = None) -> None:
+        self.folder = folder
+        self.memory = memory
+        self.largest = largest
+
+    def receive(self) -> "Reception":
+        """Begin to receive one object."""
+        return Reception(self)
+
+    def scratch(self) -> Path:
+        """Make an empty file here and return its path; the caller removes or moves it.
+
+        Raises:
+            OutOfSpace, Unavailable: the file cannot be made.
+        """
+        with _translated():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", suffix=".part", dir=self.folder)
+            os.close(handle)
+        return Path(name)
+
+    @contextlib.contextmanager
+    def scratches(self) -> Iterator[Callable[[], "Scratch"]]:
+        """Give a function that makes places for inflated data sets; they are gone when the block ends."""
+        made: list[Scratch] = []
+
+        def make() -> Scratch:
+            made.append(Scratch(self.receive()))
+            return made[-1]
+
+        try:
+            yield make
+        finally:
+            for scratch in made:
+                scratch.close()
+
+    def sweep(self) -> int:
+        """Remove files of processes that live no more; return how many."""
+        removed = 0
+        if self.folder.is_dir():
+            for path in self.folder.glob("*-*.part"):
+                owner = path.name.partition("-")[0]
+                if owner.isdigit() and not _alive(int(owner)):
+                    path.unlink(missing_ok=True)
+                    removed += 1
+        return removed
+
+
+class Reception:
+    """One object while it arrives. Ends in `finish` or in `discard`."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._digest = hashlib.sha256()
+        self._chunks: list[bytes] = []
+        self._file: int | None = None
+        self._path: Path | None = None
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes.
+
+        Raises:
+            TooLarge: the object is above the limit.
+            OutOfSpace, Unavailable: the spool cannot take them.
+        """
+        self.size += len(data)
+        if self._spool.largest is not None and self.size > self._spool.largest:
+            raise TooLarge(f"one object is larger than the limit of {self._spool.largest:,} bytes")
+        self._digest.update(data)
+        if self._file is None and self.size <= self._spool.memory:
+            self._chunks.append(bytes(data))
+            return
+        with _translated():
+            if self._file is None:
+                self._path = self._spool.scratch()
+                self._file = os.open(self._path, os.O_WRONLY)
+                for chunk in self._chunks:
+                    _write_all(self._file, chunk)
+                self._chunks.clear()
+            _write_all(self._file, data)
+
+    def finish(self) -> Upload:
+        """Return what has arrived."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            assert self._path is not None
+            return Upload(self._path, self.size, self._digest.digest())
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        return Upload(body, self.size, self._digest.digest())
+
+    def discard(self) -> None:
+        """Forget what has arrived."""
+        self._chunks.clear()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Scratch:
+    """Bytes that are written once and then looked at, in memory while they are few."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._upload: Upload | None = None
+        self._mapped: mmap.mmap | None = None
+
+    def write(self, data: bytes, /) -> None:
+        """Append bytes."""
+        self._reception.write(data)
+
+    def getbuffer(self) -> bytes | mmap.mmap:
+        """Return what was written, as a buffer that is good until `close`."""
+        self._upload = self._upload or self._reception.finish()
+        if isinstance(self._upload.body, bytes):
+            return self._upload.body
+        if self._mapped is None:
+            with self._upload.body.open("rb") as file:
+                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._mapped
+
+    def close(self) -> None:
+        """Forget the bytes."""
+        if self._mapped is not None:
+            self._mapped.close()
+        if self._upload is not None:
+            self._upload.discard()
+        else:
+            self._reception.discard()
+
+
+def _write_all(file: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise OutOfSpace("there is no room left where incoming objects are kept") from error
+        raise Unavailable("the folder for incoming objects cannot be written") from error

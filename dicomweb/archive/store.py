@@ -1,0 +1,231 @@
+"""Store: each object is read, written and made visible in the one order that leaves nothing lost,
+half-visible or orphaned when the process dies at any point.
+
+Intent (a pending row), object, commit (the flip to visible), in this order; then the outcome. What remains
+pending is resolved by `upkeep.sweep`. Objects are the received bytes and are never changed (PS3.4 B.4.1.1,
+level 2). The same data set again is a success without a second copy; another data set under the same SOP
+Instance UID is refused, kept beside the first, or takes its place, as `on_conflict` says.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from dicomweb.archive import tombstones
+from dicomweb.archive.entries import EntryReader
+from dicomweb.archive.sameness import Comparison
+from dicomweb.archive.spool import Spool, Upload
+from dicomweb.archive.versions import new_version, tombstone_key
+from dicomweb.errors import Error, NotFound, OtherContent, WrongStudy
+from dicomweb.index import Entry, Held, Index, Intent, Tombstone
+from dicomweb.standard import outcomes, part10
+from dicomweb.standard.outcomes import Outcome
+from dicomweb.storage import Put, Storage
+
+log = logging.getLogger(__name__)
+
+_OTHER_CONTENT = "another object with this SOP Instance UID is stored already; it was left as it is"
+
+OnConflict: TypeAlias = Literal["refuse", "keep", "replace"]
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An upload on its way: where its outcome belongs, what was read from it."""
+
+    position: int
+    upload: Upload
+    parsed: part10.Part10
+    entry: Entry
+
+
+class Store:
+    """The store use case.
+
+    Args:
+        storage: where objects go.
+        index: where they become visible.
+        spool: where stored objects are brought for a comparison.
+        reader: reads uploads.
+        on_conflict: the policy when a call names none.
+    """
+
+    def __init__(
+        self, storage: Storage, index: Index, spool: Spool, reader: EntryReader, on_conflict: OnConflict
+    ) -> None:
+        self._storage = storage
+        self._index = index
+        self._reader = reader
+        self._on_conflict = on_conflict
+        self._comparison = Comparison(storage, spool, reader)
+
+    def store(
+        self, uploads: Sequence[Upload], study: str | None = None, on_conflict: OnConflict | None = None
+    ) -> list[Outcome]:
+        """Store objects, each by itself (PS3.18 10.5).
+
+        Args:
+            uploads: the objects; their spool files are gone afterwards.
+            study: Study Instance UID that each must have, or None.
+            on_conflict: what to do with other content under a SOP Instance UID that is taken.
+
+        Returns:
+            One outcome per upload, in order. Those that say stored, already or kept are durable.
+        """
+        results: list[Outcome | None] = [None] * len(uploads)
+        candidates = []
+        try:
+            for position, upload in enumerate(uploads):
+                try:
+                    candidates.append(self._candidate(position, upload, study))
+                except Error as error:
+                    results[position] = outcomes.from_error(error)
+            self._place(candidates, results, on_conflict or self._on_conflict)
+        finally:
+            for upload in uploads:
+                upload.discard()
+        return [result for result in results if result is not None]
+
+    def _candidate(self, position: int, upload: Upload, study: str | None) -> _Candidate:
+        parsed = self._reader.parse(upload)
+        if study is not None and parsed.study != study:
+            sentence = "the object belongs to another study than the one in the URL"
+            raise WrongStudy(sentence, parsed.sop_class, parsed.instance)
+        return _Candidate(position, upload, parsed, self._reader.entry(upload, parsed))
+
+    def _place(self, candidates: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict) -> None:
+        try:
+            candidates = self._settle_known(candidates, results, on_conflict)
+            written = self._write(candidates, results)
+            self._show(written, results, on_conflict)
+        except Error as error:
+            log.warning("a store was interrupted: %s", error)
+            for candidate in candidates:
+                if results[candidate.position] is None:
+                    results[candidate.position] = self._failed(candidate, error)
+
+    def _settle_known(
+        self, candidates: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict
+    ) -> list[_Candidate]:
+        """Answer for those that the archive has already, before a byte is written; return the rest."""
+        present = self._index.present([candidate.entry.held.instance for candidate in candidates])
+        unknown = []
+        for candidate in candidates:
+            held = present.get(candidate.entry.held.instance)
+            if held is None:
+                unknown.append(candidate)
+                continue
+            if self._same(candidate, held):
+                results[candidate.position] = self._outcome(candidate, "already")
+            elif on_conflict == "refuse":
+                results[candidate.position] = self._refused(candidate)
+            else:
+                unknown.append(candidate)
+        return unknown
+
+    def _write(self, candidates: list[_Candidate], results: list[Outcome | None]) -> list[_Candidate]:
+        """Record intents, write objects; return those that are durable."""
+        if not candidates:
+            return []
+        helds = [candidate.entry.held for candidate in candidates]
+        self._index.intend([Intent(held.version, held.key) for held in helds])
+        problems = self._storage.put([Put(c.entry.held.key, c.upload.body, c.upload.sha256) for c in candidates])
+        written = []
+        for candidate, problem in zip(candidates, problems, strict=True):
+            if problem is None:
+                written.append(candidate)
+            else:
+                results[candidate.position] = self._failed(candidate, problem)
+        self._forget([c for c, problem in zip(candidates, problems, strict=True) if problem is not None])
+        return written
+
+    def _show(self, written: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict) -> None:
+        """Commit what is durable; settle those whose SOP Instance UID was taken in the meantime."""
+        if not written:
+            return
+        holders = self._index.commit([candidate.entry for candidate in written])
+        for candidate, holder in zip(written, holders, strict=True):
+            if holder is None:
+                results[candidate.position] = self._outcome(candidate, "stored")
+            else:
+                results[candidate.position] = self._settle(candidate, holder, on_conflict)
+
+    def _settle(self, candidate: _Candidate, holder: Held, on_conflict: OnConflict) -> Outcome:
+        """Decide about a written object whose SOP Instance UID `holder` has."""
+        while True:
+            try:
+                if self._same_as_written(candidate, holder):
+                    self._withdraw(candidate)
+                    return self._outcome(candidate, "already")
+                if on_conflict == "refuse":
+                    self._withdraw(candidate)
+                    return self._refused(candidate)
+                if on_conflict == "keep":
+                    self._index.keep([candidate.entry])
+                    log.warning("kept %016x, other content of a stored instance", candidate.entry.held.version)
+                    return self._outcome(candidate, "kept")
+                successor = self._replace(candidate, holder)
+            except NotFound:  # the holder was deleted while we looked at it
+                (successor,) = self._index.commit([candidate.entry])
+                if successor is None:
+                    return self._outcome(candidate, "stored")
+            if successor is None:
+                return self._outcome(candidate, "replaced")
+            holder = successor
+
+    def _replace(self, candidate: _Candidate, holder: Held) -> Held | None:
+        """Put a tombstone under the old version, then the new one in its place."""
+        version = new_version()
+        tombstone = Tombstone(
+            version=version,
+            key=tombstone_key(version),
+            study=holder.study,
+            series=holder.series,
+            instance=holder.instance,
+            versions=(holder.version,),
+            time=time.time(),
+            kind="replaced",
+        )
+        tombstones.place(self._storage, self._index, tombstone)
+        return self._index.replace(candidate.entry, tombstone)
+
+    def _same(self, candidate: _Candidate, held: Held) -> bool:
+        try:
+            return self._comparison.same(candidate.upload, candidate.parsed, held)
+        except NotFound:
+            return False
+
+    def _same_as_written(self, candidate: _Candidate, holder: Held) -> bool:
+        """As `_same`, for an object that lies in storage already and may have left the spool."""
+        if holder.digest == candidate.upload.sha256:
+            return True
+        with self._comparison.stored(candidate.entry.held) as upload:
+            return self._comparison.same(upload, candidate.parsed, holder)
+
+    def _withdraw(self, candidate: _Candidate) -> None:
+        self._storage.delete(candidate.entry.held.key)
+        self._index.forget([candidate.entry.held.version])
+
+    def _forget(self, candidates: list[_Candidate]) -> None:
+        """Drop intents of objects that were not written; a failed write may still have left bytes."""
+        for candidate in candidates:
+            try:
+                self._withdraw(candidate)
+            except Error as error:
+                log.warning("an intent is left to the sweep: %s", error)
+
+    def _outcome(self, candidate: _Candidate, state: outcomes.State) -> Outcome:
+        held = candidate.entry.held
+        return outcomes.accepted(
+            held.study, held.series, held.instance, held.sop_class, state, candidate.parsed.warnings
+        )
+
+    def _refused(self, candidate: _Candidate) -> Outcome:
+        return self._failed(candidate, OtherContent(_OTHER_CONTENT))
+
+    def _failed(self, candidate: _Candidate, error: Exception) -> Outcome:
+        held = candidate.entry.held
+        outcome = outcomes.from_error(error)
+        return replace(outcome, sop_class=held.sop_class, instance=held.instance, study=held.study, series=held.series)

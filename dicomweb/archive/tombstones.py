@@ -1,0 +1,58 @@
+"""Tombstones: objects that say which versions are no more, durable before a deletion or a replacement takes
+effect, so that it survives the loss of the index."""
+
+import hashlib
+
+import orjson
+
+from dicomweb.errors import Corrupt
+from dicomweb.index import Index, Intent, Tombstone
+from dicomweb.storage import Put, Storage
+
+
+def place(storage: Storage, index: Index, tombstone: Tombstone) -> None:
+    """Make a tombstone durable in storage, under an intent that says that it is about to take effect."""
+    index.intend([Intent(tombstone.version, tombstone.key, "tombstone")])
+    body = write_tombstone(tombstone)
+    (problem,) = storage.put([Put(tombstone.key, body, hashlib.sha256(body).digest())])
+    if problem is not None:
+        raise problem
+
+
+def write_tombstone(tombstone: Tombstone) -> bytes:
+    """Return the bytes of a tombstone object."""
+    return orjson.dumps(
+        {
+            "version": f"{tombstone.version:016x}",
+            "kind": tombstone.kind,
+            "study": tombstone.study,
+            "series": tombstone.series,
+            "instance": tombstone.instance,
+            "versions": [f"{version:016x}" for version in tombstone.versions],
+            "time": tombstone.time,
+            "reason": tombstone.reason,
+        }
+    )
+
+
+def read_tombstone(key: str, data: bytes) -> Tombstone:
+    """Undo `write_tombstone`.
+
+    Raises:
+        Corrupt: the bytes are no tombstone.
+    """
+    try:
+        fields = orjson.loads(data)
+        return Tombstone(
+            version=int(fields["version"], 16),
+            key=key,
+            study=fields["study"],
+            series=fields["series"],
+            instance=fields["instance"],
+            versions=tuple(int(version, 16) for version in fields["versions"]),
+            time=float(fields["time"]),
+            reason=fields["reason"],
+            kind=fields["kind"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt("a tombstone cannot be read") from error

@@ -1,0 +1,287 @@
+"""Upkeep: what an interrupted process left is resolved, bytes of deleted objects go, and the archive is
+checked against itself.
+
+Sweep resolves intents and garbage. Verify reads every object again. Rebuild makes the index anew from the
+objects and tombstones alone; what it cannot know (when something arrived, the change feed, jobs) begins anew.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from dicomweb.archive import tombstones
+from dicomweb.archive.entries import EntryReader
+from dicomweb.archive.spool import Spool, Upload
+from dicomweb.archive.versions import version_of
+from dicomweb.errors import BadObject, Error, NotFound
+from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
+from dicomweb.storage import Storage, Stored
+
+log = logging.getLogger(__name__)
+
+_PAGE = 500
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one sweep did."""
+
+    withdrawn: int = 0
+    tombstones: int = 0
+    removed: int = 0
+    forgotten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        kind: "missing" (no object), "corrupt" (other bytes), "orphaned" (no row), "unreadable" (the back end
+            did not answer, or an object that cannot be understood).
+        key: the object's key.
+        study, series, instance: UIDs, as far as they are known.
+        detail: a sentence.
+    """
+
+    kind: Literal["missing", "corrupt", "orphaned", "unreadable"]
+    key: str
+    study: str = ""
+    series: str = ""
+    instance: str = ""
+    detail: str = ""
+
+
+class Sweeper:
+    """Runs sweeps in a thread of its own: at start, every so often, and when woken.
+
+    Args:
+        sweep: what to run; its errors are logged.
+        interval: seconds between sweeps.
+    """
+
+    def __init__(self, sweep: "Upkeep", interval: float) -> None:
+        self._upkeep = sweep
+        self._interval = interval
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first sweep runs at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Sweep soon, since there is garbage."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the sweep that may be under way."""
+        self._stop = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop:
+            try:
+                swept = self._upkeep.sweep()
+                if swept != Swept():
+                    log.info("swept: %s", swept)
+            except Error as error:
+                log.warning("a sweep was interrupted and will be repeated: %s", error)
+            self._wake.wait(self._interval)
+            self._wake.clear()
+
+
+class Upkeep:
+    """The upkeep use cases.
+
+    Args:
+        storage, index: what is kept in agreement.
+        spool: where large objects are brought within reach.
+        reader: reads objects.
+        abandoned: seconds after which another machine's intents count as abandoned.
+        tombstone_life: seconds for which a deletion is remembered.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        index: Index,
+        spool: Spool,
+        reader: EntryReader,
+        abandoned: float,
+        tombstone_life: float,
+    ) -> None:
+        self._storage = storage
+        self._index = index
+        self._spool = spool
+        self._reader = reader
+        self._abandoned = abandoned
+        self._tombstone_life = tombstone_life
+
+    # -- sweep -------------------------------------------------------------------------------------------
+    def sweep(self) -> Swept:
+        """Resolve what is pending of processes that live no more, and remove bytes that nothing refers to."""
+        swept = Swept()
+        now = time.time()
+        old = {intent.version for intent, _ in self._index.pending(now - self._abandoned)}
+        for intent, owner in sorted(self._index.pending(now), key=_tombstones_first):
+            alive = owners.is_alive(owner)
+            if alive or (alive is None and intent.version not in old):
+                continue
+            if intent.kind == "object":
+                self._storage.delete(intent.key)
+                self._index.forget([intent.version])
+                swept.withdrawn += 1
+            else:
+                self._finish_tombstone(intent)
+                swept.tombstones += 1
+        while garbage := self._index.garbage(_PAGE):
+            for version, key in garbage:
+                self._storage.delete(f"cache/inflated/{version:016x}")
+                self._storage.delete(key)
+            self._index.collected([version for version, _ in garbage])
+            swept.removed += len(garbage)
+        for tombstone in self._index.expire(now - self._tombstone_life):
+            self._storage.delete(tombstone.key)
+            swept.forgotten += 1
+        self._storage.sweep()
+        self._spool.sweep()
+        return swept
+
+    def _finish_tombstone(self, intent: Intent) -> None:
+        """A deletion takes place if its tombstone became durable, else it never began."""
+        try:
+            tombstone = tombstones.read_tombstone(intent.key, self._storage.read(intent.key))
+        except NotFound:
+            self._index.forget([intent.version])
+            return
+        if tombstone.kind == "deleted":
+            self._index.delete(tombstone)
+        else:
+            # The version that was to take the place never became current, and its own intent goes with it.
+            self._storage.delete(intent.key)
+            self._index.forget([intent.version])
+
+    # -- verify ------------------------------------------------------------------------------------------
+    def verify(self) -> Iterator[tuple[Held | Stored, Finding | None]]:
+        """Read every object again and compare it with the index, then look for objects without a row.
+
+        Yields:
+            What was checked, and what was found about it, or None if it is as it should be.
+        """
+        after = 0
+        while page := self._index.walk(after, _PAGE):
+            for held in page:
+                yield held, self._check(held)
+            after = page[-1].version
+        yield from self._orphans()
+
+    def _check(self, held: Held) -> Finding | None:
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            for chunk in self._storage.stream(held.key):
+                digest.update(chunk)
+                size += len(chunk)
+        except NotFound:
+            return self._finding("missing", held, "the object is not in storage")
+        except Error as error:
+            return self._finding("unreadable", held, str(error))
+        if size != held.size:
+            return self._finding("corrupt", held, f"the object has {size:,} bytes instead of {held.size:,}")
+        if digest.digest() != held.digest:
+            return self._finding("corrupt", held, "the object's bytes are not those that were stored")
+        return None
+
+    def _finding(self, kind: Literal["missing", "corrupt", "unreadable"], held: Held, detail: str) -> Finding:
+        return Finding(kind, held.key, held.study, held.series, held.instance, detail)
+
+    def _orphans(self) -> Iterator[tuple[Stored, Finding | None]]:
+        page: list[Stored] = []
+        for stored in self._storage.list("objects/"):
+            page.append(stored)
+            if len(page) == _PAGE:
+                yield from self._unknown(page)
+                page = []
+        yield from self._unknown(page)
+
+    def _unknown(self, page: list[Stored]) -> Iterator[tuple[Stored, Finding | None]]:
+        versions = {stored.key: version_of(stored.key) for stored in page}
+        known = self._index.known([version for version in versions.values() if version is not None])
+        for stored in page:
+            if versions[stored.key] not in known:
+                yield (
+                    stored,
+                    Finding("orphaned", stored.key, detail="no row of the index refers to the object"),
+                )
+
+    # -- rebuild -----------------------------------------------------------------------------------------
+    def rebuild(self) -> Iterator[tuple[Stored, Finding | None]]:
+        """Empty the index and fill it from the objects and tombstones alone.
+
+        Objects enter in the order of their versions, so that the first under a SOP Instance UID is the
+        current one again; those that a tombstone names do not enter, and their bytes go.
+
+        Yields:
+            Each object that was looked at, and why it could not enter, or None.
+        """
+        buried: set[int] = set()
+        graves: list[Tombstone] = []
+        for stored in self._storage.list("tombstones/"):
+            tombstone = tombstones.read_tombstone(stored.key, self._storage.read(stored.key))
+            graves.append(tombstone)
+            buried.update(tombstone.versions)
+        found = [(version_of(stored.key) or 0, stored) for stored in self._storage.list("objects/")]
+        found.sort(key=lambda pair: pair[0])
+        self._index.clear()
+        for grave in graves:
+            if grave.kind == "deleted":
+                self._index.delete(grave)
+        for version, stored in found:
+            if version in buried:
+                self._storage.delete(stored.key)
+                yield stored, None
+            else:
+                yield stored, self._enter(version, stored)
+        for grave in graves:
+            if grave.kind == "replaced":
+                self._storage.delete(grave.key)
+
+    def _enter(self, version: int, stored: Stored) -> Finding | None:
+        try:
+            entry = self._entry(version, stored)
+        except (BadObject, NotFound) as error:
+            return Finding("unreadable", stored.key, detail=str(error))
+        self._index.intend([Intent(version, stored.key)])
+        (holder,) = self._index.commit([entry])
+        if holder is not None:
+            self._index.keep([entry])
+        return None
+
+    def _entry(self, version: int, stored: Stored) -> Entry:
+        upload = self._fetch(stored.key)
+        try:
+            return self._reader.entry(upload, self._reader.parse(upload), version)
+        finally:
+            upload.discard()
+
+    def _fetch(self, key: str) -> Upload:
+        reception = self._spool.receive()
+        try:
+            for chunk in self._storage.stream(key):
+                reception.write(chunk)
+        except BaseException:
+            reception.discard()
+            raise
+        return reception.finish()
+
+
+def _tombstones_first(pending: tuple[Intent, str]) -> bool:
+    """Sort key: while the tombstone of a replacement is there, the object that it made room for must be too."""
+    return pending[0].kind == "object"

@@ -1,0 +1,37 @@
+"""Names of stored objects: version ids that are never used again, and the keys made from them.
+
+Keys hold the digest and the version, never a UID of the object, so that nothing a sender wrote becomes a
+path, and so that a cleaner can never remove what a concurrent store has just written.
+"""
+
+import secrets
+import time
+
+_EPOCH = 1_577_836_800  # 2020-01-01T00:00:00Z, in seconds since 1970
+_RANDOM_BITS = 22
+
+
+def new_version() -> int:
+    """Return a version id of 63 bits: milliseconds since 2020, then 22 random bits; they sort by time."""
+    milliseconds = int((time.time() - _EPOCH) * 1000)
+    return milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+
+
+def object_key(sha256: bytes, version: int) -> str:
+    """Return the key of an object: `objects/ab/cd/<sha256>-<version>`."""
+    digest = sha256.hex()
+    return f"objects/{digest[:2]}/{digest[2:4]}/{digest}-{version:016x}"
+
+
+def tombstone_key(version: int) -> str:
+    """Return the key of a tombstone."""
+    return f"tombstones/{version:016x}"
+
+
+def version_of(key: str) -> int | None:
+    """Return the version that an object's or tombstone's key names, or None if it is no such key."""
+    name = key.rpartition("/")[2].rpartition("-")[2]
+    try:
+        return int(name, 16) if len(name) == 16 else None
+    except ValueError:
+        return None
