@@ -107,8 +107,7 @@ def _pattern(dialect: Dialect, column: str, pattern: str) -> Condition:
         return NEVER
     if dialect == "sqlite":
         return Condition(
-            f"CASE WHEN {several(column)} THEN any_pattern(?, {column}) "
-            f"ELSE {column} <> '' AND {column} GLOB ? END",
+            f"CASE WHEN {several(column)} THEN any_pattern(?, {column}) ELSE {column} <> '' AND {column} GLOB ? END",
             (pattern, write_glob(pattern)),
         )
     if not pattern.strip("*"):
@@ -201,9 +200,7 @@ def moment_condition(dialect: Dialect, date: str, time: str, match: Moment) -> C
             f"EXISTS (SELECT 1 FROM unnest(string_to_array({date}, '\\')) AS points (point) WHERE {inside.sql})",
             inside.values,
         )
-    return Condition(
-        f"CASE WHEN {several(date)} THEN {many.sql} ELSE {single.sql} END", (*many.values, *single.values)
-    )
+    return Condition(f"CASE WHEN {several(date)} THEN {many.sql} ELSE {single.sql} END", (*many.values, *single.values))
 
 
 def number_condition(dialect: Dialect, column: str, odd: str, tag: int, match: Match) -> Condition | None:

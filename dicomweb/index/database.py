@@ -21,7 +21,9 @@ from dicomweb.index.session import Engine, Session, SqlRow, as_list, lock, one_o
 from dicomweb.index.writing import KINDS, Ready, Writer
 from dicomweb.standard.query import Query
 
-_HELD = "ins.version, ins.key, ins.place, st.uid, se.uid, ins.uid, ins.class, ins.syntax, ins.size, ins.digest, ins.sort"
+_HELD = (
+    "ins.version, ins.key, ins.place, st.uid, se.uid, ins.uid, ins.class, ins.syntax, ins.size, ins.digest, ins.sort"
+)
 _INSTANCES = "instance ins JOIN series se ON se.id = ins.series JOIN study st ON st.id = se.study"
 _TOMBSTONE = "version, key, study, series, instance, versions, time, reason, kind"
 _KIND_OF = {number: kind for kind, number in KINDS.items()}
@@ -257,8 +259,7 @@ class Database:
 
     def _remember(self, session: Session, tombstone: Tombstone) -> None:
         session.run(
-            f"INSERT INTO tombstone ({_TOMBSTONE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (version) DO NOTHING",
+            f"INSERT INTO tombstone ({_TOMBSTONE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (version) DO NOTHING",
             (
                 tombstone.version,
                 storable(tombstone.key),
@@ -286,9 +287,7 @@ class Database:
         with self._engine.read() as session:
             return [
                 (version, key)
-                for version, key in session.rows(
-                    "SELECT version, key FROM garbage ORDER BY version LIMIT ?", (limit,)
-                )
+                for version, key in session.rows("SELECT version, key FROM garbage ORDER BY version LIMIT ?", (limit,))
             ]
 
     def known(self, versions: Sequence[int]) -> set[int]:
@@ -368,9 +367,7 @@ class Database:
             condition += " AND ins.uid = ?"
             values.append(storable(instance))
         with self._engine.read() as session:
-            rows = session.rows(
-                f"SELECT ins.version FROM {_INSTANCES} WHERE {condition} ORDER BY ins.version", values
-            )
+            rows = session.rows(f"SELECT ins.version FROM {_INSTANCES} WHERE {condition} ORDER BY ins.version", values)
         return [row[0] for row in rows]
 
     def others(self, limit: int, after: int = 0) -> list[Held]:
@@ -528,6 +525,4 @@ def _swept() -> Conflict:
 
 def _tombstone(row: SqlRow) -> Tombstone:
     version, key, study, series, instance, versions, moment, reason, kind = row
-    return Tombstone(
-        version, key, study, series, instance, tuple(orjson.loads(versions)), moment, reason, kind
-    )
+    return Tombstone(version, key, study, series, instance, tuple(orjson.loads(versions)), moment, reason, kind)

@@ -120,9 +120,7 @@ class Finder:
             found = session.rows(statement.sql, statement.values)
             rows = self._results.rows(session, plan.level, found)
             candidates = [
-                (place, row)
-                for place, row in zip(found, rows, strict=True)
-                if satisfies(plan.held_keys, row.dataset)
+                (place, row) for place, row in zip(found, rows, strict=True) if satisfies(plan.held_keys, row.dataset)
             ]
             if plan.deep_keys:
                 wanted = [place[0] for place, _ in candidates]
@@ -166,9 +164,7 @@ class Finder:
 
     def _too_broad(self, plan: Plan) -> TooBroad:
         names = ", ".join(
-            dict.fromkeys(
-                keyword_of(key.tag) or f"{key.tag:08X}" for key in (*plan.deep_keys, *plan.held_keys)
-            )
+            dict.fromkeys(keyword_of(key.tag) or f"{key.tag:08X}" for key in (*plan.deep_keys, *plan.held_keys))
         )
         verb = "has" if "," not in names else "have"
         return TooBroad(

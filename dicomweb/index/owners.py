@@ -17,9 +17,7 @@ def _start(pid: int) -> int | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         booted = next(
-            int(line.split()[1])
-            for line in Path("/proc/stat").read_text().splitlines()
-            if line.startswith("btime ")
+            int(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
         )
         return booted + int(fields[19]) // os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, StopIteration):

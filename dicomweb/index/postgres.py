@@ -19,9 +19,7 @@ try:
     import psycopg_pool
     from psycopg import errors
 except ImportError as error:
-    raise BadSetting(
-        "index: postgresql: needs the database driver: pip install roentgate[postgres]"
-    ) from error
+    raise BadSetting("index: postgresql: needs the database driver: pip install roentgate[postgres]") from error
 
 log = logging.getLogger(__name__)
 

@@ -55,9 +55,7 @@ INSTANCE_COLUMNS = _columns("instance")
 def held_tags(*levels: Level) -> frozenset[str]:
     """Return the tags, as DICOM JSON spells them, that a row of these levels holds with their values."""
     return frozenset(
-        f"{attribute.tag:08X}"
-        for attribute in ATTRIBUTES
-        if attribute.level in levels and not attribute.computed
+        f"{attribute.tag:08X}" for attribute in ATTRIBUTES if attribute.level in levels and not attribute.computed
     )
 
 
@@ -82,39 +80,57 @@ def _first(dialect: Dialect) -> list[str]:
     return [
         f"CREATE TABLE code (id {key}, text {text} NOT NULL UNIQUE)",
         f"CREATE TABLE patient (id {key}, {columns(PATIENT_COLUMNS)}{speaker}, held {blob})",
-        f"CREATE TABLE study (id {key}, uid {text} NOT NULL UNIQUE, patient {number} NOT NULL DEFAULT 0, "
-        f"day {text} NOT NULL DEFAULT '', {columns(STUDY_COLUMNS)}"
-        f"modalities {text} NOT NULL DEFAULT '', classes {text} NOT NULL DEFAULT '', "
-        f"series {number} NOT NULL DEFAULT 0, instances {number} NOT NULL DEFAULT 0, "
-        f"bytes {number} NOT NULL DEFAULT 0, {speaker}, held {blob})",
-        f"CREATE TABLE series (id {key}, study {number} NOT NULL, uid {text} NOT NULL, "
-        f"sort {number} NOT NULL DEFAULT {MISSING}, {columns(SERIES_COLUMNS)}"
-        f"odd {text} NOT NULL DEFAULT '', instances {number} NOT NULL DEFAULT 0, "
-        f"dictionary {number} NOT NULL DEFAULT 0, {speaker}, held {blob})",
-        f"CREATE TABLE instance (version {number} PRIMARY KEY, series {number} NOT NULL, uid {text} NOT NULL, "
-        f"current {number} NOT NULL, sort {number} NOT NULL, class {number} NOT NULL, syntax {number} NOT NULL, "
-        f"size {number} NOT NULL, digest {blob} NOT NULL, place {number} NOT NULL, key {text}, "
-        f"{columns(INSTANCE_COLUMNS)}odd {text} NOT NULL DEFAULT '', held {blob}, "
-        f"dictionary {number} NOT NULL, layout {blob} NOT NULL, metadata {blob} NOT NULL)",
+        (
+            f"CREATE TABLE study (id {key}, uid {text} NOT NULL UNIQUE, patient {number} NOT NULL DEFAULT 0, "
+            f"day {text} NOT NULL DEFAULT '', {columns(STUDY_COLUMNS)}"
+            f"modalities {text} NOT NULL DEFAULT '', classes {text} NOT NULL DEFAULT '', "
+            f"series {number} NOT NULL DEFAULT 0, instances {number} NOT NULL DEFAULT 0, "
+            f"bytes {number} NOT NULL DEFAULT 0, {speaker}, held {blob})"
+        ),
+        (
+            f"CREATE TABLE series (id {key}, study {number} NOT NULL, uid {text} NOT NULL, "
+            f"sort {number} NOT NULL DEFAULT {MISSING}, {columns(SERIES_COLUMNS)}"
+            f"odd {text} NOT NULL DEFAULT '', instances {number} NOT NULL DEFAULT 0, "
+            f"dictionary {number} NOT NULL DEFAULT 0, {speaker}, held {blob})"
+        ),
+        (
+            f"CREATE TABLE instance (version {number} PRIMARY KEY, series {number} NOT NULL, uid {text} NOT NULL, "
+            f"current {number} NOT NULL, sort {number} NOT NULL, class {number} NOT NULL, syntax {number} NOT NULL, "
+            f"size {number} NOT NULL, digest {blob} NOT NULL, place {number} NOT NULL, key {text}, "
+            f"{columns(INSTANCE_COLUMNS)}odd {text} NOT NULL DEFAULT '', held {blob}, "
+            f"dictionary {number} NOT NULL, layout {blob} NOT NULL, metadata {blob} NOT NULL)"
+        ),
         f"CREATE TABLE dictionary (id {number} PRIMARY KEY, series {number} NOT NULL, data {blob} NOT NULL)",
-        f"CREATE TABLE change (number {change_key}, kind {number} NOT NULL, version {number} NOT NULL, "
-        f"time {time} NOT NULL)",
-        f"CREATE TABLE gone (version {number} PRIMARY KEY, study {text} NOT NULL, series {text} NOT NULL, "
-        f"instance {text} NOT NULL)",
-        f"CREATE TABLE pending (version {number} PRIMARY KEY, key {text} NOT NULL, kind {text} NOT NULL, "
-        f"owner {text} NOT NULL, time {time} NOT NULL)",
+        (
+            f"CREATE TABLE change (number {change_key}, kind {number} NOT NULL, version {number} NOT NULL, "
+            f"time {time} NOT NULL)"
+        ),
+        (
+            f"CREATE TABLE gone (version {number} PRIMARY KEY, study {text} NOT NULL, series {text} NOT NULL, "
+            f"instance {text} NOT NULL)"
+        ),
+        (
+            f"CREATE TABLE pending (version {number} PRIMARY KEY, key {text} NOT NULL, kind {text} NOT NULL, "
+            f"owner {text} NOT NULL, time {time} NOT NULL)"
+        ),
         f"CREATE TABLE garbage (version {number} PRIMARY KEY, key {text} NOT NULL, tombstone {number} NOT NULL)",
-        f"CREATE TABLE tombstone (version {number} PRIMARY KEY, key {text} NOT NULL, study {text} NOT NULL, "
-        f"series {text}, instance {text}, versions {blob} NOT NULL, time {time} NOT NULL, "
-        f"reason {text} NOT NULL, kind {text} NOT NULL)",
+        (
+            f"CREATE TABLE tombstone (version {number} PRIMARY KEY, key {text} NOT NULL, study {text} NOT NULL, "
+            f"series {text}, instance {text}, versions {blob} NOT NULL, time {time} NOT NULL, "
+            f"reason {text} NOT NULL, kind {text} NOT NULL)"
+        ),
         # Orders of results; what is invisible is not in them.
         "CREATE UNIQUE INDEX study_order ON study (day DESC, uid) WHERE instances > 0",
-        'CREATE INDEX study_by_name ON study (("PatientName" = \'\'), "PatientName", day DESC, uid) '
-        "WHERE instances > 0",
+        (
+            'CREATE INDEX study_by_name ON study (("PatientName" = \'\'), "PatientName", day DESC, uid) '
+            "WHERE instances > 0"
+        ),
         "CREATE UNIQUE INDEX series_order ON series (study, sort, uid)",
         "CREATE INDEX instance_order ON instance (series, sort)",
-        'CREATE INDEX patient_order ON patient (("PatientName" = \'\'), "PatientName", "PatientID", '
-        '"IssuerOfPatientID")',
+        (
+            'CREATE INDEX patient_order ON patient (("PatientName" = \'\'), "PatientName", "PatientID", '
+            '"IssuerOfPatientID")'
+        ),
         # Ways in.
         'CREATE UNIQUE INDEX patient_key ON patient ("PatientID", "IssuerOfPatientID")',
         "CREATE INDEX study_patient ON study (patient, speaker_uid)",
@@ -146,17 +162,16 @@ def _sqlite_text() -> list[str]:
         )
 
     add = f"INSERT INTO study_text (rowid, {columns}) VALUES (new.id, {values('new')});"
-    drop = (
-        f"INSERT INTO study_text (study_text, rowid, {columns}) VALUES ('delete', old.id, {values('old')});"
-    )
+    drop = f"INSERT INTO study_text (study_text, rowid, {columns}) VALUES ('delete', old.id, {values('old')});"
     changed = " OR ".join(f'old."{name}" <> new."{name}"' for name in TEXT_SEARCHED)
     return [
-        f"CREATE VIRTUAL TABLE study_text USING fts5 ({columns}, content = '', detail = 'column', "
-        "tokenize = 'trigram case_sensitive 1')",
+        (
+            f"CREATE VIRTUAL TABLE study_text USING fts5 ({columns}, content = '', detail = 'column', "
+            "tokenize = 'trigram case_sensitive 1')"
+        ),
         f"CREATE TRIGGER study_text_add AFTER INSERT ON study BEGIN {add} END",
         f"CREATE TRIGGER study_text_drop AFTER DELETE ON study BEGIN {drop} END",
-        f"CREATE TRIGGER study_text_change AFTER UPDATE OF {columns} ON study WHEN {changed} "
-        f"BEGIN {drop} {add} END",
+        (f"CREATE TRIGGER study_text_change AFTER UPDATE OF {columns} ON study WHEN {changed} BEGIN {drop} {add} END"),
     ]
 
 
@@ -170,10 +185,7 @@ def _postgres_text() -> list[str]:
 
 TRIGRAMS = [
     "CREATE EXTENSION IF NOT EXISTS pg_trgm",
-    *(
-        f'CREATE INDEX study_text_{name.lower()} ON study USING gin ("{name}" gin_trgm_ops)'
-        for name in TEXT_SEARCHED
-    ),
+    *(f'CREATE INDEX study_text_{name.lower()} ON study USING gin ("{name}" gin_trgm_ops)' for name in TEXT_SEARCHED),
 ]
 """PostgreSQL's indexes of trigrams; without the right to create the extension, searches by a part of a text
 read every study."""

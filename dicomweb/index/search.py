@@ -31,6 +31,7 @@ from dicomweb.index.session import one_of
 from dicomweb.standard.attributes import BY_KEYWORD, BY_TAG, LEVELS, Attribute, Level
 from dicomweb.standard.matching import (
     Absent,
+    Anything,
     Between,
     Key,
     Match,
@@ -139,6 +140,8 @@ def read_plan(query: Query, dialect: Dialect) -> Plan:
             plan.direct = True
     held, deep = [], []
     for key in query.keys:
+        if isinstance(key.match, Anything):
+            continue
         place = None if key.creator else _condition(plan, key)
         if place is not None:
             _place(plan, *place)
@@ -337,9 +340,7 @@ def _ordered_by(query: Query) -> list[Term]:
     for order in query.order:
         attribute = BY_TAG.get(order.tag)
         if attribute is None or LEVELS.index(attribute.level) > LEVELS.index(query.level):
-            raise BadQuery(
-                f"results cannot be ordered by {order.tag:08X}: it is no indexed attribute of them"
-            )
+            raise BadQuery(f"results cannot be ordered by {order.tag:08X}: it is no indexed attribute of them")
         keyword = attribute.keyword
         if keyword == "StudyDate":
             terms.append(Term("st.day", True) if order.descending else Term("(st.day = '')"))
@@ -385,9 +386,7 @@ def _after(terms: Sequence[Term], place: Sequence[Any]) -> Condition:
         return Condition(f"{term.sql} {sign} ?", (value,))
     rest = _after(terms[1:], place[1:])
     # The first comparison is implied by the rest, but is one that an index can begin at.
-    return Condition(
-        f"({term.sql} {sign}= ? AND ({term.sql} {sign} ? OR {rest.sql}))", (value, value, *rest.values)
-    )
+    return Condition(f"({term.sql} {sign}= ? AND ({term.sql} {sign} ? OR {rest.sql}))", (value, value, *rest.values))
 
 
 # -- statements ---------------------------------------------------------------------------------------------------
@@ -409,9 +408,7 @@ _JOINS = {
 _VISIBLE: dict[Alias, str] = {"st": "st.instances > 0", "se": "se.instances > 0", "ins": "ins.current = 1"}
 
 
-def page(
-    plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int, offset: int
-) -> Condition:
+def page(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int, offset: int) -> Condition:
     """Return the statement that selects ids and order values of a page.
 
     Args:
@@ -434,9 +431,7 @@ def page(
 def count(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int) -> Condition:
     """Return the statement that counts results, up to a limit."""
     source = _source(plan, entrance, place)
-    return Condition(
-        f"SELECT count(*) FROM (SELECT 1 {source.sql} LIMIT ?) AS found", (*source.values, limit)
-    )
+    return Condition(f"SELECT count(*) FROM (SELECT 1 {source.sql} LIMIT ?) AS found", (*source.values, limit))
 
 
 def _source(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None) -> Condition:
@@ -455,9 +450,7 @@ def _source(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None) 
     if place is not None:
         conditions.append(_after(plan.terms, place))
     where = both(conditions) if conditions else ALWAYS
-    return Condition(
-        f"FROM {(' CROSS JOIN ' if fixed else ' JOIN ').join(joined)} WHERE {where.sql}", where.values
-    )
+    return Condition(f"FROM {(' CROSS JOIN ' if fixed else ' JOIN ').join(joined)} WHERE {where.sql}", where.values)
 
 
 _UP: dict[Level, tuple[Alias, str]] = {

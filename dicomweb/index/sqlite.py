@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dicomweb.errors import BadSetting, OutOfSpace, Unavailable
+from dicomweb.errors import BadSetting, Conflict, OutOfSpace, Unavailable
 from dicomweb.index import matchers
 from dicomweb.index.schema import STEPS, VERSION, Dialect
 from dicomweb.index.session import SqlRow, Values
@@ -218,6 +218,8 @@ def _translated() -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
+    except sqlite3.IntegrityError as error:
+        raise Conflict("the index has such a row already") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "") or ""
         if code.startswith("SQLITE_FULL"):

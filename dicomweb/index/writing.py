@@ -102,9 +102,7 @@ _INSERT_INSTANCE = insert_sql("instance", INSTANCE_FIELDS)
 _UPDATE_STUDY_COUNTS = f"UPDATE study SET {_assign(_STUDY_COUNTS)} WHERE id = ?"
 _UPDATE_STUDY = f"UPDATE study SET {_assign((*_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS))} WHERE id = ?"
 _UPDATE_SERIES_COUNTS = "UPDATE series SET instances = ?, dictionary = ? WHERE id = ?"
-_UPDATE_SERIES = (
-    f"UPDATE series SET {_assign(('instances', 'dictionary', *_SPEAKER, *SERIES_FIELDS))} WHERE id = ?"
-)
+_UPDATE_SERIES = f"UPDATE series SET {_assign(('instances', 'dictionary', *_SPEAKER, *SERIES_FIELDS))} WHERE id = ?"
 
 
 class Writer:
@@ -220,7 +218,7 @@ class Writer:
         rows = self._session.rows(
             "SELECT ins.version, ins.uid, ins.current, ins.size, ins.digest, ins.place, ins.key, se.id, se.uid, "
             "st.uid FROM instance ins JOIN series se ON se.id = ins.series JOIN study st ON st.id = se.study "
-            f"WHERE {one_of(self._dialect, 'ins.version')}",
+            f"WHERE {one_of(self._dialect, 'ins.version')} ORDER BY ins.version",
             (chosen,),
         )
         if not rows:
@@ -307,9 +305,7 @@ class Writer:
             patient, study.patient = study.patient, 0
             study.speaker_uid, study.speaker = "", 0
             session.run(_UPDATE_STUDY_COUNTS, [*study.counts(), study.id])
-            session.run(
-                "UPDATE study SET patient = 0, speaker = 0, speaker_uid = '' WHERE id = ?", (study.id,)
-            )
+            session.run("UPDATE study SET patient = 0, speaker = 0, speaker_uid = '' WHERE id = ?", (study.id,))
             patients.recompute(session, patient)
             return
         ((uid, version),) = session.rows(
