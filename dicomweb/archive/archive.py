@@ -6,7 +6,7 @@ from dicomweb.archive import delete as deletion
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.store import OnConflict, Store
-from dicomweb.archive.upkeep import Finding, Swept, Upkeep
+from dicomweb.archive.upkeep import Finding, Sweeper, Swept, Upkeep
 from dicomweb.config import Config
 from dicomweb.index import Held, Index, open_index
 from dicomweb.standard.elements import Limits
@@ -54,6 +54,10 @@ class Archive:
     def sweep(self) -> Swept:
         """Resolve what interrupted processes left; see `Upkeep.sweep`."""
         return self._upkeep.sweep()
+
+    def sweeper(self) -> Sweeper:
+        """Make what sweeps in the background; the caller starts and stops it."""
+        return Sweeper(self._upkeep, self.config.sweep_interval_seconds)
 
     def verify(self) -> Iterator[tuple[Held | Stored, Finding | None]]:
         """Check every object; see `Upkeep.verify`."""

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from dicomweb.errors import Corrupt
 from dicomweb.storage import Storage
 
 CHUNK = 1 << 20
 """Largest number of bytes handed over at once, unless one made piece is larger."""
 
-_SMALL = 64 << 10
 _READ_WHOLE = 2 << 20
 
 
@@ -27,10 +27,10 @@ class Stretch(NamedTuple):
 
 
 class Made(NamedTuple):
-    """Bytes that must be computed, and how many they will be."""
+    """Bytes that must be computed, how many they will be, and what yields bytes [start, stop) of them."""
 
     size: int
-    make: Callable[[], Iterable[bytes]]
+    make: Callable[[int, int], Iterable[bytes]]
 
 
 Segment: TypeAlias = bytes | Stretch | Made
@@ -71,13 +71,12 @@ def total(segments: Iterable[Segment]) -> int:
     return sum(map(size_of, segments))
 
 
-def read(
-    storage: Storage, segments: Iterable[Segment], start: int = 0, stop: int | None = None
-) -> Iterator[bytes]:
+def read(storage: Storage, segments: Iterable[Segment], start: int = 0, stop: int | None = None) -> Iterator[bytes]:
     """Yield bytes [start, stop) of the segments put together, as they come: pieces of up to `CHUNK` bytes.
 
     Raises:
         NotFound, Unavailable: storage has lost an object or does not answer.
+        Corrupt: an object is shorter than it was.
     """
     left = start
     wanted = None if stop is None else stop - start
@@ -101,19 +100,19 @@ def _read_one(storage: Storage, segment: Segment, first: int, last: int) -> Iter
         yield segment if last - first == len(segment) else segment[first:last]
     elif isinstance(segment, Stretch):
         start, stop = segment.start + first, segment.start + last
-        if stop - start <= _READ_WHOLE:
-            yield storage.read(segment.key, start, stop)
+        left = stop - start
+        if left <= _READ_WHOLE:
+            data = storage.read(segment.key, start, stop)
+            left -= len(data)
+            yield data
         else:
-            yield from storage.stream(segment.key, start, stop, CHUNK)
+            for data in storage.stream(segment.key, start, stop, CHUNK):
+                left -= len(data)
+                yield data
+        if left:
+            raise Corrupt("a stored object is shorter than it was when it was stored")
     else:
-        position = 0
-        for piece in segment.make():
-            begin, end = max(first - position, 0), min(last - position, len(piece))
-            if begin < end:
-                yield piece if end - begin == len(piece) else piece[begin:end]
-            position += len(piece)
-            if position >= last:
-                return
+        yield from segment.make(first, last)
 
 
 def gather(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -127,7 +127,7 @@ class Sealer:
             key = (base, names(group))
             found = self._cache.get(key)
             if found is None:
-                found = seal(self._texts(group, write_url))
+                found = seal(self.texts(group, write_url))
                 self._cache.put(key, found, len(found.blocks) + len(base))
             yield found
 
@@ -135,9 +135,13 @@ class Sealer:
         """Say whether all seals of these instances are at hand."""
         return all(self._cache.get((base, names(group))) is not None for group in groups(members))
 
-    def _texts(self, group: Sequence[Held], write_url: Callable[[Held], str]) -> Iterator[bytes]:
-        """Yield the group's metadata with commas between, fetched in batches whose size follows what the last
-        batch came to: enhanced objects have megabytes of it each, others a few kilobytes."""
+    def texts(self, group: Sequence[Held], write_url: Callable[[Held], str]) -> Iterator[bytes]:
+        """Yield the metadata of instances with commas between, fetched in batches whose size follows what the
+        last batch came to: enhanced objects have megabytes of it each, others a few kilobytes.
+
+        Raises:
+            NotFound, Unavailable: as `seals`.
+        """
         place, count = 0, min(len(group), 64)
         if len(group) == 1 or group[0].size > _FETCH:
             count = 1

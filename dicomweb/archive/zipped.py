@@ -62,11 +62,7 @@ def write(entries: Sequence[Entry] | Iterable[Entry]) -> Iterator[bytes]:
         version = 45 if big else 20
         extra = struct.pack("<HHQQ", 1, 16, 0, 0) if big else b""
         sizes = (_BIG, _BIG) if big else (0, 0)
-        yield (
-            _LOCAL.pack(b"PK\3\4", version, _STREAMED, 0, 0, _DAY, 0, *sizes, len(name), len(extra))
-            + name
-            + extra
-        )
+        yield (_LOCAL.pack(b"PK\3\4", version, _STREAMED, 0, 0, _DAY, 0, *sizes, len(name), len(extra)) + name + extra)
         checksum = size = 0
         for piece in entry.pieces():
             checksum = zlib.crc32(piece, checksum)
@@ -98,9 +94,7 @@ def _central(name: bytes, checksum: int, size: int, offset: int, version: int) -
 
 
 def _end(count: int, size: int, offset: int) -> bytes:
-    plain = _END.pack(
-        b"PK\5\6", 0, 0, min(count, _MANY), min(count, _MANY), min(size, _BIG), min(offset, _BIG), 0
-    )
+    plain = _END.pack(b"PK\5\6", 0, 0, min(count, _MANY), min(count, _MANY), min(size, _BIG), min(offset, _BIG), 0)
     if count < _MANY and offset < _BIG and size < _BIG:
         return plain
     record = _END64.pack(b"PK\6\6", _END64.size - 12, 45, 45, 0, 0, count, count, size, offset)

@@ -162,9 +162,7 @@ def _read_x_forwarded(scope: Scope) -> list[_Hop]:
     count = max(map(len, (sources, schemes, hosts, ports)))
     hops = []
     for back in range(count, 0, -1):
-        scheme, host, port = (
-            values[-min(back, len(values))] if values else None for values in (schemes, hosts, ports)
-        )
+        scheme, host, port = (values[-min(back, len(values))] if values else None for values in (schemes, hosts, ports))
         scheme = _lower(scheme)
         if host and port and port.isdigit() and not _has_port(host) and int(port) != _PORTS.get(scheme or ""):
             host = f"{host}:{port}"

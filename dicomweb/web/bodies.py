@@ -150,31 +150,34 @@ class Answer(Response):
 
 def respond(
     request: Request,
-    body: Body,
+    make: Callable[[], Body],
     read: Reader,
     *,
     etag: str,
     cache: str,
     fields: Iterable[tuple[bytes, bytes]] = (),
+    vary: bytes = b"Accept",
 ) -> Answer:
     """Answer a GET or HEAD with a body, or as much of it as the client asks for. Blocks: call in a thread.
 
     Args:
         request: for its conditions.
-        body: what there is to send.
+        make: makes what there is to send; not called for what the client holds already.
         read: reads segments.
         etag: names the body.
         cache: Cache-Control.
         fields: further header fields.
+        vary: request headers that the choice of the body depended on.
 
     Raises:
         BadRange: no byte of the body lies in the range asked for.
         Unavailable, Corrupt, ...: whatever reading raises.
     """
     asked = dict(request.scope["headers"])
-    headers = [(b"etag", etag.encode()), (b"cache-control", cache.encode()), (b"vary", b"Accept"), *fields]
+    headers = [(b"etag", etag.encode()), (b"cache-control", cache.encode()), (b"vary", vary), *fields]
     if unchanged(_text(asked.get(b"if-none-match")), etag):
         return Answer(304, headers)
+    body = make()
     headers.append((b"content-type", body.content_type.encode("latin-1")))
     if body.size is None:
         headers.append((b"accept-ranges", b"none"))

@@ -101,12 +101,8 @@ def _retrieve(path: str, level: str, objects: tuple[str, ...], below: Iterable[N
         _method("DELETE", f"Delete{level}", ()),
         below=[
             _resource("metadata", _method("GET", f"Retrieve{level}Metadata", _METADATA, params=_ACCEPT)),
-            _resource(
-                "bulkdata", _method("GET", f"Retrieve{level}Bulkdata", (*_BULK, *_VIDEO), params=_ACCEPT)
-            ),
-            _resource(
-                "pixeldata", _method("GET", f"Retrieve{level}PixelData", (*_BULK, *_VIDEO), params=_ACCEPT)
-            ),
+            _resource("bulkdata", _method("GET", f"Retrieve{level}Bulkdata", (*_BULK, *_VIDEO), params=_ACCEPT)),
+            _resource("pixeldata", _method("GET", f"Retrieve{level}PixelData", (*_BULK, *_VIDEO), params=_ACCEPT)),
             *below,
         ],
     )
@@ -118,9 +114,7 @@ def _store(identity: str) -> Node:
 
 def _tree() -> list[Node]:
     frames = _resource("frames/{frames}", _method("GET", "RetrieveFrames", _BULK, params=_ACCEPT))
-    bulk = _resource(
-        "bulkdata/{path}", _method("GET", "RetrieveBulkdataValue", (*_BULK, *_VIDEO), params=_ACCEPT)
-    )
+    bulk = _resource("bulkdata/{path}", _method("GET", "RetrieveBulkdataValue", (*_BULK, *_VIDEO), params=_ACCEPT))
     instance = _retrieve("{instance}", "Instance", (*_OBJECTS, "application/dicom"), [frames, bulk])
     instances = _search("instances", "InstancesOfSeries", below=[instance])
     series = _retrieve("{series}", "Series", _OBJECTS, [instances])
@@ -161,9 +155,7 @@ def paths(node: Node | None = None, above: str = "") -> dict[str, set[str]]:
 
 def write_wadl(node: Node) -> str:
     """Write the JSON form as the XML that it stands for (Annex G.2)."""
-    return '<?xml version="1.0" encoding="UTF-8"?>' + "".join(
-        _element(name, child) for name, child in node.items()
-    )
+    return '<?xml version="1.0" encoding="UTF-8"?>' + "".join(_element(name, child) for name, child in node.items())
 
 
 def _element(name: str, node: Node) -> str:

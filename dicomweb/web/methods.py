@@ -43,9 +43,7 @@ class Methods:
     def _unhandled(self, method: str) -> Response:
         if method == "OPTIONS":
             return Response(status_code=204, headers={"allow": self.allow})
-        return problem(
-            405, f"This resource does not know {method[:20]}; it knows {self.allow}.", {"allow": self.allow}
-        )
+        return problem(405, f"This resource does not know {method[:20]}; it knows {self.allow}.", {"allow": self.allow})
 
 
 def _bodiless(send: Send) -> Send:

@@ -27,9 +27,7 @@ class Texts:
     def metadata(self, versions: list[int]) -> list[bytes]:
         self.asked += versions
         return [
-            json.dumps(
-                {"n": number, "f": self._filler, "BulkDataURI": "bulkdata/1"}, separators=(",", ":")
-            ).encode()
+            json.dumps({"n": number, "f": self._filler, "BulkDataURI": "bulkdata/1"}, separators=(",", ":")).encode()
             for number in versions
         ]
 

@@ -5,9 +5,7 @@ from starlette.requests import Request
 from dicomweb.web.addresses import Addresses, base_url
 
 
-def scope(
-    host: str = "pacs:8080", client: str = "127.0.0.1", scheme: str = "http", port: int = 8080, **headers: str
-):
+def scope(host: str = "pacs:8080", client: str = "127.0.0.1", scheme: str = "http", port: int = 8080, **headers: str):
     fields = [(b"host", host.encode())] if host else []
     fields += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return {

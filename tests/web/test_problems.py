@@ -84,9 +84,7 @@ def served(endpoint, raises: bool = False) -> Client:
 SECRETS = "/srv/data/index.sqlite: SELECT * FROM patients WHERE name = 'Doe^Jane'"
 
 
-@pytest.mark.parametrize(
-    "error", [KeyError(SECRETS), RuntimeError(SECRETS), RecursionError(), errors.Error(SECRETS)]
-)
+@pytest.mark.parametrize("error", [KeyError(SECRETS), RuntimeError(SECRETS), RecursionError(), errors.Error(SECRETS)])
 def test_what_nobody_foresaw_says_nothing_of_the_inside(error, caplog):
     async def fail(_: Request) -> Response:
         raise error

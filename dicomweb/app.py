@@ -1,0 +1,77 @@
+"""The only place where the parts meet: opens storage and index, makes the ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from dicomweb.archive.archive import Archive, open_archive
+from dicomweb.archive.retrieve import Retrieval
+from dicomweb.config import Config, is_loopback
+from dicomweb.web import problems
+from dicomweb.web.addresses import Addresses
+from dicomweb.web.cors import Cors
+from dicomweb.web.draining import Draining
+from dicomweb.web.hardening import Hardening
+from dicomweb.web.health import Readiness
+from dicomweb.web.limits import Limits
+from dicomweb.web.paths import Paths
+from dicomweb.web.routes import routes
+
+
+def build(config: Config, archive: Archive | None = None) -> Starlette:
+    """Make the application.
+
+    Its `state` has what the handlers use: `archive`, `retrieval`, `addresses`, `readiness`, `sweeper`.
+
+    Args:
+        config: what holds for this process.
+        archive: one that is open already and stays so; None opens the one that the settings name, which is
+            closed with the application.
+
+    Raises:
+        BadSetting: a URL of a back end cannot be used.
+        Unavailable: a back end does not answer.
+    """
+    opened = archive or open_archive(config)
+    sweeper = opened.sweeper()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        sweeper.start()
+        try:
+            yield
+        finally:
+            sweeper.stop()
+            if archive is None:
+                opened.close()
+
+    app = Starlette(
+        routes=routes(),
+        middleware=[
+            Middleware(Draining),
+            Middleware(Hardening),
+            Middleware(Cors, config.cors_origins),
+            Middleware(problems.Guard),
+            Middleware(
+                Limits,
+                config.limit_request_bytes,
+                config.limit_rate_bytes,
+                config.limit_rate_grace_seconds,
+            ),
+            Middleware(Paths, config.path_prefix),
+        ],
+        exception_handlers={HTTPException: problems.handle},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.archive = opened
+    app.state.retrieval = Retrieval(opened.storage, opened.index, opened.spool, opened.limits, config.zero_preamble)
+    app.state.addresses = Addresses(
+        config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host)
+    )
+    app.state.sweeper = sweeper
+    app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
+    return app

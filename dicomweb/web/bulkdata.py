@@ -1,0 +1,140 @@
+"""Bulk data: one value by its BulkDataURI, all of a resource, its pixel data alone (PS3.18 10.4.1.1.5, W-220,
+W-235, W-236).
+
+A value goes out as it is, little endian. Compressed Pixel Data goes out frame by frame, a part each; a video as
+the one stream that it is (W-081 to W-083).
+"""
+
+from collections.abc import Iterator, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomweb.archive.content import Content
+from dicomweb.archive.making import NATIVE_KINDS, pixel_source
+from dicomweb.archive.retrieve import PIXELS, Retrieval, bulk_type
+from dicomweb.errors import NotFound
+from dicomweb.index import Held
+from dicomweb.standard import negotiation, resources
+from dicomweb.standard.frames import Layout
+from dicomweb.standard.media import Accepted
+from dicomweb.standard.negotiation import Choice
+from dicomweb.web import bodies
+from dicomweb.web.accepting import read_accepted
+from dicomweb.web.addresses import base_url
+from dicomweb.web.bodies import LASTING, REVALIDATED
+from dicomweb.web.threads import hop
+from dicomweb.web.wado import read_uids
+
+
+async def value(request: Request) -> Response:
+    """GET {instance}/bulkdata/{tags and item indices}: what a BulkDataURI of the metadata names."""
+    return await hop(_value, request)
+
+
+async def values(request: Request) -> Response:
+    """GET {study, series or instance}/bulkdata: all bulk data, each part under its BulkDataURI."""
+    return await hop(_values, request, None)
+
+
+async def pixels(request: Request) -> Response:
+    """GET {study, series or instance}/pixeldata: top-level pixel data alone (PS3.18 10.4.3.3.6)."""
+    return await hop(_values, request, PIXELS)
+
+
+def _value(request: Request) -> Response:
+    path = resources.read_value(request.path_params["value"])
+    retrieval: Retrieval = request.app.state.retrieval
+    held = retrieval.locate(*read_uids(request))
+    contents, multipart = _one(retrieval, held, path, read_accepted(request), True)
+    return _respond(request, [held], contents, multipart, LASTING)
+
+
+def _values(request: Request, paths: Sequence[str] | None) -> Response:
+    uids = read_uids(request)
+    retrieval: Retrieval = request.app.state.retrieval
+    members = retrieval.members(*uids)
+    accepted = read_accepted(request)
+    found: list[Content] = []
+    multipart = True
+    for held in members:
+        bulk = retrieval.layout(held).bulk
+        here = [path for path in bulk if paths is None or path in paths]
+        for path in here:
+            alone = len(uids) == 3 and len(here) == 1
+            contents, multipart = _one(retrieval, held, path, accepted, alone)
+            found += contents
+    if not found:
+        kind = "bulk data" if paths is None else "pixel data"
+        raise NotFound(f"there is no {kind} in this {('study', 'series', 'instance')[len(uids) - 1]}")
+    return _respond(request, members, found, multipart, LASTING if len(uids) == 3 else REVALIDATED)
+
+
+def _one(retrieval: Retrieval, held: Held, path: str, accepted: Accepted, alone: bool) -> tuple[list[Content], bool]:
+    """Describe one value, in several contents if it is compressed frames, and say whether as parts.
+
+    Args:
+        retrieval: where it is.
+        held: the instance.
+        path: of the value.
+        accepted: by the client.
+        alone: nothing else is sent.
+
+    Raises:
+        NotFound: there is no such value.
+        NotAcceptable: it cannot be sent in a form that the client accepts.
+    """
+    layout = retrieval.layout(held)
+    if path not in layout.bulk:
+        raise NotFound("there is no such bulk data in the instance")
+    if path not in PIXELS:
+        choice = negotiation.for_value(accepted if alone else _in_parts(accepted), bulk_type(layout.bulk[path]))
+        return [retrieval.value(held, layout, path, choice.media_type, choice.syntax)], choice.multipart
+    choice, whole = _choose_pixels(held, layout, accepted, alone)
+    if whole:
+        return [retrieval.value(held, layout, path, choice.media_type, choice.syntax)], choice.multipart
+    frames: Iterator[Content] = retrieval.frames(
+        held, layout, range(1, layout.count + 1), choice.media_type, choice.syntax
+    )
+    return list(frames), choice.multipart
+
+
+def _choose_pixels(held: Held, layout: Layout, accepted: Accepted, alone: bool) -> tuple[Choice, bool]:
+    """Choose the form of pixel data, and say whether it is one stream rather than a part per frame."""
+    whole = layout.kind in NATIVE_KINDS or layout.kind in {"video", "opaque"}
+    source = pixel_source(held.syntax, layout.kind)
+    return negotiation.for_pixels(accepted, source, alone and (whole or layout.count == 1)), whole
+
+
+def _in_parts(accepted: Accepted) -> Accepted:
+    """Leave out what asks for a bare value, which several cannot be (W-041)."""
+    return Accepted(
+        tuple(entry for entry in accepted.header if entry.multipart is not False),
+        tuple(entry for entry in accepted.query if entry.multipart is not False),
+    )
+
+
+def _respond(
+    request: Request, members: Sequence[Held], contents: list[Content], multipart: bool, cache: str
+) -> Response:
+    retrieval: Retrieval = request.app.state.retrieval
+    base = base_url(request)
+    described = [(content.location, content.media_type, content.syntax) for content in contents]
+    etag = bodies.tag("bulk", [held.digest for held in members], described, multipart, base)
+    if multipart:
+        return bodies.respond(
+            request,
+            lambda: bodies.multiple(lambda: contents, etag, base),
+            retrieval.read,
+            etag=etag,
+            cache=cache,
+        )
+    (content,) = contents
+    fields = [
+        (b"content-location", f"{base}/{content.location}".encode("latin-1")),
+        (b"content-disposition", f'attachment; filename="{content.name}"'.encode("latin-1")),
+        (b"content-security-policy", b"default-src 'none'; sandbox"),
+    ]
+    return bodies.respond(
+        request, lambda: bodies.single(content), retrieval.read, etag=etag, cache=cache, fields=fields
+    )

@@ -1,0 +1,53 @@
+"""Every URL and its handlers (PS3.18 10.1 and 9.1; DESIGN's own ones beside them).
+
+The order is that of how often viewers ask, since the routes are tried one after the other.
+"""
+
+from starlette.routing import Route
+
+from dicomweb.web import bulkdata, capabilities, delete, health, qido, stow, wado, wado_uri
+from dicomweb.web.addresses import DICOMWEB
+from dicomweb.web.methods import Methods
+
+_STUDY = f"{DICOMWEB}/studies/{{study}}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+
+
+def _retrieved(path: str) -> list[tuple[str, Methods]]:
+    """What a study, a series and an instance alike have below them (W-202 to W-216)."""
+    return [
+        (f"{path}/metadata", Methods(GET=wado.metadata)),
+        (f"{path}/bulkdata", Methods(GET=bulkdata.values)),
+        (f"{path}/pixeldata", Methods(GET=bulkdata.pixels)),
+    ]
+
+
+TABLE: tuple[tuple[str, Methods], ...] = (
+    (f"{_INSTANCE}/frames/{{frames}}", Methods(GET=wado.frames)),
+    (_INSTANCE, Methods(GET=wado.instances, DELETE=delete.delete)),
+    (f"{_INSTANCE}/bulkdata/{{value:path}}", Methods(GET=bulkdata.value)),
+    *_retrieved(_INSTANCE),
+    *_retrieved(_SERIES),
+    *_retrieved(_STUDY),
+    (f"{DICOMWEB}/studies", Methods(GET=qido.search_studies, POST=stow.store)),
+    (f"{_STUDY}/series", Methods(GET=qido.search_series)),
+    (f"{_SERIES}/instances", Methods(GET=qido.search_instances)),
+    (_SERIES, Methods(GET=wado.instances, DELETE=delete.delete)),
+    (_STUDY, Methods(GET=wado.instances, POST=stow.store, DELETE=delete.delete)),
+    (f"{_STUDY}/instances", Methods(GET=qido.search_instances)),
+    (f"{DICOMWEB}/series", Methods(GET=qido.search_series)),
+    (f"{DICOMWEB}/instances", Methods(GET=qido.search_instances)),
+    (f"{DICOMWEB}/patients", Methods(GET=qido.search_patients)),
+    (DICOMWEB, Methods(OPTIONS=capabilities.capabilities, GET=capabilities.capabilities)),
+    ("/wado", Methods(GET=wado_uri.retrieve)),
+    ("/lookup", Methods(GET=qido.look_up)),
+    ("/health/live", Methods(GET=health.live)),
+    ("/health/ready", Methods(GET=health.ready)),
+)
+"""Path and who answers, in the order in which they are tried."""
+
+
+def routes() -> list[Route]:
+    """Return the table as Starlette takes it."""
+    return [Route(path, methods) for path, methods in TABLE]
