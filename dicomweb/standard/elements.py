@@ -10,21 +10,37 @@ Declared lengths are held against the bytes that are there: a data set that was 
 one. Faults that old devices are known for are read and mentioned in `warnings`.
 """
 
-import struct
 from array import array
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise, repeat
 from mmap import mmap
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dicomweb.errors import BadObject, ObjectTooComplex, TruncatedObject
-from dicomweb.standard import dictionary
+from dicomweb.standard import headers
 from dicomweb.standard.charsets import Decoder
 from dicomweb.standard.frames import Bulk, Span
+from dicomweb.standard.headers import (
+    CHARSET,
+    DROPPED,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    IMPLICIT_META,
+    LARGE,
+    MARK,
+    META,
+    PRIVATE,
+    SIGNED,
+    STRANGE,
+    UNKNOWN,
+    WIDTHS,
+    Form,
+)
 from dicomweb.standard.leniency import Dataset, Element
 from dicomweb.standard.syntaxes import Syntax
-from dicomweb.standard.values import BIG, BINARY, BULK, BULK_TEXT, LITTLE, LONG, SHORT, UNITS, Convert
+from dicomweb.standard.values import BIG, BINARY, BULK, BULK_TEXT, LITTLE, LONG, SHORT, UNITS
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
 
@@ -35,9 +51,9 @@ _CHARSET = "00080005"
 _SIGN = "00280103"
 _PIXEL_DATA = "7FE00010"
 _PIXELS = frozenset((_PIXEL_DATA, "7FE00008", "7FE00009"))
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _TRAILING_PADDING = "FFFCFFFC"
-_TABLE_LIMIT = 1 << 16
+_NOBODY = ("UN", None, 1)
+_TWICE = "an attribute is there twice; the first one counts"
 
 Up: TypeAlias = "tuple[Up, str, int] | None"
 """Where an item lies: place of its sequence's data set, tag of the sequence, index of the item."""
@@ -103,9 +119,7 @@ class Walked(NamedTuple):
     end: int
 
 
-def walk(
-    buffer: Buffer, start: int, stop: int, syntax: Syntax, limits: Limits, *, meta: bool = False
-) -> Walked:
+def walk(buffer: Buffer, start: int, stop: int, syntax: Syntax, limits: Limits, *, meta: bool = False) -> Walked:
     """Read the data set in bytes [start, stop) of a buffer (PS3.5 7, PS3.18 F).
 
     Group lengths, group 0002 and trailing padding are left out. Specific Character Set becomes ISO_IR 192
@@ -133,101 +147,18 @@ def walk(
         raise
 
 
-class _Explicit(dict[bytes, tuple[str, str, Convert | None]]):
-    """Tag and VR as six bytes to name, VR, and converter; None where more than converting is to be done."""
-
-    def __init__(self, order: str, converters: dict[str, Convert]) -> None:
-        super().__init__()
-        self.tag = struct.Struct(f"{order}HH").unpack_from
-        self.converters = converters
-
-    def __missing__(self, key: bytes) -> tuple[str, str, Convert | None]:
-        group, number = self.tag(key)
-        name = f"{group:04X}{number:04X}"
-        vr = "" if group == 0xFFFE else key[4:].decode("latin-1")
-        entry = name, vr, self.converters[vr] if vr in SHORT and not _is_special(name) else None
-        if len(self) < _TABLE_LIMIT:
-            self[key] = entry
-        return entry
-
-
-class _Implicit(dict[bytes, tuple[str, str, Convert | None]]):
-    """As `_Explicit`, by the four bytes of the tag. The VR is "" where the private creator decides, and may
-    be a choice such as "US or SS"."""
-
-    def __missing__(self, key: bytes) -> tuple[str, str, Convert | None]:
-        group, number = struct.unpack("<HH", key)
-        name = f"{group:04X}{number:04X}"
-        if group & 1:
-            vr = "LO" if 0x10 <= number <= 0xFF else ""
-        elif group == 0xFFFE:
-            vr = ""
-        else:
-            vr = dictionary.vr_of(group << 16 | number) or "UN"
-        plain = vr in LITTLE and vr not in BINARY and not _is_special(name)
-        entry = name, vr, LITTLE[vr] if plain else None
-        if len(self) < _TABLE_LIMIT:
-            self[key] = entry
-        return entry
-
-
-def _is_special(name: str) -> bool:
-    return name == _CHARSET or name.endswith("0000") or name[:4] in ("0000", "0002", "FFFE", "FFFC")
-
-
-_EXPLICIT_LITTLE = _Explicit("<", LITTLE)
-_EXPLICIT_BIG = _Explicit(">", BIG)
-_IMPLICIT = _Implicit()
-
-
-class _Form(NamedTuple):
-    """How elements are written in a data set and all that it holds."""
-
-    explicit: bool
-    head: Any
-    long: Any
-    item: Any
-    table: _Explicit | _Implicit
-    big: bool
-
-
-_FORMS = {
-    (True, False): _Form(
-        True,
-        struct.Struct("<6sH").unpack_from,
-        struct.Struct("<I").unpack_from,
-        struct.Struct("<HHI").unpack_from,
-        _EXPLICIT_LITTLE,
-        False,
-    ),
-    (True, True): _Form(
-        True,
-        struct.Struct(">6sH").unpack_from,
-        struct.Struct(">I").unpack_from,
-        struct.Struct(">HHI").unpack_from,
-        _EXPLICIT_BIG,
-        True,
-    ),
-    (False, False): _Form(
-        False,
-        struct.Struct("<4sI").unpack_from,
-        struct.Struct("<I").unpack_from,
-        struct.Struct("<HHI").unpack_from,
-        _IMPLICIT,
-        False,
-    ),
-}
-_IMPLICIT_FORM = _FORMS[False, False]
-_EXPLICIT_FORM = _FORMS[True, False]
-
-
 class Walker:
     """One walk. What is in force (character set) changes as it goes; see `walk`."""
 
     def __init__(self, buffer: Buffer, syntax: Syntax, limits: Limits, meta: bool) -> None:
         self.buffer = buffer
         self.sliced = isinstance(buffer, bytes | mmap)
-        self.form = _FORMS[not syntax.implicit, syntax.big_endian]
+        if syntax.implicit:
+            self.form = IMPLICIT_META if meta else IMPLICIT_LITTLE
+        elif syntax.big_endian:
+            self.form = EXPLICIT_BIG
+        else:
+            self.form = META if meta else EXPLICIT_LITTLE
         self.limits = limits
         self.meta = meta
         self.budget = limits.elements
@@ -252,7 +183,10 @@ class Walker:
         if first.seen and not self.meta and _CHARSET not in dataset:
             dataset[_CHARSET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
             dataset = {tag: dataset[tag] for tag in sorted(dataset)}
-        return Walked(dataset, dict(self.bulk), self.pixels, self.sentences(), end)
+        bulk: dict[str, Bulk] = {}
+        for path, one in self.bulk:
+            bulk.setdefault(path, one)
+        return Walked(dataset, bulk, self.pixels, self.sentences(), end)
 
     def identity(self, name: str) -> str:
         """Return the first value of a top-level UID that was read so far (PS3.5 9), or ""."""
@@ -262,8 +196,7 @@ class Walker:
     def sentences(self) -> list[str]:
         """Return the faults that were overlooked (PS3.5 6.2, 7.1), one sentence each."""
         sentences = [
-            sentence if count == 1 else f"{sentence} ({count} times)"
-            for sentence, count in self.notes.items()
+            sentence if count == 1 else f"{sentence} ({count} times)" for sentence, count in self.notes.items()
         ]
         if self.faults:
             kinds = ", ".join(sorted(self.faults))
@@ -278,9 +211,7 @@ class Walker:
 
     # -- data sets and items --------------------------------------------------------------------------------
 
-    def dataset(
-        self, form: _Form, position: int, stop: int, up: Up, depth: int, undefined: bool
-    ) -> tuple[Dataset, int]:
+    def dataset(self, form: Form, position: int, stop: int, up: Up, depth: int, undefined: bool) -> tuple[Dataset, int]:
         """Read a data set or an item (PS3.5 7.1, 7.5).
 
         Args:
@@ -310,42 +241,35 @@ class Walker:
             if position > edge:
                 break
             key, length = head(buffer, position)
-            name, vr, convert = table[key]
+            name, vr, convert, kind = table[key]
             position += 8
-            if convert is None or length > _HUGE:
-                element, position, ended = self.special(
-                    form, result, key, length, position, stop, up, depth, undefined
-                )
-                if ended:
-                    break
+            if kind or length > _HUGE:
+                if kind == MARK:
+                    position, ended = self.mark(name, position, stop, up, undefined)
+                    if ended:
+                        break
+                    continue
+                element, position = self.special(form, result, key, length, position, stop, up, depth)
                 if element is None:
                     continue
-                if name > last:
-                    last = name
-                elif name in result:
-                    self.notes["an attribute is there twice; the first one counts"] += 1
-                    continue
+            else:
+                end = position + length
+                if end > stop:
+                    raise TruncatedObject(f"the data set ends inside of the value of {name}")
+                if length:
+                    raw = buffer[position:end]
+                    element = convert(raw if sliced else bytes(raw), self)  # type: ignore
+                    position = end
                 else:
-                    ordered = False
-                result[name] = element
-                continue
-            end = position + length
-            if end > stop:
-                raise TruncatedObject(f"the data set ends inside of the value of {name}")
+                    element = {"vr": vr}
             if name > last:
                 last = name
             elif name in result:
-                self.notes["an attribute is there twice; the first one counts"] += 1
-                position = end
+                self.notes[_TWICE] += 1
                 continue
             else:
                 ordered = False
-            if length:
-                raw = buffer[position:end]
-                result[name] = convert(raw if sliced else bytes(raw), self)  # type: ignore[arg-type]
-                position = end
-            else:
-                result[name] = {"vr": vr}
+            result[name] = element
         else:
             raise ObjectTooComplex("the object has more elements than the limit")
         if not ended and (undefined or position != stop):
@@ -388,9 +312,25 @@ class Walker:
 
     # -- elements that are no plain short values ------------------------------------------------------------
 
+    def mark(self, name: str, position: int, stop: int, up: Up, undefined: bool) -> tuple[int, bool]:
+        """Judge a delimiter or padding among elements (PS3.5 7.5.2, PS3.10 7.2): where to go on, and whether
+        the data set ended."""
+        if undefined and name == "FFFEE00D":
+            return position, True
+        if undefined and name == "FFFEE0DD":
+            self.notes["an item has no delimiter"] += 1
+            return position - 8, True
+        if up is None and (
+            name == _TRAILING_PADDING or (name == "00000000" and _zeros(self.buffer, position - 8, stop))
+        ):
+            return position - 8, True
+        if name not in ("FFFEE00D", "FFFEE0DD") or (up is not None and position != stop):
+            raise BadObject("an item begins or ends where an element should be")
+        return position, False
+
     def special(
         self,
-        form: _Form,
+        form: Form,
         result: Dataset,
         key: bytes,
         length: int,
@@ -398,109 +338,66 @@ class Walker:
         stop: int,
         up: Up,
         depth: int,
-        undefined: bool,
-    ) -> tuple[Element | None, int, bool]:
-        """Read an element that the loop of `dataset` has no converter for.
+    ) -> tuple[Element | None, int]:
+        """Read an element that the loop of `dataset` cannot just convert.
 
         Returns:
-            The element or None where it is left out, where the next one begins, whether the data set ended.
+            The element, or None where it is left out, and where the next one begins.
         """
-        name, vr, _ = form.table[key]
-        group = name[:4]
-        if group == "FFFE":
-            return self.delimiter(name, position, stop, up, undefined)
-        if up is None and (
-            name == _TRAILING_PADDING or (group == "0000" and _zeros(self.buffer, position - 8, stop))
-        ):
-            return None, position - 8, True
-        if form.explicit:
-            if vr in LONG:
-                if position + 4 > stop:
-                    raise TruncatedObject(f"the data set ends inside of the header of {name}")
-                (length,) = form.long(self.buffer, position)
-                position += 4
-            elif vr not in SHORT:
-                vr, length, position = self.unknown(form, name, vr, length, position, stop, result)
-        elif vr not in LITTLE:
-            vr = self.known(name, result)
-        ambiguous = vr == "US or SS"
-        if ambiguous:
-            vr = "US"
-        if length == UNDEFINED:
-            element, position = self.undefined(form, name, vr, position, stop, up, depth)
-            return element, position, False
-        end = position + length
-        if end > stop and not (end == stop + 1 and up is None and name in _PIXELS):
-            raise TruncatedObject(f"the data set ends inside of the value of {name}")
-        if name.endswith("0000") or group == "0000" or (group == "0002" and not self.meta):
-            return None, end, False
-        if name == _CHARSET and not self.meta:
-            self.charset(self.buffer[position:end])
-            return {"vr": "CS", "Value": ["ISO_IR 192"]}, end, False
-        big = form.big
-        if vr == "UN" and form.explicit and length:
-            vr = self.known(name, result)
+        name, vr, _, kind = form.table[key]
+        explicit, big = form.explicit, form.big
+        if kind == STRANGE:
+            vr, length, position = self.strange(form, name, vr, length, position, stop)
+            kind = DROPPED if name[4:] == "0000" or name[:4] in ("0000", "0002") else LARGE
+        elif explicit and (kind < SIGNED or vr in LONG):
+            if position + 4 > stop:
+                raise TruncatedObject(f"the data set ends inside of the header of {name}")
+            (length,) = form.long(self.buffer, position)
+            position += 4
+        unsure = kind in (PRIVATE, UNKNOWN)
+        width = 1
+        if unsure:
+            if kind == PRIVATE:
+                values = result[vr].get("Value") if vr in result else None
+                creator = values[0] if values else None
+                vr, _, width = headers.private(creator, name) if isinstance(creator, str) else _NOBODY
+            else:
+                width = WIDTHS.get(vr, 1)
             big = False
-            if ambiguous := vr == "US or SS":
-                vr = "US"
-            if vr == "SQ" or length % _WIDTHS.get(vr, 1):
-                return self.doubtful(name, vr, position, length, up, depth), end, False
-        elif vr == "SQ":
-            if not form.explicit and int(name[:4], 16) & 1:
-                return self.doubtful(name, vr, position, length, up, depth), end, False
-            element, _ = self.sequence(form, name, position, end, up, depth, False)
-            return element, end, False
-        end = min(end, stop)
-        return self.value(name, vr, position, end, length, up, big, ambiguous), end, False
-
-    def delimiter(
-        self, name: str, position: int, stop: int, up: Up, undefined: bool
-    ) -> tuple[None, int, bool]:
-        """Judge a delimiter among elements (PS3.5 7.5.2): it ends an item, or there is one too many."""
-        if undefined:
-            if name == "FFFEE00D":
-                return None, position, True
-            if name == "FFFEE0DD":
-                self.notes["an item has no delimiter"] += 1
-                return None, position - 8, True
-        if name != "FFFEE000" and (position == stop or up is None):
-            self.notes["there is a delimiter that delimits nothing"] += 1
-            return None, position, False
-        raise BadObject("an item begins or ends where an element should be")
+            if vr == "US or SS":
+                vr, kind = "US", SIGNED
+        if length == UNDEFINED:
+            return self.undefined(form, name, vr, unsure and explicit, position, stop, up, depth)
+        end = position + length
+        if end > stop:
+            if end != stop + 1 or up is not None or name not in _PIXELS:
+                raise TruncatedObject(f"the data set ends inside of the value of {name}")
+            end = stop
+        if kind == DROPPED:
+            return None, end
+        if kind == CHARSET:
+            self.charset(self.buffer[position:end])
+            return {"vr": "CS", "Value": ["ISO_IR 192"]}, end
+        if unsure and (vr == "SQ" or length % width):
+            return self.doubtful(name, vr, position, length, up, depth), end
+        if vr == "SQ":
+            return self.sequence(form, name, position, end, up, depth, False)[0], end
+        return self.value(name, vr, position, end, length, up, big, kind == SIGNED), end
 
     def charset(self, raw: bytes | bytearray | memoryview) -> None:
         """Put Specific Character Set in force until the end of the data set (PS3.3 C.12.1.1.2)."""
         self.decoder = Decoder(bytes(raw).decode("latin-1").split("\\"))
         self.decode = self.decoder.decode
 
-    def known(self, name: str, result: Dataset) -> str:
-        """The VR of a tag by the dictionaries (PS3.6 6; PS3.5 7.8.1 for private ones), "UN" where they do
-        not know it, "US or SS" where the sign of pixels decides. Other choices are settled as PS3.5 A.1 does
-        for Implicit VR."""
-        tag = int(name, 16)
-        vr: str | None
-        if not tag >> 16 & 1:
-            vr = dictionary.vr_of(tag)
-        elif 0x10 <= tag & 0xFFFF <= 0xFF:
-            vr = "LO"
-        else:
-            creator = result.get(f"{name[:4]}00{name[4:6]}", {}).get("Value") or [None]
-            vr = dictionary.private_vr_of(creator[0], tag) if isinstance(creator[0], str) else None
-        if vr is None or vr in LITTLE or vr in ("SQ", "US or SS"):
-            return vr or "UN"
-        vr = "OW" if vr.endswith("OW") else vr.split(" ")[0]
-        return vr if vr in LITTLE else "UN"
-
-    def unknown(
-        self, form: _Form, name: str, vr: str, length: int, position: int, stop: int, result: Dataset
-    ) -> tuple[str, int, int]:
+    def strange(self, form: Form, name: str, vr: str, length: int, position: int, stop: int) -> tuple[str, int, int]:
         """Guess at the header of an element whose VR PS3.5 does not list: VR, length, where the value begins.
 
         VRs to come will have lengths of 32 bits behind two zero bytes (PS3.5 6.2.2, 7.1.2). Where no letters
         are, some devices wrote an element in Implicit VR.
         """
         self.notes["an element has a VR that does not exist"] += 1
-        known = self.known(name, result)
+        known = headers.known(name)
+        known = "US" if known == "US or SS" else known
         letters = (vr.isascii() and vr.isalpha() and vr.isupper()) or vr == "??"
         if not letters:
             (length,) = form.long(self.buffer, position - 4)
@@ -520,7 +417,7 @@ class Walker:
     ) -> Element:
         """Convert a value field, or say where it is (PS3.18 10.4.3.3.2, F.2.6, F.2.7)."""
         if up is None and name in _PIXELS:
-            self.pixels = Pixels(name, vr, start, stop, length)
+            self.pixels = self.pixels or Pixels(name, vr, start, stop, length)
             limit = 0
         elif vr in BINARY:
             limit = self.limits.inline
@@ -553,7 +450,7 @@ class Walker:
         decoder, bulk, ambiguous = self.decoder, len(self.bulk), len(self.ambiguous)
         if vr == "SQ":
             try:
-                return self.sequence(_IMPLICIT_FORM, name, start, start + length, up, depth, False)[0]
+                return self.sequence(IMPLICIT_LITTLE, name, start, start + length, up, depth, False)[0]
             except ObjectTooComplex:
                 raise
             except BadObject:
@@ -564,16 +461,16 @@ class Walker:
     # -- sequences and fragments ----------------------------------------------------------------------------
 
     def undefined(
-        self, form: _Form, name: str, vr: str, position: int, stop: int, up: Up, depth: int
+        self, form: Form, name: str, vr: str, unsure: bool, position: int, stop: int, up: Up, depth: int
     ) -> tuple[Element, int]:
         """Read a value of undefined length (PS3.5 7.5, 6.2.2, A.4); return where it ended as well."""
-        if name == _PIXEL_DATA or (vr in BINARY and vr != "UN" and form.explicit):
+        if name == _PIXEL_DATA or (vr in BINARY and not unsure and form.explicit):
             return self.fragments(form, name, vr, position, stop, up)
-        if vr == "UN" and form.explicit:
-            form = _IMPLICIT_FORM
+        if unsure:
+            form = IMPLICIT_LITTLE
             if self.is_explicit(position, stop):
                 self.notes["a sequence of unknown VR is in Explicit VR"] += 1
-                form = _EXPLICIT_FORM
+                form = EXPLICIT_LITTLE
         elif vr != "SQ" and form.explicit:
             raise BadObject(f"{name} has an undefined length, which VR {vr} cannot have")
         return self.sequence(form, name, position, stop, up, depth, True)
@@ -587,7 +484,7 @@ class Walker:
         return position + 16 + int.from_bytes(head[4:8], "little") > stop
 
     def sequence(
-        self, form: _Form, name: str, position: int, stop: int, up: Up, depth: int, undefined: bool
+        self, form: Form, name: str, position: int, stop: int, up: Up, depth: int, undefined: bool
     ) -> tuple[Element, int]:
         """Read the items of a sequence (PS3.5 7.5); return where they ended as well.
 
@@ -632,9 +529,7 @@ class Walker:
         self.budget -= len(items)
         return ({"vr": "SQ", "Value": items} if items else {"vr": "SQ"}), position
 
-    def fragments(
-        self, form: _Form, name: str, vr: str, position: int, stop: int, up: Up
-    ) -> tuple[Element, int]:
+    def fragments(self, form: Form, name: str, vr: str, position: int, stop: int, up: Up) -> tuple[Element, int]:
         """Find the items of an encapsulated value (PS3.5 A.4); return where it ended as well."""
         buffer, header = self.buffer, form.item
         begin = position
@@ -657,7 +552,7 @@ class Walker:
         first = items[1] if len(items) > 2 else position - 8
         bulk = Bulk(vr, first, position - 8)
         if up is None and name in _PIXELS:
-            self.pixels = Pixels(name, vr, begin, position, position - begin, items)
+            self.pixels = self.pixels or Pixels(name, vr, begin, position, position - begin, items)
         else:
             spans = (Span(here, following - 8) for here, following in pairwise(items[1:]))
             bulk = bulk._replace(pieces=tuple(spans))
@@ -669,7 +564,3 @@ class Walker:
 def _zeros(buffer: Buffer, start: int, stop: int) -> bool:
     """Whether all bytes are zero; looked at piece by piece."""
     return all(not any(buffer[place : min(place + 65536, stop)]) for place in range(start, stop, 65536))
-
-
-# Bytes of one number of VRs of fixed width (PS3.5 6.2)
-_WIDTHS = {vr: width for vr, width in {**UNITS, "AT": 4}.items() if vr not in BINARY}

@@ -40,7 +40,6 @@ UNITS: dict[str, int] = {
 # PS3.18 10.4.3.3.2: VRs that are text and may still be bulk data
 BULK_TEXT = frozenset(["LT", "ST", "UC", "UT"])
 
-_PAD = " \0"
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _FORMATS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 # What `float` reads as a decimal does: no exponent, no names, no underscores
@@ -51,10 +50,15 @@ def _split(vr: str) -> Convert:
     """Text of several values without meaning in the spaces around each."""
 
     def convert(data: bytes, context: Context) -> Element:
-        text = context.decode(data)
+        try:
+            text = data.decode("ascii")
+            if "\x1b" in text:
+                text = context.decode(data)
+        except UnicodeDecodeError:
+            text = context.decode(data)
         if "\\" in text:
-            return {"vr": vr, "Value": [value.strip(_PAD) or None for value in text.split("\\")]}
-        text = text.strip(_PAD)
+            return {"vr": vr, "Value": [value.strip(" \0") or None for value in text.split("\\")]}
+        text = text.strip(" \0")
         return {"vr": vr, "Value": [text]} if text else {"vr": vr}
 
     return convert
@@ -70,8 +74,8 @@ def _code(vr: str) -> Convert:
             text = context.decode(data)
             context.fault(vr)
         if "\\" in text:
-            return {"vr": vr, "Value": [value.strip(_PAD) or None for value in text.split("\\")]}
-        text = text.strip(_PAD)
+            return {"vr": vr, "Value": [value.strip(" \0") or None for value in text.split("\\")]}
+        text = text.strip(" \0")
         return {"vr": vr, "Value": [text]} if text else {"vr": vr}
 
     return convert
@@ -82,7 +86,7 @@ def _whole(vr: str, leading: bool) -> Convert:
 
     def convert(data: bytes, context: Context) -> Element:
         text = context.decode(data)
-        text = text.strip(_PAD) if leading else text.rstrip(_PAD)
+        text = text.strip(" \0") if leading else text.rstrip(" \0")
         return {"vr": vr, "Value": [text]} if text else {"vr": vr}
 
     return convert
@@ -92,7 +96,7 @@ def _name(vr: str) -> Convert:
     def convert(data: bytes, context: Context) -> Element:
         text = context.decode(data, True)
         if "\\" not in text and "=" not in text:
-            text = text.strip(_PAD)
+            text = text.strip(" \0")
             return {"vr": vr, "Value": [{"Alphabetic": text}]} if text else {"vr": vr}
         values = [_groups(value) for value in text.split("\\")]
         return {"vr": vr, "Value": values} if values != [None] else {"vr": vr}
@@ -102,7 +106,7 @@ def _name(vr: str) -> Convert:
 
 def _groups(text: str) -> dict[str, str] | None:
     """The component groups of a person name (PS3.5 6.2.1.1); a fourth one stays with the third."""
-    named = zip(_GROUPS, (group.strip(_PAD) for group in text.split("=", 2)), strict=False)
+    named = zip(_GROUPS, (group.strip(" \0") for group in text.split("=", 2)), strict=False)
     return {name: group for name, group in named if group} or None
 
 
@@ -151,7 +155,7 @@ def _numbers(vr: str, text: str, context: Context) -> Element:
     """DS or IS, value by value: a number, the text where it is none (PS3.18 F.2.3), None for nothing."""
     values: list[float | str | None] = []
     for one in text.split("\\"):
-        stripped = one.strip(_PAD)
+        stripped = one.strip(" \0")
         value = number_of(vr, stripped) if stripped else None
         if type(value) is str:
             context.fault(vr)
