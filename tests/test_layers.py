@@ -53,7 +53,6 @@ HOMES = {
 }
 WORLD = {
     "os",
-    "io",
     "pathlib",
     "socket",
     "time",

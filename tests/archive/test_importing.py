@@ -160,6 +160,7 @@ def make_medium(folder: Path) -> Path:
     for number in (1, 2):
         files.add(part10_file(dataset(number)))
     files.write(folder)
+    files._stage["t"].cleanup()
     (folder / "stray.dcm").write_bytes(ct(9))
     return folder / "DICOMDIR"
 
@@ -192,9 +193,7 @@ def test_a_dicomdir_that_names_what_is_not_there_says_so(archive, folder):
     next(path for path in folder.rglob("*") if path.is_file() and "IM" in path.name).unlink()
     steps = bring(archive, directory)
     assert counted(steps) == {"stored": 1, "refused": 1}
-    assert [step.reason for step in steps if step.state == "refused"] == [
-        "the DICOMDIR names it, but it is not there"
-    ]
+    assert [step.reason for step in steps if step.state == "refused"] == ["the DICOMDIR names it, but it is not there"]
 
 
 def test_a_dicomdir_that_leads_out_of_its_medium_is_refused(archive, folder):
@@ -202,9 +201,7 @@ def test_a_dicomdir_that_leads_out_of_its_medium_is_refused(archive, folder):
     first = next(path.name for path in folder.iterdir() if path.is_dir())
     (folder.parent / "secret").write_bytes(ct(5))
     data = directory.read_bytes()
-    directory.write_bytes(
-        data.replace(first.encode() + b"\\", b".." + b"\\" * 0 + b" " * (len(first) - 2) + b"\\")
-    )
+    directory.write_bytes(data.replace(first.encode() + b"\\", b"..".ljust(len(first)) + b"\\"))
     steps = bring(archive, directory)
     assert counted(steps) == {"refused": 2}
     assert {step.reason for step in steps} == {"the DICOMDIR names a file outside of the medium"}
