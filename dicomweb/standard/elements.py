@@ -31,7 +31,9 @@ from dicomweb.standard.headers import (
     LARGE,
     MARK,
     META,
+    PIXELS,
     PRIVATE,
+    SEQUENCE,
     SIGNED,
     STRANGE,
     UNKNOWN,
@@ -50,9 +52,7 @@ _HUGE_TEXT = 1 << 22
 _CHARSET = "00080005"
 _SIGN = "00280103"
 _PIXEL_DATA = "7FE00010"
-_PIXELS = frozenset((_PIXEL_DATA, "7FE00008", "7FE00009"))
 _TRAILING_PADDING = "FFFCFFFC"
-_NOBODY = ("UN", None, 1)
 _TWICE = "an attribute is there twice; the first one counts"
 
 Up: TypeAlias = "tuple[Up, str, int] | None"
@@ -160,6 +160,7 @@ class Walker:
         else:
             self.form = META if meta else EXPLICIT_LITTLE
         self.limits = limits
+        self.inline = limits.inline
         self.meta = meta
         self.budget = limits.elements
         self.decoder = Decoder()
@@ -183,6 +184,7 @@ class Walker:
         if first.seen and not self.meta and _CHARSET not in dataset:
             dataset[_CHARSET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
             dataset = {tag: dataset[tag] for tag in sorted(dataset)}
+        self.misread |= first.faulty
         bulk: dict[str, Bulk] = {}
         for path, one in self.bulk:
             bulk.setdefault(path, one)
@@ -274,13 +276,15 @@ class Walker:
             raise ObjectTooComplex("the object has more elements than the limit")
         if not ended and (undefined or position != stop):
             position = self.rest(start, position, stop, up, undefined)
-        return self.finished(result, outer, mark, ordered), position
-
-    def finished(self, result: Dataset, outer: Decoder, mark: int, ordered: bool) -> Dataset:
-        """Settle what only the end of a data set decides, and leave its character set (PS3.5 6.1.2.5.4)."""
         self.budget -= len(result)
         if self.budget < 0:
             raise ObjectTooComplex("the object has more elements than the limit")
+        if not ordered or self.decoder is not outer or len(self.ambiguous) > mark:
+            result = self.finished(result, outer, mark, ordered)
+        return result, position
+
+    def finished(self, result: Dataset, outer: Decoder, mark: int, ordered: bool) -> Dataset:
+        """Settle what only the end of a data set decides, and leave its character set (PS3.5 6.1.2.5.4)."""
         if not ordered:
             self.notes["attributes are not in ascending order"] += 1
             result = {tag: result[tag] for tag in sorted(result)}
@@ -289,9 +293,8 @@ class Walker:
                 for element, raw in self.ambiguous[mark:]:
                     element.update(LITTLE["SS"](raw, self))
             del self.ambiguous[mark:]
-        if self.decoder.faulty:
-            self.misread = True
         if self.decoder is not outer:
+            self.misread |= self.decoder.faulty
             self.decoder = outer
             self.decode = outer.decode
         return result
@@ -344,7 +347,7 @@ class Walker:
         Returns:
             The element, or None where it is left out, and where the next one begins.
         """
-        name, vr, _, kind = form.table[key]
+        name, vr, convert, kind = form.table[key]
         explicit, big = form.explicit, form.big
         if kind == STRANGE:
             vr, length, position = self.strange(form, name, vr, length, position, stop)
@@ -354,23 +357,27 @@ class Walker:
                 raise TruncatedObject(f"the data set ends inside of the header of {name}")
             (length,) = form.long(self.buffer, position)
             position += 4
+        end = position + length
+        if kind == SEQUENCE and end <= stop and length != UNDEFINED:
+            return self.sequence(form, name, position, end, up, depth, False)[0], end
         unsure = kind in (PRIVATE, UNKNOWN)
         width = 1
         if unsure:
-            if kind == PRIVATE:
+            big = False
+            if kind == UNKNOWN:
+                convert, width = LITTLE.get(vr), WIDTHS.get(vr, 1)
+            else:
                 values = result[vr].get("Value") if vr in result else None
                 creator = values[0] if values else None
-                vr, _, width = headers.private(creator, name) if isinstance(creator, str) else _NOBODY
-            else:
-                width = WIDTHS.get(vr, 1)
-            big = False
+                vr, convert, width = headers.private(creator, name) if isinstance(creator, str) else headers.NOBODY
             if vr == "US or SS":
                 vr, kind = "US", SIGNED
+            elif 0 < length <= self.inline and end <= stop and convert is not None and not length % width:
+                return convert(bytes(self.buffer[position:end]), self), end
         if length == UNDEFINED:
             return self.undefined(form, name, vr, unsure and explicit, position, stop, up, depth)
-        end = position + length
         if end > stop:
-            if end != stop + 1 or up is not None or name not in _PIXELS:
+            if end != stop + 1 or up is not None or name not in PIXELS:
                 raise TruncatedObject(f"the data set ends inside of the value of {name}")
             end = stop
         if kind == DROPPED:
@@ -416,11 +423,11 @@ class Walker:
         self, name: str, vr: str, start: int, stop: int, length: int, up: Up, big: bool, ambiguous: bool
     ) -> Element:
         """Convert a value field, or say where it is (PS3.18 10.4.3.3.2, F.2.6, F.2.7)."""
-        if up is None and name in _PIXELS:
+        if up is None and name in PIXELS:
             self.pixels = self.pixels or Pixels(name, vr, start, stop, length)
             limit = 0
         elif vr in BINARY:
-            limit = self.limits.inline
+            limit = self.inline
         elif vr in BULK_TEXT:
             limit = _HUGE_TEXT
         else:
@@ -551,7 +558,7 @@ class Walker:
                 raise ObjectTooComplex("encapsulated data have more fragments than the limit")
         first = items[1] if len(items) > 2 else position - 8
         bulk = Bulk(vr, first, position - 8)
-        if up is None and name in _PIXELS:
+        if up is None and name in PIXELS:
             self.pixels = self.pixels or Pixels(name, vr, begin, position, position - begin, items)
         else:
             spans = (Span(here, following - 8) for here, following in pairwise(items[1:]))

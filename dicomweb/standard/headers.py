@@ -38,6 +38,8 @@ Entry: TypeAlias = tuple[str, str, Convert | None, int]
 TABLE_LIMIT = 1 << 16
 """A table does not grow further; the rest is made anew each time."""
 
+# PS3.3 C.7.6.3: Pixel Data, Float Pixel Data, Double Float Pixel Data
+PIXELS = frozenset(("7FE00010", "7FE00008", "7FE00009"))
 # Bytes of one number of VRs of fixed width (PS3.5 6.2)
 WIDTHS = {vr: width for vr, width in {**UNITS, "AT": 4}.items() if vr not in BINARY}
 
@@ -51,9 +53,15 @@ def settled(vr: str | None) -> str:
     return vr if vr in LITTLE else "UN"
 
 
+Private: TypeAlias = tuple[str, Convert | None, int]
+"""VR of a private tag, its converter, and bytes of one number (1 where it has none)."""
+
+NOBODY: Private = ("UN", LITTLE["UN"], 1)
+
+
 @lru_cache(maxsize=TABLE_LIMIT)
-def private(creator: str, name: str) -> tuple[str, Convert | None, int]:
-    """Return VR, converter and width of a number for a private tag (PS3.5 7.8.1); UN if nobody knows it."""
+def private(creator: str, name: str) -> Private:
+    """Return what the private dictionary knows about a tag (PS3.5 7.8.1); VR UN if it knows nothing."""
     vr = settled(dictionary.private_vr_of(creator, int(name, 16)))
     return vr, LITTLE.get("US" if vr == "US or SS" else vr), WIDTHS.get(vr, 1)
 
@@ -110,7 +118,7 @@ class Explicit(dict[bytes, Entry]):
         elif kind is None:
             if vr in SHORT:
                 kind = PLAIN
-            elif vr == "UN":
+            elif vr == "UN" and name not in PIXELS:
                 kind = PRIVATE if is_private(name) else UNKNOWN
                 vr = creator_of(name) if kind == PRIVATE else known(name)
             else:

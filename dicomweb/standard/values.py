@@ -139,9 +139,12 @@ def _decimals(vr: str) -> Convert:
 
 
 def _integers(vr: str) -> Convert:
+    """IS."""
+
     def convert(data: bytes, context: Context) -> Element:
-        if data.isdigit() and len(data) < 16:
-            return {"vr": vr, "Value": [int(data)]}
+        digits = data.strip(b" \0")
+        if digits.isdigit() and len(digits) < 16:
+            return {"vr": vr, "Value": [int(digits)]}
         try:
             text = data.decode("ascii")
         except UnicodeDecodeError:
@@ -175,39 +178,40 @@ def _binary(vr: str, order: str) -> Convert:
 
 
 def _fixed(vr: str, order: str) -> Convert:
-    """Numbers of fixed width."""
+    """Numbers of fixed width. One number is by far the most frequent case."""
     code = _FORMATS[vr]
     size = struct.calcsize(f"{order}{code}")
     one = struct.Struct(f"{order}{code}").unpack
-    finish: Callable[[tuple[Any, ...]], list[Any]] = list
-    if code in "fd":
-        finish = _reals
-    elif code in "qQ":
-        finish = _safe
 
-    def convert(data: bytes, context: Context) -> Element:
-        length = len(data)
-        if length == size:
-            return {"vr": vr, "Value": finish(one(data))}
-        count, rest = divmod(length, size)
+    def unpack(data: bytes, context: Context) -> tuple[Any, ...]:
+        count, rest = divmod(len(data), size)
         if rest:
             context.fault(vr)
-            if not count:
-                return {"vr": vr}
             data = data[: count * size]
-        return {"vr": vr, "Value": finish(struct.unpack(f"{order}{count}{code}", data))}
+        return struct.unpack(f"{order}{count}{code}", data)
 
-    return convert
+    def small(data: bytes, context: Context) -> Element:
+        if len(data) == size:
+            return {"vr": vr, "Value": [*one(data)]}
+        numbers = unpack(data, context)
+        return {"vr": vr, "Value": [*numbers]} if numbers else {"vr": vr}
 
+    def large(data: bytes, context: Context) -> Element:
+        numbers = [number if -EXACT <= number <= EXACT else str(number) for number in unpack(data, context)]
+        return {"vr": vr, "Value": numbers} if numbers else {"vr": vr}
 
-def _reals(numbers: tuple[float, ...]) -> list[float | str]:
-    if isfinite(sum(numbers)):
-        return list(numbers)
-    return [real_of(number) for number in numbers]
+    def real(data: bytes, context: Context) -> Element:
+        if len(data) == size:
+            (number,) = one(data)
+            return {"vr": vr, "Value": [number if isfinite(number) else real_of(number)]}
+        numbers = unpack(data, context)
+        if not numbers:
+            return {"vr": vr}
+        if isfinite(sum(numbers)):
+            return {"vr": vr, "Value": [*numbers]}
+        return {"vr": vr, "Value": [real_of(number) for number in numbers]}
 
-
-def _safe(numbers: tuple[int, ...]) -> list[int | str]:
-    return [number if -EXACT <= number <= EXACT else str(number) for number in numbers]
+    return real if code in "fd" else large if code in "qQ" else small
 
 
 def _tags(vr: str, order: str) -> Convert:
