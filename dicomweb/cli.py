@@ -6,6 +6,7 @@ stopped by Ctrl-C.
 """
 
 import argparse
+import logging
 import os
 import sys
 import textwrap
@@ -80,9 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "roentgate import ~/cd /mnt/old-archive exam.zip",
     )  # fmt: skip
     imports.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="what to store")
-    imports.add_argument(
-        "--workers", dest="threads", type=_positive, default=4, metavar="N", help="threads (4)"
-    )
+    imports.add_argument("--workers", dest="threads", type=_positive, default=4, metavar="N", help="threads (4)")
     imports.add_argument(
         "--on-conflict", choices=("refuse", "keep", "replace"),
         help="what to do with other content under a SOP Instance UID that is taken",
@@ -94,9 +93,7 @@ def parser() -> argparse.ArgumentParser:
         "Into a folder, or into a ZIP archive if the name ends in .zip.",
         "roentgate export --study 1.2.840.113619.2.55.3 --to ./handed-over.zip",
     )  # fmt: skip
-    export.add_argument(
-        "--study", required=True, metavar="UID", action="append", help="study; may be repeated"
-    )
+    export.add_argument("--study", required=True, metavar="UID", action="append", help="study; may be repeated")
     export.add_argument("--series", metavar="UID", help="only this series")
     export.add_argument("--instance", metavar="UID", help="only this instance")
     export.add_argument("--to", required=True, type=Path, metavar="DIR|ZIP", help="where to")
@@ -123,9 +120,7 @@ def parser() -> argparse.ArgumentParser:
         "config", "settings", "print every setting, its value, and where it came from", "Secrets are masked.",
         "roentgate config --toml > roentgate.toml",
     )  # fmt: skip
-    config.add_argument(
-        "--toml", action="store_true", help="as a file to begin with, every default in a comment"
-    )
+    config.add_argument("--toml", action="store_true", help="as a file to begin with, every default in a comment")
     _json(config)
     return top
 
@@ -164,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = {name: getattr(args, name, None) for name in names}
         config = Config.read(os.environ, args.config, given)
+        logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
         status: int = import_module(f"dicomweb.commands.{args.module}").run(config, args)
         sys.stdout.flush()
     except BadSetting as error:

@@ -7,6 +7,7 @@ spool.
 """
 
 import itertools
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from typing import Literal, TypeAlias
 from dicomweb.archive import sources
 from dicomweb.archive.sources import Bounds, Candidate, Refusal
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.errors import TooLarge, Unavailable
+from dicomweb.errors import Error, OutOfSpace, TooLarge, Unavailable
 from dicomweb.standard import media_directory
 from dicomweb.standard.outcomes import Outcome
 
 State: TypeAlias = Literal["stored", "already", "kept", "replaced", "refused", "passed over"]
 Storing: TypeAlias = Callable[[list[Upload]], list[Outcome]]
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _BATCH_FILES = 32
@@ -69,8 +72,12 @@ def run(
         bounds: what an archive may contain.
         workers: threads that read and store.
 
-    Yields: A step for each file, as they are done. Closing the iterator ends the import after the batches
-        under way.
+    Yields:
+        A step for each file, as they are done. Closing the iterator ends the import after the batches that
+        are under way.
+
+    Raises:
+        OutOfSpace, Unavailable: the spool cannot take a file.
     """
     with ThreadPoolExecutor(workers, "import") as pool:
         running: set[Future[list[Step]]] = set()
@@ -117,16 +124,24 @@ def _import(batch: list[Candidate], spool: Spool, store: Storing) -> list[Step]:
                 steps.append(taken)
             else:
                 read.append((candidate, taken))
-        outcomes = store([upload for _, upload in read]) if read else []
+        uploads = [upload for _, upload in read]
+        steps += map(_step, read, store(uploads) if uploads else [])
+    except Error:
+        raise
+    except Exception:
+        if len(batch) == 1:
+            log.exception("storing %s failed", batch[0].name)
+            return [Step(batch[0].name, batch[0].size, "refused", "something went wrong inside; it was logged")]
+        log.warning("storing a batch failed; its files are tried one by one")
+        return [step for candidate in batch for step in _import([candidate], spool, store)]
     finally:
         for _, upload in read:
             upload.discard()
-    for (candidate, upload), outcome in zip(read, outcomes, strict=True):
-        steps.append(_step(candidate, upload, outcome))
     return steps
 
 
-def _step(candidate: Candidate, upload: Upload, outcome: Outcome) -> Step:
+def _step(read: tuple[Candidate, Upload], outcome: Outcome) -> Step:
+    candidate, upload = read
     if outcome.state == "failed":
         return Step(candidate.name, upload.size, "refused", outcome.detail)
     warned = outcome.warning is not None
@@ -151,7 +166,7 @@ def _read(candidate: Candidate, spool: Spool) -> Upload | Step:
     except TooLarge as error:
         reception.discard()
         return Step(candidate.name, candidate.size, "refused", str(error))
-    except Unavailable:
+    except (OutOfSpace, Unavailable):
         reception.discard()
         raise
     except Exception as error:  # a damaged archive raises what its codecs raise

@@ -54,9 +54,8 @@ def _said(counts: Counter[str]) -> str:
     return "  ".join(f"{_WORDS.get(state, state)} {counts[state]:,}" for state in _STATES if counts[state])
 
 
-def _report(
-    counts: Counter[str], size: int, noted: list[importing.Step], as_json: bool, interrupted: bool
-) -> None:
+def _report(counts: Counter[str], size: int, noted: list[importing.Step], as_json: bool, interrupted: bool) -> None:
+    noted.sort(key=lambda step: step.name)
     refused = [step for step in noted if step.state == "refused"]
     others = [step for step in noted if step.state != "refused"]
     if as_json:
@@ -66,9 +65,7 @@ def _report(
                 "bytes": size,
                 "interrupted": interrupted,
                 "refusals": [{"name": step.name, "reason": step.reason} for step in refused],
-                "warnings": [
-                    {"name": step.name, "state": step.state, "reason": step.reason} for step in others
-                ],
+                "warnings": [{"name": step.name, "state": step.state, "reason": step.reason} for step in others],
             }
         )
         return

@@ -37,7 +37,5 @@ def run(config: Config, args: argparse.Namespace) -> int:
         )
     else:
         show_table("Not in the index", ("object", "why"), [(each.key, each.detail) for each in findings])
-        print(
-            f"{read:,} objects read; the index holds {held.instances:,} instances of {held.studies:,} studies"
-        )
+        print(f"{read:,} objects read; the index holds {held.instances:,} instances of {held.studies:,} studies")
     return 1 if findings else 0

@@ -24,8 +24,6 @@ def run(config: Config, args: argparse.Namespace) -> int:
         ("stores under way", f"{counts.pending:,}"),
         ("objects to be removed", f"{counts.garbage:,}"),
     ]
-    rows += [
-        (f"series of {modality or 'no modality'}", f"{n:,}") for modality, n in counts.modalities.items()
-    ]
+    rows += [(f"series of {modality or 'no modality'}", f"{n:,}") for modality, n in counts.modalities.items()]
     show_table("", ("what", "how many"), rows)
     return 0

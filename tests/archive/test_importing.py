@@ -119,6 +119,20 @@ def test_a_path_that_is_not_there_is_refused_and_the_others_go_in(archive, folde
     assert states(steps) == {"gone": "refused", "1.dcm": "stored"}
 
 
+def test_a_fault_of_ours_costs_the_file_that_met_it_and_no_other(archive, folder, caplog):
+    for number in (1, 2, 3):
+        (folder / f"{number}.dcm").write_bytes(ct(number))
+
+    def store(uploads):
+        if any(upload.body == ct(2) for upload in uploads):
+            raise KeyError("a bug")
+        return archive.store(uploads)
+
+    steps = list(importing.run([folder], archive.spool, store, BOUNDS))
+    assert states(steps) == {"1.dcm": "stored", "2.dcm": "refused", "3.dcm": "stored"}
+    assert "a bug" in caplog.text
+
+
 # -- again -----------------------------------------------------------------------------------------------
 def test_a_second_import_stores_nothing(archive, folder):
     for number in range(1, 6):
