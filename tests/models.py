@@ -117,3 +117,16 @@ def datasets() -> Strategy:
     """Data sets with up to two levels of sequences, in UTF-8."""
     nested = _scopes(_scopes(None))
     return _scopes(nested).map(lambda dataset: {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}, **dataset})
+
+
+def with_even_lengths(dataset: dict[str, Any]) -> dict[str, Any]:
+    """The model, changed in place, with binary values of an even number of bytes, which PS3.5 7.1 demands of what is
+    written."""
+    for element in dataset.values():
+        if "InlineBinary" in element:
+            value = base64.b64decode(element["InlineBinary"])
+            element["InlineBinary"] = base64.b64encode(value + b"\0" * (len(value) % 2)).decode()
+        elif element["vr"] == "SQ":
+            for item in element.get("Value", []):
+                with_even_lengths(item)
+    return dataset

@@ -157,9 +157,7 @@ def integer(element: object) -> int | None:
         return None
 
 
-def select(
-    dataset: Dataset, paths: Iterable[tuple[int, ...]], creators: Mapping[int, str] | None = None
-) -> Dataset:
+def select(dataset: Dataset, paths: Iterable[tuple[int, ...]], creators: Mapping[int, str] | None = None) -> Dataset:
     """Pick attributes, also from inside sequences (PS3.18 8.3.4.3 `includefield`).
 
     Of a sequence that a longer path leads into, every item is there, reduced to what was asked for. A private

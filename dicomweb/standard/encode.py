@@ -16,12 +16,12 @@ from dicomweb.errors import BadRequest, ObjectTooLarge
 from dicomweb.standard import dictionary
 from dicomweb.standard.dicomjson import write
 from dicomweb.standard.leniency import Dataset, Element
+from dicomweb.standard.values import LONG
 
 IMPLEMENTATION_CLASS_UID = "2.25.297300171891851697828249989179522784933"
 IMPLEMENTATION_VERSION_NAME = "ROENTGATE"
 
-# PS3.5 7.1.2: VRs whose length has 32 bits
-LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+# PS3.5 7.1.2: even lengths that 16 and 32 bits can say
 LONGEST_SHORT = 0xFFFE
 LONGEST = 0xFFFFFFFE
 UNDEFINED = 0xFFFFFFFF
@@ -333,9 +333,7 @@ def _split(pieces: Iterable[bytes], parts: Sequence[int]) -> Iterator[bytes]:
 # -- File Meta ----------------------------------------------------------------------------------------------
 
 
-def write_meta(
-    sop_class: str, instance: str, syntax: str, extra: Mapping[str, Element] | None = None
-) -> bytes:
+def write_meta(sop_class: str, instance: str, syntax: str, extra: Mapping[str, Element] | None = None) -> bytes:
     """Write preamble, prefix and File Meta group (PS3.10 7.1).
 
     Args:
@@ -376,6 +374,4 @@ def write_meta(
 
 
 # PS3.10 Table 7.1-1: what says where the object came from rather than what the file is
-_KEPT_META = frozenset(
-    f"0002{element}" for element in ("0016", "0017", "0018", "0026", "0027", "0028", "0100", "0102")
-)
+_KEPT_META = frozenset(f"0002{element}" for element in ("0016", "0017", "0018", "0026", "0027", "0028", "0100", "0102"))

@@ -52,9 +52,7 @@ def write(dataset: Dataset, instance_url: str = "") -> bytes:
 
 
 def _write_dataset(parts: list[str], dataset: Dataset, base: str) -> None:
-    creators = {
-        tag: leniency.first_text(element) for tag, element in dataset.items() if _is_creator(int(tag, 16))
-    }
+    creators = {tag: leniency.first_text(element) for tag, element in dataset.items() if _is_creator(int(tag, 16))}
     for tag in sorted(dataset):
         element = dataset[tag]
         parts.append(f"<DicomAttribute {_names(tag, creators)}")
@@ -214,9 +212,7 @@ def _put_private(raw: dict[str, Any], private: Iterable[tuple[str, str, Node]], 
         group, number = tag[:4], tag[4:6]
         if number in {"00", "XX"}:
             if (group, creator) not in blocks:
-                free = (
-                    f"{block:02X}" for block in range(0x10, 0x100) if (group, f"{block:02X}") not in taken
-                )
+                free = (f"{block:02X}" for block in range(0x10, 0x100) if (group, f"{block:02X}") not in taken)
                 block = next(free, None)
                 if block is None:
                     raise BadRequest(f"group {group} has more private creators than blocks")

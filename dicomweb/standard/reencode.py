@@ -7,18 +7,17 @@ and pixel data are never held.
 """
 
 import struct
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from mmap import mmap
 from typing import Any, NamedTuple, TypeAlias
 
 from dicomweb.errors import BadObject, ObjectTooComplex, TruncatedObject
-from dicomweb.standard import dictionary
+from dicomweb.standard import headers
 from dicomweb.standard.encode import (
+    ITEM,
     ITEM_END,
     ITEM_START,
-    LONG,
     LONGEST_SHORT,
     SEQUENCE_END,
     UNDEFINED,
@@ -28,6 +27,7 @@ from dicomweb.standard.encode import (
 )
 from dicomweb.standard.leniency import Element
 from dicomweb.standard.syntaxes import EXPLICIT, Syntax
+from dicomweb.standard.values import BINARY, LONG, SHORT, UNITS, swapped
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
 
@@ -36,16 +36,10 @@ COPIED = 4096
 
 DEPTH = 64
 
-# PS3.5 7.3: how many bytes of a value change places between the two byte orders
-_UNITS: dict[str, int] = {
-    **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
-    **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
-    **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
-}
-_CODES = {2: "H", 4: "I", 8: "Q"}
+_EITHER = "US or SS"
 _PIXELS = 0x7FE00010
 _SIGN = 0x00280103
-_ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _TRAILING_PADDING = 0xFFFCFFFC
 
 
@@ -121,22 +115,11 @@ def _swapped_range(
             yield done
 
 
-def swapped(data: bytes, unit: int) -> bytes:
-    """Return the bytes of each unit in reverse order (PS3.5 7.3); a part of a unit at the end as it is."""
-    if unit == 0:
-        return data
-    whole = len(data) - len(data) % unit
-    units = array(_CODES[unit], bytes(data[:whole]))
-    units.byteswap()
-    return units.tobytes() + data[whole:]
-
-
 def explicit(
     buffer: Buffer,
     start: int,
     stop: int,
     syntax: Syntax,
-    *,
     sop_class: str,
     instance: str,
     meta: Mapping[str, Element] | None = None,
@@ -178,13 +161,16 @@ class _Scope:
     its own elements (private creators, the sign of pixels), and where those VRs are that hang on that sign.
     """
 
-    __slots__ = ("ambiguous", "big", "creators", "depth", "implicit", "outer", "signed")
+    __slots__ = ("ambiguous", "big", "creators", "depth", "implicit", "outer", "signed", "undefined")
 
-    def __init__(self, implicit: bool, big: bool, depth: int, outer: "_Scope | None" = None) -> None:
+    def __init__(
+        self, implicit: bool, big: bool, depth: int, outer: "_Scope | None" = None, undefined: bool = False
+    ) -> None:
         self.implicit = implicit
         self.big = big
         self.depth = depth
         self.outer = outer
+        self.undefined = undefined
         self.creators: dict[int, str] = {}
         self.signed: bool | None = None
         self.ambiguous: list[tuple[bytearray, int]] = []
@@ -199,7 +185,7 @@ class _Scope:
 
 
 class _Head(NamedTuple):
-    """The header of an element: `vr` is "" where it has none, `start` where the value begins."""
+    """The header of an element: `vr` may be "US or SS", and is "" for items; the value begins at `start`."""
 
     tag: int
     vr: str
@@ -231,69 +217,83 @@ class _Walk:
         except struct.error as error:
             raise TruncatedObject("the data set ends inside of an element") from error
 
-    def head(self, position: int, implicit: bool, big: bool) -> _Head:
-        order = ">" if big else "<"
-        group, number, length = self.unpack(f"{order}HHI", position)
-        tag = group << 16 | number
-        if implicit or group == 0xFFFE:
-            return _Head(tag, "", length, position + 8)
-        vr = bytes(self.buffer[position + 4 : position + 6]).decode("latin-1")
-        if vr in LONG:
-            (length,) = self.unpack(f"{order}I", position + 8)
-            return _Head(tag, vr, length, position + 12)
-        (length,) = self.unpack(f"{order}H", position + 6)
-        return _Head(tag, vr, length, position + 8)
-
     def dataset(self, position: int, stop: int, scope: _Scope) -> int:
-        """Write one data set; return where it ended: at `stop`, or behind an item delimiter."""
+        """Write one data set; return where it ended: at `stop`, or behind its delimiter."""
         if scope.depth < 0:
             raise ObjectTooComplex("sequences are nested too deep")
         while position + 8 <= stop:
-            head = self.head(position, scope.implicit, scope.big)
-            if head.tag == _TRAILING_PADDING:
+            head = self.head(position, scope)
+            if head.tag == _TRAILING_PADDING and scope.outer is None:
                 break
-            if head.tag >> 16 == 0xFFFE:
-                position = head.start
-                if scope.outer is not None:
-                    scope.settle()
-                    return position
+            if head.tag >> 16 != 0xFFFE:
+                position = self.element(head, stop, scope)
                 continue
-            position = self.element(head, stop, scope)
+            if head.tag == _ITEM:
+                raise BadObject("an item begins where an element should be")
+            if scope.undefined:
+                scope.settle()
+                return head.start if head.tag == _ITEM_END else position
+            position = head.start
+        if scope.undefined:
+            raise TruncatedObject("the data set ends inside of an item")
         scope.settle()
         return stop
+
+    def head(self, position: int, scope: _Scope) -> _Head:
+        """Read the header of an element; where it has a VR that PS3.5 does not list, guess at it as the
+        element walker does."""
+        order = ">" if scope.big else "<"
+        group, number, length = self.unpack(f"{order}HHI", position)
+        tag = group << 16 | number
+        start = position + 8
+        if group == 0xFFFE or tag == _TRAILING_PADDING:
+            return _Head(tag, "", length, start)
+        if scope.implicit:
+            return _Head(tag, _known(tag, scope), length, start)
+        vr = bytes(self.buffer[position + 4 : start - 2]).decode("latin-1")
+        if vr in LONG:
+            (length,) = self.unpack(f"{order}I", start)
+            return _Head(tag, vr, length, start + 4)
+        (short,) = self.unpack(f"{order}H", start - 2)
+        if vr in SHORT:
+            return _Head(tag, vr, short, start)
+        known = headers.known(f"{tag:08X}")[:2]
+        if vr == "??" or (vr.isascii() and vr.isalpha() and vr.isupper()):
+            if short or known in SHORT:
+                return _Head(tag, known, short, start)
+            (length,) = self.unpack(f"{order}I", start)
+            return _Head(tag, known, length, start + 4)
+        return _Head(tag, known, length, start)
 
     def element(self, head: _Head, stop: int, scope: _Scope) -> int:
         """Write one element; return where it ended."""
         tag, vr, length, start = head
-        ambiguous = False
-        if scope.implicit:
-            vr, ambiguous = _vr(tag, scope)
         if length == UNDEFINED:
-            if tag == _PIXELS and not scope.implicit:
-                raise BadObject("pixel data are encapsulated in a transfer syntax that has none")
-            if vr != "UN":
-                return self.sequence(head, stop, scope)
-            implicit = _Scope(True, False, scope.depth, scope)
-            end = self.sequence(head, stop, implicit)
-            implicit.settle()
-            return end
+            return self.undefined(head, stop, scope)
         end = start + length
         if end > stop + 1 or (end > stop and vr == "SQ"):
             raise TruncatedObject("the data set ends inside of a value")
-        if vr == "SQ":
-            return self.sequence(head, end, scope)
-        if tag & 0xFFFF == 0 or tag >> 16 == 2:
+        if tag & 0xFFFF == 0 or tag >> 16 in {0, 2}:
             return end
+        if vr == "SQ":
+            private = scope.implicit and tag >> 16 & 1
+            if not private:
+                self.sequence(head, end, scope)
+                return end
+            if self.tried(head, end, scope):
+                return end
+            vr = "UN"
         self.learn(tag, start, end, scope)
-        self.out += header(tag, vr, length + (length & 1))
-        if ambiguous and length <= LONGEST_SHORT:
+        length -= length % headers.WIDTHS.get(vr[:2], 1)
+        self.out += header(tag, vr[:2], length + (length & 1))
+        if vr == _EITHER and head.length > 0 and length <= LONGEST_SHORT:
             scope.ambiguous.append((self.out, len(self.out) - 4))
-        self.plain(vr, start, min(end, stop), _UNITS.get(vr, 0) if scope.big else 0)
-        if end > stop or length & 1:
-            self.out += padding(vr)
+        self.plain(start, min(start + length, stop), UNITS.get(vr[:2], 0) if scope.big else 0)
+        if start + length > stop or length & 1:
+            self.out += padding(vr[:2])
         return end
 
-    def plain(self, vr: str, start: int, stop: int, unit: int) -> None:
+    def plain(self, start: int, stop: int, unit: int) -> None:
         """Write a value, or where it is."""
         if stop - start >= COPIED:
             whole = stop - (stop - start) % unit if unit else stop
@@ -306,26 +306,61 @@ class _Walk:
 
     def learn(self, tag: int, start: int, end: int, scope: _Scope) -> None:
         """Remember what decides the VR of other elements."""
-        if tag == _SIGN and end - start >= 2:
-            (sign,) = self.unpack(">H" if scope.big else "<H", start)
-            scope.signed = sign == 1
-        elif scope.implicit and tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
-            text = bytes(self.buffer[start:end]).decode("latin-1")
-            scope.creators[tag] = text.strip(" \0")
+        if tag == _SIGN:
+            value = bytes(self.buffer[start:end])
+            scope.signed = value == (b"\0\1" if scope.big else b"\1\0")
+        elif tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
+            scope.creators[tag] = bytes(self.buffer[start:end]).decode("latin-1").strip(" \0")
+
+    def undefined(self, head: _Head, stop: int, scope: _Scope) -> int:
+        """Write a value of undefined length (PS3.5 7.5, 6.2.2, A.4); return where it ended."""
+        if head.tag == _PIXELS or (head.vr in BINARY and head.vr != "UN" and not scope.implicit):
+            return self.fragments(head, stop, scope)
+        if scope.implicit or head.vr == "SQ":
+            return self.sequence(head, stop, scope)
+        if head.vr != "UN":
+            raise BadObject("an element that is no sequence has an undefined length")
+        # PS3.5 6.2.2 says Implicit VR Little Endian, whatever is around
+        inner = _Scope(not self.is_explicit(head.start, stop), False, scope.depth, scope)
+        end = self.sequence(head, stop, inner)
+        inner.settle()
+        return end
+
+    def is_explicit(self, position: int, stop: int) -> bool:
+        """Whether a sequence of unknown VR holds Explicit VR, against PS3.5 6.2.2; see the element walker."""
+        first = bytes(self.buffer[position + 8 : min(position + 16, stop)])
+        if len(first) < 8 or first[2:4] == b"\xfe\xff" or first[4:6].decode("latin-1") not in SHORT | LONG:
+            return False
+        return position + 16 + int.from_bytes(first[4:8], "little") > stop
+
+    def tried(self, head: _Head, stop: int, scope: _Scope) -> bool:
+        """Write what the private dictionary takes for a sequence; say False, and write nothing, if it is
+        none."""
+        out, size = self.out, len(self.out)
+        before, pending = len(self.segments), len(scope.ambiguous)
+        try:
+            self.sequence(head, stop, scope)
+        except ObjectTooComplex:
+            raise
+        except BadObject:
+            self.out = out
+            del self.segments[before:], out[size:], scope.ambiguous[pending:]
+            return False
+        return True
 
     def sequence(self, head: _Head, stop: int, scope: _Scope) -> int:
         """Write a sequence of defined (then it ends at `stop`) or undefined length; return where it ended."""
         self.out += header(head.tag, "SQ", UNDEFINED)
         position = head.start
         while head.length == UNDEFINED or position < stop:
-            item = self.head(position, scope.implicit, scope.big)
+            item = self.item(position, scope)
             position = item.start
             if item.tag == _SEQUENCE_END:
                 break
-            if item.tag != _ITEM:
-                raise BadObject("a sequence holds something other than items")
+            if item.tag == _ITEM_END:
+                continue
             self.out += ITEM_START
-            inner = _Scope(scope.implicit, scope.big, scope.depth - 1, scope)
+            inner = _Scope(scope.implicit, scope.big, scope.depth - 1, scope, item.length == UNDEFINED)
             if item.length == UNDEFINED:
                 position = self.dataset(position, stop, inner)
             elif position + item.length > stop:
@@ -337,21 +372,33 @@ class _Walk:
         self.out += SEQUENCE_END
         return position
 
+    def item(self, position: int, scope: _Scope) -> _Head:
+        item = self.head(position, scope)
+        if item.tag not in {_ITEM, _ITEM_END, _SEQUENCE_END}:
+            raise BadObject("a sequence holds something other than items")
+        return item
 
-def _vr(tag: int, scope: _Scope) -> tuple[str, bool]:
-    """The VR of an element in Implicit VR (PS3.5 A.1), and whether the sign of pixels decides between US and
-    SS."""
-    if tag >> 16 & 1:
-        if 0x10 <= tag & 0xFFFF <= 0xFF:
-            return "LO", False
-        creator = scope.creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
-        vr = dictionary.private_vr_of(creator, tag) if creator else None
-    else:
-        vr = dictionary.vr_of(tag)
-    if vr is None or vr == "NONE":
-        return "UN", False
-    if " or " not in vr:
-        return vr, False
-    if vr.endswith("OW"):
-        return "OW", False
-    return vr.split(" ")[0], vr == "US or SS"
+    def fragments(self, head: _Head, stop: int, scope: _Scope) -> int:
+        """Write encapsulated data as they are (PS3.5 A.4); return where they ended."""
+        self.out += header(head.tag, head.vr[:2], UNDEFINED)
+        position = head.start
+        while (item := self.item(position, scope)).tag == _ITEM and item.length != UNDEFINED:
+            self.out += ITEM + struct.pack("<I", item.length)
+            position = item.start + item.length
+            if position > stop:
+                raise TruncatedObject("the data set ends inside of a fragment")
+            self.plain(item.start, position, 0)
+        if item.tag != _SEQUENCE_END:
+            raise BadObject("encapsulated data hold something other than fragments")
+        self.out += SEQUENCE_END
+        return item.start
+
+
+def _known(tag: int, scope: _Scope) -> str:
+    """The VR of an element by the data dictionaries (PS3.5 A.1, 7.8.1), as the element walker has it; UN
+    where they do not know it; "US or SS" where the sign of pixels decides."""
+    name = f"{tag:08X}"
+    if not headers.is_private(name):
+        return headers.known(name)
+    creator = scope.creators.get(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+    return headers.private(creator, name)[0] if creator else "UN"

@@ -1,4 +1,5 @@
 import contextlib
+import re
 import time
 import xml.etree.ElementTree as ET
 
@@ -6,9 +7,11 @@ import models
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from realdata import needs_real_files, real_files
 
-from dicomweb.errors import BadRequest
-from dicomweb.standard import nativexml
+from dicomweb.errors import BadObject, BadRequest
+from dicomweb.standard import nativexml, part10
+from dicomweb.standard.elements import Limits
 
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'
@@ -75,9 +78,8 @@ def test_private_attributes_name_their_creator_and_not_their_block():
         "00291108": {"vr": "CS", "Value": ["x"]},
         "00291208": {"vr": "CS"},
     }
-    assert (
-        '<DicomAttribute tag="00290008" privateCreator="SIEMENS &quot;MED&quot; &amp; CO" vr="CS">'
-        in written(dataset)
+    assert '<DicomAttribute tag="00290008" privateCreator="SIEMENS &quot;MED&quot; &amp; CO" vr="CS">' in written(
+        dataset
     )
     assert '<DicomAttribute tag="00291208" vr="CS"/>' in written(dataset)
     assert nativexml.read(nativexml.write(dataset)) == dataset
@@ -95,9 +97,7 @@ def test_two_blocks_of_one_creator_stay_apart():
 
 def test_bulk_data_have_an_absolute_uri():
     dataset = {"7FE00010": {"vr": "OW", "BulkDataURI": "bulkdata/7FE00010"}}
-    assert '<BulkData uri="http://h/i?a=1&amp;b=2/bulkdata/7FE00010"/>' in written(
-        dataset, "http://h/i?a=1&b=2"
-    )
+    assert '<BulkData uri="http://h/i?a=1&amp;b=2/bulkdata/7FE00010"/>' in written(dataset, "http://h/i?a=1&b=2")
     assert '<BulkData uri="bulkdata/7FE00010"/>' in written(dataset)
     absolute = {"7FE00010": {"vr": "OW", "BulkDataURI": "https://other/bulk"}}
     assert '<BulkData uri="https://other/bulk"/>' in written(absolute, "http://h/i")
@@ -176,8 +176,7 @@ def test_a_creator_without_element_gets_a_free_block_and_its_element():
 
 def test_a_missing_vr_of_a_private_attribute_comes_from_its_creator():
     inside = (
-        '<DicomAttribute tag="00290008" privateCreator="SIEMENS CSA HEADER"><Value>IMAGE NUM 4</Value>'
-        "</DicomAttribute>"
+        '<DicomAttribute tag="00290008" privateCreator="SIEMENS CSA HEADER"><Value>IMAGE NUM 4</Value></DicomAttribute>'
     )
     assert read(inside)["00291008"] == {"vr": "CS", "Value": ["IMAGE NUM 4"]}
 
@@ -285,3 +284,27 @@ def test_sequences_may_be_nested_as_deep_as_the_limit_and_no_deeper():
     assert read(nested(64))
     with pytest.raises(BadRequest, match="nested too deep"):
         read(nested(65))
+
+
+# -- there and back -----------------------------------------------------------------------------------------
+
+
+def without_controls(value):
+    """The model as far as XML 1.0 can hold it."""
+    if isinstance(value, dict):
+        return {name: without_controls(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [without_controls(member) for member in value]
+    return (
+        re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", value) if type(value) is str else value
+    )
+
+
+@needs_real_files
+@pytest.mark.parametrize("path", real_files(), ids=lambda path: path.name)
+def test_the_xml_of_a_real_file_is_read_back(path):
+    try:
+        dataset = part10.read_object(path.read_bytes(), Limits()).dataset
+    except BadObject:
+        return  # there is no metadata of what is not stored
+    assert nativexml.read(nativexml.write(dataset)) == without_controls(dataset)

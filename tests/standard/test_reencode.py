@@ -1,20 +1,26 @@
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import dicoms
+import models
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from oddities import Oddity
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from realdata import needs_real_files, real_files
 
 from dicomweb.errors import BadObject, ObjectTooComplex, TruncatedObject
-from dicomweb.standard import reencode
+from dicomweb.standard import elements, part10
+from dicomweb.standard.elements import Limits
 from dicomweb.standard.reencode import Copy, Reencoded, explicit
-from dicomweb.standard.syntaxes import BIG_ENDIAN, DEFLATED, IMPLICIT, syntax_of
+from dicomweb.standard.syntaxes import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, syntax_of
+from dicomweb.standard.values import swapped
 
 IDS = {"sop_class": dicoms.CT, "instance": "1.2.3"}
 
@@ -101,7 +107,7 @@ def test_big_endian_becomes_little_endian_with_every_value_the_same():
     ds = everything()
     big = everything()
     for tag, unit in {0x00283006: 2, 0x7FE00010: 2, 0x00660016: 4, 0x00660040: 4, 0x7FE00001: 8}.items():
-        big[tag].value = reencode.swapped(big[tag].value, unit)
+        big[tag].value = swapped(big[tag].value, unit)
     read = again(big_endian(big), BIG_ENDIAN)
     assert values(read) == values(ds)
     assert [one.VR for one in read] == [one.VR for one in ds]
@@ -271,14 +277,79 @@ def test_any_part_of_the_file_is_what_it_is_of_the_whole(data, unit, chunk):
         return (source[place : min(place + chunk, stop)] for place in range(start, stop, chunk))
 
     file = b"".join(made.pieces(read))
-    assert file == b"head" + reencode.swapped(source[8:88], unit) + b"tail" + source[:8]
+    assert file == b"head" + swapped(source[8:88], unit) + b"tail" + source[:8]
     start = data.draw(st.integers(0, 96))
     stop = data.draw(st.integers(start, 96))
     assert b"".join(made.pieces(read, start, stop)) == file[start:stop]
 
 
 def test_bytes_are_swapped_in_units_and_a_rest_stays():
-    assert reencode.swapped(b"abcdefghi", 2) == b"badcfehgi"
-    assert reencode.swapped(b"abcdefghi", 4) == b"dcbahgfei"
-    assert reencode.swapped(b"abcdefghi", 8) == b"hgfedcbai"
-    assert reencode.swapped(b"abc", 0) == b"abc"
+    assert swapped(b"abcdefghi", 2) == b"badcfehgi"
+    assert swapped(b"abcdefghi", 4) == b"dcbahgfei"
+    assert swapped(b"abcdefghi", 8) == b"hgfedcbai"
+    assert swapped(b"abc", 0) == b"abc"
+
+
+# -- beside the element walker ------------------------------------------------------------------------------
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 1 << 32), st.booleans())
+def test_whatever_the_element_walker_reads_is_the_same_for_it_after_reencoding(seed, big):
+    source = Oddity(seed, big).data
+    syntax = syntax_of(BIG_ENDIAN if big else IMPLICIT)
+    try:
+        before = elements.walk(source, 0, len(source), syntax, Limits())
+    except BadObject:
+        return
+    file = whole(source, syntax.uid)
+    start = len(file) - len(body(file))
+    after = elements.walk(file, start, len(file), syntax_of(EXPLICIT), Limits())
+    assert models.with_even_lengths(after.dataset) == models.with_even_lengths(before.dataset)
+    assert after.bulk.keys() == before.bulk.keys()
+
+
+# -- real files ---------------------------------------------------------------------------------------------
+
+
+def beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1024)
+
+
+def candidates() -> list[Path]:
+    """Real files that seem to be in one of the syntaxes in question."""
+    names = [f"{syntax}\0".encode() for syntax in (IMPLICIT, BIG_ENDIAN)] + [DEFLATED.encode()]
+    return [path for path in real_files() if any(name in beginning(path) for name in names)]
+
+
+@needs_real_files
+@pytest.mark.parametrize("path", candidates(), ids=lambda path: path.name)
+def test_a_real_file_reencoded_is_the_same_data_set_for_the_element_walker(path):
+    try:
+        parsed = part10.read_object(path.read_bytes(), Limits())
+    except BadObject:
+        return  # what is not stored is never re-encoded
+    source = parsed.data
+    inflated = parsed.syntax.deflated
+    made = explicit(
+        source,
+        0 if inflated else parsed.data_start,
+        len(source) if inflated else parsed.data_end,
+        parsed.syntax,
+        sop_class=parsed.sop_class,
+        instance=parsed.instance,
+        meta=parsed.meta,
+    )
+    explicit_file = b"".join(made.pieces(lambda start, stop: [bytes(source[start:stop])]))
+    assert len(explicit_file) == made.size
+    again = part10.read_object(explicit_file, Limits())
+    assert again.syntax.uid == EXPLICIT
+    assert again.dataset == parsed.dataset
+    assert again.layout.count == parsed.layout.count
+    for number in range(1, parsed.layout.count + 1):
+        frames = [
+            layout.finish(number, b"".join(bytes(data[start:stop]) for start, stop in layout.spans(number)))
+            for layout, data in ((parsed.layout, source), (again.layout, explicit_file))
+        ]
+        assert frames[0] == frames[1]
