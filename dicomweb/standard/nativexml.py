@@ -6,6 +6,7 @@ elements all the same, so that what is read back has the blocks it had. Characte
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.etree.ElementTree import Element as Node
@@ -53,9 +54,10 @@ def write(dataset: Dataset, instance_url: str = "") -> bytes:
 
 def _write_dataset(parts: list[str], dataset: Dataset, base: str) -> None:
     creators = {tag: leniency.first_text(element) for tag, element in dataset.items() if _is_creator(int(tag, 16))}
+    blocks = Counter((tag[:4], name) for tag, name in creators.items())
     for tag in sorted(dataset):
         element = dataset[tag]
-        parts.append(f"<DicomAttribute {_names(tag, creators)}")
+        parts.append(f"<DicomAttribute {_names(tag, creators, blocks)}")
         before = len(parts)
         parts.append(f' vr="{element["vr"]}">')
         _write_value(parts, element, base)
@@ -65,7 +67,7 @@ def _write_dataset(parts: list[str], dataset: Dataset, base: str) -> None:
             parts.append("</DicomAttribute>")
 
 
-def _names(tag: str, creators: Mapping[str, str]) -> str:
+def _names(tag: str, creators: Mapping[str, str], blocks: Mapping[tuple[str, str], int]) -> str:
     """The attributes `tag`, `keyword` and `privateCreator`. A private attribute loses its block number,
     unless its creator has several blocks: then only the number tells the attributes apart."""
     number = int(tag, 16)
@@ -76,8 +78,7 @@ def _names(tag: str, creators: Mapping[str, str]) -> str:
     creator = creators.get(block)
     if not creator or _ILLEGAL.search(creator):
         return f'tag="{tag}"'
-    alone = sum(1 for other, name in creators.items() if name == creator and other[:4] == tag[:4]) == 1
-    shown = f"{tag[:4]}00{tag[6:]}" if alone else tag
+    shown = f"{tag[:4]}00{tag[6:]}" if blocks[tag[:4], creator] == 1 else tag
     return f'tag="{shown}" privateCreator="{creator.translate(_ATTRIBUTE_ESCAPES)}"'
 
 

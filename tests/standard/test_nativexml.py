@@ -234,7 +234,7 @@ def test_hostile_and_malformed_documents_are_refused_at_once(document):
     before = time.process_time()
     with pytest.raises(BadRequest) as refusal:
         nativexml.read(document.encode())
-    assert time.process_time() - before < 1.5
+    assert time.process_time() - before < (0.05 if len(document) < 1000 else 1.5)
     assert len(str(refusal.value)) < 200
 
 
