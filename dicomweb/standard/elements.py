@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 from dicomweb.errors import BadObject, ObjectTooComplex, TruncatedObject
 from dicomweb.standard import headers
 from dicomweb.standard.charsets import Decoder
+from dicomweb.standard.fragments import find
 from dicomweb.standard.frames import Bulk, Span
 from dicomweb.standard.headers import (
     CHARSET,
@@ -36,17 +37,16 @@ from dicomweb.standard.headers import (
     SEQUENCE,
     SIGNED,
     STRANGE,
+    UNDEFINED,
     UNKNOWN,
     WIDTHS,
+    Buffer,
     Form,
 )
 from dicomweb.standard.leniency import Dataset, Element
 from dicomweb.standard.syntaxes import Syntax
-from dicomweb.standard.values import BIG, BINARY, BULK, BULK_TEXT, LITTLE, LONG, SHORT, UNITS
+from dicomweb.standard.values import BIG, BINARY, BULK, BULK_TEXT, LITTLE, LONG, UNITS
 
-Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
-
-UNDEFINED = 0xFFFFFFFF
 _HUGE = 1 << 16
 _HUGE_TEXT = 1 << 22
 _CHARSET = "00080005"
@@ -324,7 +324,7 @@ class Walker:
             self.notes["an item has no delimiter"] += 1
             return position - 8, True
         if up is None and (
-            name == _TRAILING_PADDING or (name == "00000000" and _zeros(self.buffer, position - 8, stop))
+            name == _TRAILING_PADDING or (name == "00000000" and headers.are_zero(self.buffer, position - 8, stop))
         ):
             return position - 8, True
         if name not in ("FFFEE00D", "FFFEE0DD") or (up is not None and position != stop):
@@ -350,7 +350,8 @@ class Walker:
         name, vr, convert, kind = form.table[key]
         explicit, big = form.explicit, form.big
         if kind == STRANGE:
-            vr, length, position = self.strange(form, name, vr, length, position, stop)
+            self.notes["an element has a VR that does not exist"] += 1
+            vr, length, position = headers.guess(self.buffer, form, name, vr, position, stop)
             kind = DROPPED if name[4:] == "0000" or name[:4] in ("0000", "0002") else LARGE
         elif explicit and (kind < SIGNED or vr in LONG):
             if position + 4 > stop:
@@ -395,27 +396,6 @@ class Walker:
         """Put Specific Character Set in force until the end of the data set (PS3.3 C.12.1.1.2)."""
         self.decoder = Decoder(bytes(raw).decode("latin-1").split("\\"))
         self.decode = self.decoder.decode
-
-    def strange(self, form: Form, name: str, vr: str, length: int, position: int, stop: int) -> tuple[str, int, int]:
-        """Guess at the header of an element whose VR PS3.5 does not list: VR, length, where the value begins.
-
-        VRs to come will have lengths of 32 bits behind two zero bytes (PS3.5 6.2.2, 7.1.2). Where no letters
-        are, some devices wrote an element in Implicit VR.
-        """
-        self.notes["an element has a VR that does not exist"] += 1
-        known = headers.known(name)
-        known = "US" if known == "US or SS" else known
-        letters = (vr.isascii() and vr.isalpha() and vr.isupper()) or vr == "??"
-        if not letters:
-            (length,) = form.long(self.buffer, position - 4)
-        elif not length and known not in SHORT:
-            if position + 4 > stop:
-                raise TruncatedObject(f"the data set ends inside of the header of {name}")
-            (length,) = form.long(self.buffer, position)
-            position += 4
-        if length != UNDEFINED and position + length > stop:
-            raise BadObject(f"{name} has a VR that does not exist, and no length that can be")
-        return known, length, position
 
     # -- values ---------------------------------------------------------------------------------------------
 
@@ -475,20 +455,12 @@ class Walker:
             return self.fragments(form, name, vr, position, stop, up)
         if unsure:
             form = IMPLICIT_LITTLE
-            if self.is_explicit(position, stop):
+            if headers.is_explicit(self.buffer, position, stop):
                 self.notes["a sequence of unknown VR is in Explicit VR"] += 1
                 form = EXPLICIT_LITTLE
         elif vr != "SQ" and form.explicit:
             raise BadObject(f"{name} has an undefined length, which VR {vr} cannot have")
         return self.sequence(form, name, position, stop, up, depth, True)
-
-    def is_explicit(self, position: int, stop: int) -> bool:
-        """Whether a sequence that should be in Implicit VR is not: its first element has letters of a VR
-        where a length should be that would lead out of the data set (PS3.5 6.2.2)."""
-        head = bytes(self.buffer[position + 8 : min(position + 16, stop)])
-        if len(head) < 8 or head[2:4] == b"\xfe\xff" or head[4:6].decode("latin-1") not in SHORT | LONG:
-            return False
-        return position + 16 + int.from_bytes(head[4:8], "little") > stop
 
     def sequence(
         self, form: Form, name: str, position: int, stop: int, up: Up, depth: int, undefined: bool
@@ -538,24 +510,8 @@ class Walker:
 
     def fragments(self, form: Form, name: str, vr: str, position: int, stop: int, up: Up) -> tuple[Element, int]:
         """Find the items of an encapsulated value (PS3.5 A.4); return where it ended as well."""
-        buffer, header = self.buffer, form.item
-        begin = position
-        items = array("Q")
-        while True:
-            if position + 8 > stop:
-                raise TruncatedObject(f"the data set ends inside of the fragments of {name}")
-            group, number, length = header(buffer, position)
-            position += 8
-            items.append(position)
-            if group == 0xFFFE and number == 0xE0DD:
-                break
-            if group != 0xFFFE or number != 0xE000 or length == UNDEFINED:
-                raise BadObject(f"{name} holds something other than fragments")
-            position += length
-            if position > stop:
-                raise TruncatedObject(f"the data set ends inside of a fragment of {name}")
-            if len(items) > self.limits.items:
-                raise ObjectTooComplex("encapsulated data have more fragments than the limit")
+        items = find(self.buffer, form, name, position, stop, self.limits.items)
+        begin, position = position, items[-1]
         first = items[1] if len(items) > 2 else position - 8
         bulk = Bulk(vr, first, position - 8)
         if up is None and name in PIXELS:
@@ -566,8 +522,3 @@ class Walker:
         if len(items) == 1:
             return {"vr": vr}, position
         return self.reference(name, up, bulk), position
-
-
-def _zeros(buffer: Buffer, start: int, stop: int) -> bool:
-    """Whether all bytes are zero; looked at piece by piece."""
-    return all(not any(buffer[place : min(place + 65536, stop)]) for place in range(start, stop, 65536))

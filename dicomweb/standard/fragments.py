@@ -1,4 +1,5 @@
-"""Which fragments make which frame of encapsulated Pixel Data (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
+"""Fragments of encapsulated Pixel Data: where they lie, which of them make which frame (PS3.5 A.4, PS3.3
+C.7.6.3.1.8).
 
 Offset tables are believed where they fit the fragments; real files have empty, wrong and missing ones. Then
 the number of fragments, the known size of a frame, or the marker at the beginning of each compressed frame
@@ -10,7 +11,8 @@ from array import array
 from bisect import bisect_left
 from typing import NamedTuple
 
-from dicomweb.standard.elements import Buffer
+from dicomweb.errors import BadObject, ObjectTooComplex, TruncatedObject
+from dicomweb.standard.headers import UNDEFINED, Buffer, Form
 
 # First bytes of a frame: JPEG and JPEG-LS (ITU-T T.81 B.1.1.3), JPEG 2000 and HTJ2K codestream (T.800 A.4.1),
 # JP2 and JPEG XL box files and JPEG XL codestream (ISO/IEC 18181-2)
@@ -39,6 +41,45 @@ class Frames(NamedTuple):
     firsts: "array[int] | None"
     total: int | None
     note: str = ""
+
+
+def find(buffer: Buffer, form: Form, name: str, position: int, stop: int, limit: int) -> "array[int]":
+    """Find the items of an encapsulated value (PS3.5 A.4); only their headers are read.
+
+    Args:
+        buffer: holds the data set.
+        form: how items are encoded.
+        name: tag of the element.
+        position: where the first item begins.
+        stop: where the data set ends.
+        limit: how many items there may be.
+
+    Returns:
+        Where the value of each item begins, and last the end of the Sequence Delimitation Item, which is where
+        the value of the next item would begin.
+
+    Raises:
+        TruncatedObject: the bytes end before the fragments do.
+        ObjectTooComplex: there are more than the limit.
+        BadObject: there is something else among them.
+    """
+    header = form.item
+    items = array("Q")
+    while True:
+        if position + 8 > stop:
+            raise TruncatedObject(f"the data set ends inside of the fragments of {name}")
+        group, number, length = header(buffer, position)
+        position += 8
+        items.append(position)
+        if group == 0xFFFE and number == 0xE0DD:
+            return items
+        if group != 0xFFFE or number != 0xE000 or length == UNDEFINED:
+            raise BadObject(f"{name} holds something other than fragments")
+        position += length
+        if position > stop:
+            raise TruncatedObject(f"the data set ends inside of a fragment of {name}")
+        if len(items) > limit:
+            raise ObjectTooComplex("encapsulated data have more fragments than the limit")
 
 
 def group(buffer: Buffer, items: "array[int]", frames: int, size: int = 0, extended: bytes = b"") -> Frames:

@@ -254,9 +254,7 @@ class Layout:
         return Span(self._first + low // 8, min(self._first + high // 8, self._stop)), begin - low
 
     def _fragment(self, index: int) -> Span:
-        start, following = struct.unpack_from(
-            f"<2{_WIDTHS[self._width]}", self._fragments, self._width * index
-        )
+        start, following = struct.unpack_from(f"<2{_WIDTHS[self._width]}", self._fragments, self._width * index)
         return Span(self._first + start, self._first + following - 8)
 
     # -- bytes ----------------------------------------------------------------------------------------------

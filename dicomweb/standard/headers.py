@@ -7,10 +7,17 @@ is converted, or what else is to be done.
 
 import struct
 from functools import lru_cache
+from mmap import mmap
 from typing import Any, NamedTuple, TypeAlias
 
+from dicomweb.errors import BadObject, TruncatedObject
 from dicomweb.standard import dictionary
 from dicomweb.standard.values import BIG, BINARY, LITTLE, LONG, SHORT, UNITS, Convert
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
+
+UNDEFINED = 0xFFFFFFFF
+"""A length that is not written (PS3.5 7.1.1)."""
 
 # What is to be done with an element
 PLAIN = 0
@@ -193,3 +200,61 @@ IMPLICIT_LITTLE = _form("4sI", "<", Implicit())
 # PS3.10 7.1: group 0002 is in Explicit VR Little Endian, and in some old files is not
 META = _form("6sH", "<", Explicit("<", LITTLE, "0002"))
 IMPLICIT_META = _form("4sI", "<", Implicit("0002"))
+
+
+def guess(buffer: Buffer, form: Form, name: str, vr: str, position: int, stop: int) -> tuple[str, int, int]:
+    """Guess at the header of an element whose VR PS3.5 does not list.
+
+    VRs to come will have lengths of 32 bits behind two zero bytes (PS3.5 6.2.2, 7.1.2). Where no letters are,
+    some devices wrote an element in Implicit VR.
+
+    Args:
+        buffer: holds the data set.
+        form: Explicit VR, in either byte order.
+        name: the tag.
+        vr: as it stands.
+        position: behind the first eight bytes of the header.
+        stop: where the bytes end.
+
+    Returns:
+        The VR of the data dictionary, the length, and where the value begins.
+
+    Raises:
+        TruncatedObject: the bytes end inside of the header.
+        BadObject: no length makes sense.
+    """
+    fallback = "US" if (fallback := known(name)) == "US or SS" else fallback
+    letters = (vr.isascii() and vr.isalpha() and vr.isupper()) or vr == "??"
+    if letters:
+        length = int.from_bytes(buffer[position - 2 : position], "big" if form.big else "little")
+        if not length and fallback not in SHORT:
+            if position + 4 > stop:
+                raise TruncatedObject(f"the data set ends inside of the header of {name}")
+            (length,) = form.long(buffer, position)
+            position += 4
+    else:
+        (length,) = form.long(buffer, position - 4)
+    if length != UNDEFINED and position + length > stop:
+        raise BadObject(f"{name} has a VR that does not exist, and no length that can be")
+    return fallback, length, position
+
+
+def is_explicit(buffer: Buffer, position: int, stop: int) -> bool:
+    """Say whether a sequence of unknown VR is in Explicit VR, against PS3.5 6.2.2: its first element has the
+    letters of a VR where a length should be, which would lead out of the data set.
+
+    Args:
+        buffer: holds the data set.
+        position: where the first item begins.
+        stop: where the bytes end.
+    """
+    head = bytes(buffer[position + 8 : min(position + 16, stop)])
+    if len(head) < 8 or head[2:4] == b"\xfe\xff" or head[4:6].decode("latin-1") not in SHORT | LONG:
+        return False
+    return position + 16 + int.from_bytes(head[4:8], "little") > stop
+
+
+def are_zero(buffer: Buffer, start: int, stop: int) -> bool:
+    """Say whether all bytes of a range are zero, as behind the last element of padded files (PS3.10 7.2 has
+    an element for that, old devices have not); looked at piece by piece."""
+    return all(not any(buffer[place : min(place + 65536, stop)]) for place in range(start, stop, 65536))

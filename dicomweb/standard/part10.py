@@ -8,10 +8,9 @@ objects without identity, bombs.
 import io
 import struct
 import zlib
-from binascii import a2b_base64
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from dicomweb.errors import (
     BadIdentity,
@@ -20,41 +19,27 @@ from dicomweb.errors import (
     TruncatedObject,
     UnsupportedSyntax,
 )
-from dicomweb.standard import fragments
-from dicomweb.standard.elements import UNDEFINED, Buffer, Limits, Pixels, Walked, walk
-from dicomweb.standard.frames import Bulk, Layout
+from dicomweb.standard.elements import Limits, walk
+from dicomweb.standard.frames import Layout
+from dicomweb.standard.headers import UNDEFINED, Buffer
+from dicomweb.standard.layouts import Warning_, layout_of, text
 from dicomweb.standard.leniency import Dataset
 from dicomweb.standard.syntaxes import (
     BIG_ENDIAN,
-    ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
     IMPLICIT,
     Syntax,
     syntax_of,
 )
 from dicomweb.standard.uids import is_uid, read_uid
-from dicomweb.standard.values import LONG, SHORT, UNITS
+from dicomweb.standard.values import LONG, SHORT
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 _CHUNK = 1 << 20
 _FREE_RATIO = 16 << 20
 """Bytes that a data set may inflate to whatever its ratio: blank images compress a thousand times."""
-_DOCUMENT = "00420011"
 _VRS = frozenset(vr.encode() for vr in SHORT | LONG)
-
-
-class Warning_(NamedTuple):
-    """Why an object was stored with a warning.
-
-    Attributes:
-        kind: "elements" (something in the data set is not as the Standard has it), "class" (the data set does
-            not fit what the object says that it is), "meta" (the File Meta group does not).
-        sentence: for people; holds no values of the object.
-    """
-
-    kind: Literal["elements", "class", "meta"]
-    sentence: str
 
 
 class Scratch(Protocol):
@@ -63,7 +48,7 @@ class Scratch(Protocol):
     def write(self, data: bytes, /) -> object:
         """Take the next bytes."""
 
-    def getbuffer(self) -> memoryview:
+    def getbuffer(self) -> Buffer:
         """Give all that was written."""
 
 
@@ -134,7 +119,7 @@ def read_object(buffer: Buffer, limits: Limits, scratch: Callable[[], Scratch] |
     sop_class = instance = ""
     try:
         head = read_head(buffer, limits)
-        sop_class, instance = _text(head.meta, "00020002"), _text(head.meta, "00020003")
+        sop_class, instance = text(head.meta, "00020002"), text(head.meta, "00020003")
         return _read(buffer, head, limits, scratch or io.BytesIO)
     except BadObject as error:
         error.sop_class = error.sop_class or sop_class
@@ -153,9 +138,9 @@ def read_head(buffer: Buffer, limits: Limits) -> Head:
     if start == 0:
         warnings.append(Warning_("meta", "there is no preamble"))
     meta, start = _read_meta(buffer, start, limits)
-    if _text(meta, "00020002") == MEDIA_STORAGE_DIRECTORY:
+    if text(meta, "00020002") == MEDIA_STORAGE_DIRECTORY:
         raise BadObject("it is a DICOMDIR, which lists the objects of a medium and is none itself")
-    named = _text(meta, "00020010")
+    named = text(meta, "00020010")
     if not named:
         syntax = _guessed(buffer, start)
         warnings.append(Warning_("meta", "no transfer syntax is named; it was guessed"))
@@ -250,16 +235,16 @@ def _read(buffer: Buffer, head: Head, limits: Limits, scratch: Callable[[], Scra
         first, stop = 0, len(data)
     walked = walk(data, first, stop, syntax, limits)
     dataset = walked.dataset
-    sop_class, instance = _text(dataset, "00080016"), _text(dataset, "00080018")
+    sop_class, instance = text(dataset, "00080016"), text(dataset, "00080018")
     try:
         uids = _identity(dataset, warnings)
         warnings += [Warning_("elements", sentence) for sentence in walked.warnings]
         if any(
-            (named := _text(meta, tag)) and named != uid
+            (named := text(meta, tag)) and named != uid
             for tag, uid in (("00020002", sop_class), ("00020003", instance))
         ):
             warnings.append(Warning_("class", "the File Meta group names another object than the data set"))
-        layout, syntax = _layout(data, walked, syntax, warnings)
+        layout, syntax = layout_of(data, walked, syntax, warnings)
     except BadObject as error:
         error.sop_class, error.instance = error.sop_class or sop_class, error.instance or instance
         raise
@@ -289,11 +274,6 @@ def _identity(dataset: Dataset, warnings: list[Warning_]) -> tuple[str, str, str
     return uids[0], uids[1], uids[2], uids[3]
 
 
-def _text(dataset: Dataset, tag: str) -> str:
-    values = dataset.get(tag, {}).get("Value") or [""]
-    return values[0] if isinstance(values[0], str) else ""
-
-
 def _inflate(buffer: Buffer, start: int, limits: Limits, scratch: Scratch) -> Buffer:
     """Inflate a data set piece by piece (PS3.5 A.5), within the limits."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -316,136 +296,3 @@ def _inflate(buffer: Buffer, start: int, limits: Limits, scratch: Scratch) -> Bu
             raise ObjectTooLarge(f"the data set inflates to more than {limits.inflate_ratio} times its size")
         scratch.write(inflated)
     return scratch.getbuffer()
-
-
-# -- frames and bulk ----------------------------------------------------------------------------------------
-
-
-def _number(dataset: Dataset, tag: str) -> int:
-    values = dataset.get(tag, {}).get("Value") or [0]
-    return values[0] if isinstance(values[0], int) and values[0] > 0 else 0
-
-
-def _layout(data: Buffer, walked: Walked, syntax: Syntax, warnings: list[Warning_]) -> tuple[Layout, Syntax]:
-    """Where frames and bulk lie (PS3.5 8 and A.4, PS3.3 C.7.6.3); the syntax where only the data say whether
-    pixels are encapsulated."""
-    dataset, pixels = walked.dataset, walked.pixels
-    bulk = walked.bulk
-    if (document := bulk.get(_DOCUMENT)) is not None:
-        bulk[_DOCUMENT] = _document(dataset, document)
-    if pixels is None or pixels.path not in bulk:
-        described = all(_number(dataset, tag) for tag in ("00280010", "00280011", "00280100"))
-        if described and "00287FE0" not in dataset:
-            warnings.append(Warning_("class", "pixels are described, and there are none"))
-        return Layout("none", derived=syntax.deflated, bulk=bulk), syntax
-    frames = max(_number(dataset, "00280008"), 1)
-    bits = _frame_bits(dataset, pixels.path)
-    if pixels.items is not None:
-        if not syntax.encapsulated:
-            if syntax.name:
-                raise BadObject("pixel data are encapsulated in a transfer syntax that has none")
-            syntax = replace(syntax, encapsulated=True)
-        bulk[pixels.path] = bulk[pixels.path]._replace(media_type=syntax.media_type)
-        return _encapsulated(data, dataset, bulk, pixels, syntax, frames, bits, warnings), syntax
-    if syntax.encapsulated:
-        warnings.append(Warning_("class", "pixel data are native in a transfer syntax that encapsulates"))
-    return _native(bulk, pixels, syntax, frames, bits, warnings), syntax
-
-
-def _document(dataset: Dataset, bulk: Bulk) -> Bulk:
-    """An Encapsulated Document with its media type, and without its padding (PS3.3 C.24.2)."""
-    length = _number(dataset, "00420015")
-    stop = bulk.start + length if length == bulk.stop - bulk.start - 1 else bulk.stop
-    return bulk._replace(stop=stop, media_type=_text(dataset, "00420012") or bulk.media_type)
-
-
-def _frame_bits(dataset: Dataset, path: str) -> int:
-    """Bits of one native frame (PS3.5 8.1.1), 0 where its description is incomplete."""
-    pixel = {"7FE00008": 32, "7FE00009": 64}.get(path) or _number(dataset, "00280100")
-    samples = _number(dataset, "00280002") or 1
-    if samples == 3 and _text(dataset, "00280004") == "YBR_FULL_422":
-        samples = 2
-    return _number(dataset, "00280010") * _number(dataset, "00280011") * samples * pixel
-
-
-def _native(
-    bulk: dict[str, Bulk], pixels: Pixels, syntax: Syntax, frames: int, bits: int, warnings: list[Warning_]
-) -> Layout:
-    length = pixels.stop - pixels.start
-    swap = UNITS.get(pixels.vr, 0) if syntax.big_endian else 0
-    if not bits:
-        if pixels.length > length:
-            raise TruncatedObject("the data set ends inside of the pixel data")
-        warnings.append(Warning_("class", "the description of the pixels is incomplete"))
-        return Layout(
-            "opaque",
-            1,
-            first=pixels.start,
-            stop=pixels.stop,
-            swap=swap,
-            derived=syntax.deflated,
-            pixels=pixels.path,
-            bulk=bulk,
-        )
-    needed = (frames * bits + 7) // 8
-    if length < needed:
-        raise TruncatedObject(f"the pixel data have {length:,} bytes, and {needed:,} are described")
-    if pixels.length > length:
-        warnings.append(Warning_("elements", "the last padding byte is missing"))
-    elif length > needed + (needed & 1):
-        warnings.append(Warning_("class", "there are more pixel data than are described"))
-    return Layout(
-        "bits" if bits % 8 else "native",
-        frames,
-        first=pixels.start,
-        stop=pixels.stop,
-        size=bits,
-        swap=swap,
-        derived=syntax.deflated,
-        pixels=pixels.path,
-        bulk=bulk,
-    )
-
-
-def _encapsulated(
-    data: Buffer,
-    dataset: Dataset,
-    bulk: dict[str, Bulk],
-    pixels: Pixels,
-    syntax: Syntax,
-    frames: int,
-    bits: int,
-    warnings: list[Warning_],
-) -> Layout:
-    assert pixels.items is not None
-    size = (bits + 7) // 8 if syntax.uid == ENCAPSULATED_UNCOMPRESSED else 0
-    found = fragments.group(data, pixels.items, frames, size, _extended(data, dataset, bulk))
-    if found.note and not syntax.video:
-        warnings.append(Warning_("class", found.note))
-    first = found.starts[0]
-    width = 8 if found.starts[-1] - first > 0xFFFFFFFF else 4
-    offsets = [start - first for start in found.starts]
-    firsts = found.firsts or ()
-    kind: Literal["video", "opaque", "encapsulated"] = (
-        "video" if syntax.video else "opaque" if found.total is None else "encapsulated"
-    )
-    return Layout(
-        kind,
-        found.total if kind == "encapsulated" and found.total is not None else 1,
-        first=first,
-        stop=pixels.stop,
-        size=size,
-        derived=False,
-        fragments=struct.pack(f"<{len(offsets)}{'Q' if width == 8 else 'I'}", *offsets),
-        groups=struct.pack(f"<{len(firsts)}I", *firsts) if kind == "encapsulated" else b"",
-        width=width,
-        pixels=pixels.path,
-        bulk=bulk,
-    )
-
-
-def _extended(data: Buffer, dataset: Dataset, bulk: dict[str, Bulk]) -> bytes:
-    """The Extended Offset Table (PS3.3 C.7.6.3.1.8), or nothing."""
-    if (place := bulk.get("7FE00001")) is not None:
-        return bytes(data[place.start : place.stop])
-    return a2b_base64(dataset.get("7FE00001", {}).get("InlineBinary", ""))
