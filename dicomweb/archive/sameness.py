@@ -14,8 +14,8 @@ from dicomweb.archive.spool import Spool, Upload
 from dicomweb.errors import BadObject
 from dicomweb.index import Held
 from dicomweb.standard import part10, syntaxes
-from dicomweb.standard.headers import Buffer
 from dicomweb.standard.frames import Bulk
+from dicomweb.standard.headers import Buffer
 from dicomweb.standard.values import swapped
 from dicomweb.storage import Storage
 
