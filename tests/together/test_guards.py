@@ -151,6 +151,7 @@ def test_a_body_that_stops_and_goes_away_leaves_nothing(server):
         b"GET / HTTP/1.1\r\nHost: x\r\nBad\rHeader: y\r\n\r\n",
         b"GET /\r\n\r\n\x00\x01",
     ],
+    ids=["two lengths", "negative length", "bare CR", "no version"],
 )
 def test_requests_that_two_readers_could_take_for_different_ones_are_refused_and_the_connection_closed(
     server, request_
