@@ -20,11 +20,10 @@ from dicomweb.standard.frames import Layout
 from dicomweb.standard.media import Accepted
 from dicomweb.standard.negotiation import Choice
 from dicomweb.web import bodies
-from dicomweb.web.accepting import read_accepted
 from dicomweb.web.addresses import base_url
+from dicomweb.web.asking import read_accepted, read_uids
 from dicomweb.web.bodies import LASTING, REVALIDATED
 from dicomweb.web.threads import hop
-from dicomweb.web.wado import read_uids
 
 
 async def value(request: Request) -> Response:
@@ -34,12 +33,12 @@ async def value(request: Request) -> Response:
 
 async def values(request: Request) -> Response:
     """GET {study, series or instance}/bulkdata: all bulk data, each part under its BulkDataURI."""
-    return await hop(_values, request, None)
+    return await hop(respond_values, request, None)
 
 
 async def pixels(request: Request) -> Response:
     """GET {study, series or instance}/pixeldata: top-level pixel data alone (PS3.18 10.4.3.3.6)."""
-    return await hop(_values, request, PIXELS)
+    return await hop(respond_values, request, PIXELS)
 
 
 def _value(request: Request) -> Response:
@@ -50,7 +49,17 @@ def _value(request: Request) -> Response:
     return _respond(request, [held], contents, multipart, LASTING)
 
 
-def _values(request: Request, paths: Sequence[str] | None) -> Response:
+def respond_values(request: Request, paths: Sequence[str] | None) -> Response:
+    """Answer with the bulk data of a resource. Blocks: call in a thread.
+
+    Args:
+        request: for a study, series or instance.
+        paths: of the values wanted; None is all.
+
+    Raises:
+        NotFound: there are none.
+        NotAcceptable: one of them cannot be sent in a form that the client accepts.
+    """
     uids = read_uids(request)
     retrieval: Retrieval = request.app.state.retrieval
     members = retrieval.members(*uids)

@@ -5,7 +5,7 @@ The order is that of how often viewers ask, since the routes are tried one after
 
 from starlette.routing import Route
 
-from dicomweb.web import bulkdata, capabilities, delete, health, qido, stow, wado, wado_uri
+from dicomweb.web import bulkdata, capabilities, delete, documentation, health, qido, stow, wado, wado_uri
 from dicomweb.web.addresses import DICOMWEB
 from dicomweb.web.methods import Methods
 
@@ -44,6 +44,8 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     ("/lookup", Methods(GET=qido.look_up)),
     ("/health/live", Methods(GET=health.live)),
     ("/health/ready", Methods(GET=health.ready)),
+    ("/openapi.json", Methods(GET=documentation.document)),
+    ("/docs", Methods(GET=documentation.page)),
 )
 """Path and who answers, in the order in which they are tried."""
 

@@ -8,11 +8,14 @@ storage and network work at the same time.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from starlette.types import Receive
+
+from dicomweb.web.lane import Lane
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,15 +23,13 @@ T = TypeVar("T")
 THREADS = 40
 """Calls that may block at the same time in this process; others wait their turn."""
 
+_lane = Lane(THREADS)
 _pool = ThreadPoolExecutor(THREADS, "roentgate")
 
 
 def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a blocking call in a thread; awaiting gives its result or raises its error."""
-    loop = asyncio.get_running_loop()
-    if kwargs:
-        return loop.run_in_executor(_pool, lambda: function(*args, **kwargs))
-    return loop.run_in_executor(_pool, function, *args)
+    return _lane.run(functools.partial(function, *args, **kwargs))
 
 
 class Pump:

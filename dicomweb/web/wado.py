@@ -6,7 +6,7 @@ storage access.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from starlette.requests import Request
@@ -16,14 +16,15 @@ from dicomweb.archive import sealed, zipped
 from dicomweb.archive.content import Content
 from dicomweb.archive.making import object_source
 from dicomweb.archive.retrieve import Retrieval, path_of
+from dicomweb.errors import NotAcceptable
 from dicomweb.index import Held
 from dicomweb.standard import frames as frame_lists
-from dicomweb.standard import negotiation, resources
-from dicomweb.standard.media import JSON, ZIP
+from dicomweb.standard import negotiation
+from dicomweb.standard.media import JSON, SYNTAXES, ZIP
 from dicomweb.standard.negotiation import Choice
-from dicomweb.web import bodies
-from dicomweb.web.accepting import choose_frames, read_accepted
+from dicomweb.web import bodies, bulkdata
 from dicomweb.web.addresses import base_url
+from dicomweb.web.asking import choose_frames, read_accepted, read_uids
 from dicomweb.web.bodies import LASTING, REVALIDATED, Body
 from dicomweb.web.threads import hop
 
@@ -134,26 +135,26 @@ def _instances(request: Request) -> Response:
     retrieval: Retrieval = request.app.state.retrieval
     members = retrieval.members(*uids)
     accepted = read_accepted(request)
-    choices = negotiation.for_instances(accepted, [object_source(held.syntax) for held in members], len(uids) == 3)
+    sources = [object_source(held.syntax) for held in members]
+    try:
+        choices = negotiation.for_instances(accepted, sources, len(uids) == 3)
+    except NotAcceptable:
+        # What bulk data come as, asked of a whole resource, is an old way to ask for them (W-051, W-053).
+        if any(entry.multipart and entry.media_type in SYNTAXES for entry in accepted.header):
+            return bulkdata.respond_values(request, None)
+        raise
     first = choices[0]
     base = base_url(request)
     etag = bodies.tag("instances", first.media_type, first.multipart, base, _digest(members, choices))
-    make: Callable[[], Body]
-    if first.media_type == ZIP:
-        name = f"{uids[-1]}.zip"
-        make = lambda: _zip(retrieval, members, choices)  # noqa: E731
-    elif first.multipart:
-        name = ""
-        make = lambda: _parts(retrieval, members, choices, etag, base)  # noqa: E731
-    else:
-        name = f"{uids[-1]}.dcm"
-        make = lambda: bodies.single(retrieval.object(members[0], first.syntax))  # noqa: E731
-    fields = [(b"content-disposition", f'attachment; filename="{name}"'.encode("latin-1"))] if name else []
+    fields = []
+    if not first.multipart:
+        name = f"{uids[-1]}.{'zip' if first.media_type == ZIP else 'dcm'}"
+        fields.append((b"content-disposition", f'attachment; filename="{name}"'.encode("latin-1")))
     if len(uids) == 3:
         fields.append((b"content-location", f"{base}/{path_of(members[0])}".encode("latin-1")))
     return bodies.respond(
         request,
-        make,
+        lambda: _body(retrieval, members, choices, etag, base),
         retrieval.read,
         etag=etag,
         cache=LASTING if len(uids) == 3 else REVALIDATED,
@@ -168,6 +169,15 @@ def _digest(members: Sequence[Held], choices: Sequence[Choice]) -> bytes:
         hashed.update(held.digest)
         hashed.update(choice.syntax.encode())
     return hashed.digest()
+
+
+def _body(retrieval: Retrieval, members: Sequence[Held], choices: Sequence[Choice], etag: str, base: str) -> Body:
+    first = choices[0]
+    if first.media_type == ZIP:
+        return _zip(retrieval, members, choices)
+    if first.multipart:
+        return _parts(retrieval, members, choices, etag, base)
+    return bodies.single(retrieval.object(members[0], first.syntax))
 
 
 def _parts(retrieval: Retrieval, members: Sequence[Held], choices: Sequence[Choice], etag: str, base: str) -> Body:
@@ -190,13 +200,3 @@ def _zip(retrieval: Retrieval, members: Sequence[Held], choices: Sequence[Choice
 
 def _copied(retrieval: Retrieval, members: Iterable[Held], choices: Iterable[Choice]) -> bool:
     return all(retrieval.copies(held, choice.syntax) for held, choice in zip(members, choices, strict=True))
-
-
-def read_uids(request: Request) -> tuple[str, ...]:
-    """Return the UIDs of the path, one to three of them (PS3.18 10.1.1).
-
-    Raises:
-        BadRequest: one of them is none.
-    """
-    params = request.path_params
-    return tuple(resources.read_uid(params[name]) for name in ("study", "series", "instance") if name in params)

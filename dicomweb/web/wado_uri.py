@@ -15,7 +15,7 @@ from dicomweb.errors import BadRequest, NotAcceptable
 from dicomweb.standard import negotiation, resources
 from dicomweb.standard.media import AS_STORED, DICOM, Accepted, Range
 from dicomweb.web import bodies
-from dicomweb.web.accepting import read_accepted
+from dicomweb.web.asking import read_accepted
 from dicomweb.web.threads import hop
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
