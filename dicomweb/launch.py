@@ -54,7 +54,6 @@ def greeting(config: Config, port: int) -> str:
         [
             f"Roentgate {version('roentgate')}",
             f"  DICOMweb   {root}/dicom-web",
-            f"  API        {root}/docs",
             f"  data       {where}",
             f"  try        curl -s {local}/dicom-web/studies",
             "Ctrl-C stops it.",
@@ -78,9 +77,7 @@ def listen(config: Config) -> list[socket.socket]:
         for family, _, _, _, address in dict.fromkeys(found):
             port = sockets[0].getsockname()[1] if sockets else port
             dual = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-            opened = socket.create_server(
-                (str(address[0]), port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
-            )
+            opened = socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setblocking(False)
             sockets.append(opened)
@@ -99,9 +96,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> BadSetting:
         )
     if error.errno == errno.EACCES:
         return BadSetting(f"http_port {port} needs more rights than this user has; choose one above 1023.")
-    return BadSetting(
-        f"http_host is {host}, on which this machine cannot listen: {os.strerror(error.errno or 0)}."
-    )
+    return BadSetting(f"http_host is {host}, on which this machine cannot listen: {os.strerror(error.errno or 0)}.")
 
 
 # -- one worker ------------------------------------------------------------------------------------------
@@ -185,9 +180,7 @@ def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, stop: Callable[[],
     stop()
 
 
-async def serve_hypercorn(
-    app: Any, config: Config, sockets: list[socket.socket], told: asyncio.Event
-) -> None:
+async def serve_hypercorn(app: Any, config: Config, sockets: list[socket.socket], told: asyncio.Event) -> None:
     """Serve an ASGI application under Hypercorn until told to stop, and let running requests end."""
     from hypercorn.app_wrappers import ASGIWrapper
     from hypercorn.asyncio.run import worker_serve

@@ -1,9 +1,11 @@
 """The command line as a user meets it: processes of their own, in a folder of their own."""
 
 import hashlib
+import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -38,9 +40,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
         "heavy = {'rich', 'starlette', 'hypercorn', 'boto3', 'pydicom', 'numpy', 'sqlite3', 'asyncio'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     for name in COMMANDS:
         assert re.search(rf"^    {name}\b", done.stdout, re.MULTILINE)
@@ -167,6 +167,34 @@ def test_what_to_do_with_other_content_can_be_said(filled):
     assert run_json(filled, "stats")["instances"] == 3
 
 
+def test_an_import_that_is_interrupted_says_so_and_goes_on_when_run_again(tmp_path):
+    (tmp_path / "from").mkdir()
+    template = ct(10_000)
+    for number in range(10_000, 10_800):
+        data = template.replace(b".1.1.10000", f".1.1.{number}".encode())
+        (tmp_path / "from" / f"{number}.dcm").write_bytes(data)
+    process = subprocess.Popen(
+        [*COMMAND, "import", "from", "--json"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    objects = tmp_path / "data" / "files" / "objects"
+    while not objects.is_dir() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    told = json.loads(out)
+    assert told["interrupted"] is True
+    assert told["stored"] < 800
+    there = run_json(tmp_path, "stats")["instances"]
+    again = run_json(tmp_path, "import", "from")
+    assert (again["already"], again["stored"]) == (there, 800 - there)
+
+
 def on_a_terminal(folder: Path, *arguments: str) -> str:
     """Run a command on a terminal of 140 columns and return everything that it showed."""
     ours, theirs = pty.openpty()
@@ -226,9 +254,7 @@ def test_an_export_gives_back_the_same_bytes(filled):
 
 def test_verify_is_content_with_what_is_whole_and_finds_what_is_not(filled):
     assert "all as they should be" in run(filled, "verify").stdout
-    first = next(
-        path for path in sorted((filled / "data" / "files" / "objects").rglob("*")) if path.is_file()
-    )
+    first = next(path for path in sorted((filled / "data" / "files" / "objects").rglob("*")) if path.is_file())
     spoiled = bytearray(first.read_bytes())
     spoiled[-1] ^= 1
     first.chmod(0o600)
