@@ -512,6 +512,8 @@ class Walker:
         """Find the items of an encapsulated value (PS3.5 A.4); return where it ended as well."""
         items = find(self.buffer, form, name, position, stop, self.limits.items)
         begin, position = position, items[-1]
+        if name == _PIXEL_DATA:
+            vr = "OB"  # PS3.5 A.4, whatever Implicit VR makes of it
         first = items[1] if len(items) > 2 else position - 8
         bulk = Bulk(vr, first, position - 8)
         if up is None and name in PIXELS:

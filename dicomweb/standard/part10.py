@@ -142,7 +142,7 @@ def read_head(buffer: Buffer, limits: Limits) -> Head:
         raise BadObject("it is a DICOMDIR, which lists the objects of a medium and is none itself")
     named = text(meta, "00020010")
     if not named:
-        syntax = _guessed(buffer, start)
+        syntax = _guessed(buffer, start, bool(meta))
         warnings.append(Warning_("meta", "no transfer syntax is named; it was guessed"))
     else:
         syntax = syntax_of(named)
@@ -187,15 +187,17 @@ def _read_meta(buffer: Buffer, start: int, limits: Limits) -> tuple[Dataset, int
     return walked.dataset, position
 
 
-def _guessed(buffer: Buffer, start: int) -> Syntax:
-    """The transfer syntax of a data set without File Meta group, by its first element."""
+def _guessed(buffer: Buffer, start: int, certain: bool) -> Syntax:
+    """The transfer syntax of a data set that does not name it, by its first element (PS3.5 7.1). Unless it is
+    certain that this is DICOM, it must be an element that a data set can begin with."""
     head = bytes(buffer[start : start + 8])
     if len(head) < 8:
-        raise BadObject("it is no DICOM object")
+        raise TruncatedObject("there is no data set") if certain else BadObject("it is no DICOM object")
     if head[4:6] in _VRS:
         return syntax_of(BIG_ENDIAN if head[0] == 0 and head[1] else EXPLICIT)
     group, _, length = struct.unpack("<HHI", head)
-    if group not in (0x0008, 0x0000, 0x0004) or (length != UNDEFINED and start + 8 + length > len(buffer)):
+    fits = length == UNDEFINED or start + 8 + length <= len(buffer)
+    if not fits or not (certain or group in (0x0000, 0x0004, 0x0008)):
         raise BadObject("it is no DICOM object")
     return syntax_of(IMPLICIT)
 
@@ -279,16 +281,15 @@ def _inflate(buffer: Buffer, start: int, limits: Limits, scratch: Scratch) -> Bu
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     position, size = start, 0
     while not inflater.eof:
-        piece = inflater.unconsumed_tail
-        if not piece:
-            if position >= len(buffer):
-                raise TruncatedObject("the deflated data set ends too early")
-            piece = bytes(buffer[position : position + _CHUNK])
+        piece = inflater.unconsumed_tail or bytes(buffer[position : position + _CHUNK])
+        if not inflater.unconsumed_tail:
             position += len(piece)
         try:
             inflated = inflater.decompress(piece, _CHUNK)
         except zlib.error as error:
             raise BadObject("the data set is not deflated as its transfer syntax says") from error
+        if not piece and not inflated:  # without input there may still be output left inside
+            raise TruncatedObject("the deflated data set ends too early")
         size += len(inflated)
         if size > limits.inflate:
             raise ObjectTooLarge(f"the data set inflates to more than the limit of {limits.inflate:,} bytes")
