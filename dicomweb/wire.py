@@ -4,6 +4,7 @@ Each was measured, and each has its test. Nothing here knows what is served.
 """
 
 import asyncio
+from types import ModuleType
 from typing import Any
 
 import h2.connection
@@ -49,9 +50,7 @@ class Http2(H2Protocol):
         values[SettingCodes.INITIAL_WINDOW_SIZE] = STREAM_WINDOW
         self.connection.local_settings = h2.settings.Settings(client=False, initial_values=values)
 
-    async def initiate(
-        self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None
-    ) -> None:
+    async def initiate(self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None) -> None:
         """Open the connection; the window of the whole connection can only be raised by an update."""
         await super().initiate(headers, settings)
         self.connection.increment_flow_control_window(CONNECTION_WINDOW - _INITIAL_WINDOW)
@@ -91,8 +90,19 @@ class Stream(HTTPStream):
 
 
 def mend() -> None:
-    """Let Hypercorn use these classes, in this process."""
-    vars(hypercorn.asyncio.run)["TCPServer"] = Connection
-    vars(hypercorn.protocol)["H2Protocol"] = Http2
-    vars(hypercorn.protocol.h2)["HTTPStream"] = Stream
-    vars(hypercorn.protocol.h11)["HTTPStream"] = Stream
+    """Let Hypercorn use these classes, in this process.
+
+    Raises:
+        ImportError: this Hypercorn is built otherwise than 0.18, and would go on with its faults.
+    """
+    places: list[tuple[ModuleType, type]] = [
+        (hypercorn.asyncio.run, Connection),
+        (hypercorn.protocol, Http2),
+        (hypercorn.protocol.h2, Stream),
+        (hypercorn.protocol.h11, Stream),
+    ]
+    for module, mended in places:
+        (theirs,) = mended.__bases__
+        if vars(module).get(theirs.__name__) not in {theirs, mended}:
+            raise ImportError(f"{module.__name__} of this Hypercorn has no {theirs.__name__}; 0.18 is needed")
+        vars(module)[theirs.__name__] = mended

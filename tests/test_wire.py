@@ -96,9 +96,7 @@ def test_an_http2_upload_larger_than_the_windows_arrives_whole():
         events = client.events()
         sent = 0
         while sent < total:
-            room = min(
-                client.h2.local_flow_control_window(1), client.h2.max_outbound_frame_size, total - sent
-            )
+            room = min(client.h2.local_flow_control_window(1), client.h2.max_outbound_frame_size, total - sent)
             if room <= 0:
                 next(events)
                 continue
@@ -143,6 +141,14 @@ def test_an_upload_that_nobody_reads_does_not_hold_the_connection_for_ever():
             for _ in range(10_000):
                 client.sendall(piece)
             pytest.fail("the server went on taking the upload")
+
+
+def test_another_hypercorn_whose_parts_lie_elsewhere_is_not_taken_for_mended(monkeypatch):
+    wire.mend()
+    wire.mend()
+    monkeypatch.delattr("hypercorn.protocol.h2.HTTPStream")
+    with pytest.raises(ImportError, match=r"hypercorn\.protocol\.h2"):
+        wire.mend()
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])
