@@ -92,6 +92,10 @@ class BadObject(Error):
         self.instance = instance
 
 
+class BadReference(BadObject):
+    """Metadata refer to bulk data that are not in the request."""
+
+
 class TruncatedObject(BadObject):
     """The bytes end before the data set does."""
 

@@ -38,7 +38,13 @@ class Archive:
         reader = EntryReader(self.spool, self.limits)
         self._store = Store(storage, index, self.spool, reader, config.on_conflict)
         self._upkeep = Upkeep(
-            storage, index, self.spool, reader, config.abandoned_seconds, config.tombstone_days * 86_400
+            storage,
+            index,
+            self.spool,
+            reader,
+            config.abandoned_seconds,
+            config.tombstone_days * 86_400,
+            self._store.given_up,
         )
 
     def store(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.errors import BadIdentity, BadObject, BadRequest
+from dicomweb.errors import BadIdentity, BadObject, BadReference, BadRequest
 from dicomweb.standard import dicomjson, encode, media, syntaxes
 
 _PIXEL_DATA = "7FE00010"
@@ -41,7 +41,8 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
         spool: where the file goes.
 
     Raises:
-        BadObject: a UID is missing, a reference leads out of the request, a value does not fit its VR.
+        BadReference: a reference leads out of the request.
+        BadObject: a UID is missing, a value does not fit its VR.
     """
     sop_class, instance = dicomjson.text(dataset, "00080016"), dicomjson.text(dataset, "00080018")
     if not instance:
@@ -52,7 +53,8 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
     def find(uri: str, vr: str) -> encode.Bulk:
         found = _parts(uri, bulk)
         if not found:
-            raise BadRequest("a BulkDataURI names no part of the request, and other places are not read")
+            sentence = "a BulkDataURI names no part of the request, and other places are not read"
+            raise BadReference(sentence, sop_class, instance)
         if found is parts and syntaxes.syntax_of(syntax).encapsulated:
             return encode.Frames([_source(part.upload) for part in found], table=not syntaxes.syntax_of(syntax).video)
         return _joined(found)

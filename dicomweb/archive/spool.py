@@ -7,13 +7,17 @@ import hashlib
 import mmap
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from dicomweb.errors import OutOfSpace, TooLarge, Unavailable
+from dicomweb.index import owners
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORGOTTEN = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,9 @@ class Spool:
         self.memory = memory
         self.largest = largest
 
-    def receive(self) -> "Reception":
-        """Begin to receive one object."""
-        return Reception(self)
+    def receive(self, memory: int | None = None) -> "Reception":
+        """Begin to receive one object, with so many bytes in memory at most; None is what the spool has."""
+        return Reception(self, self.memory if memory is None else memory)
 
     def scratch(self) -> Path:
         """Make an empty file here and return its path; the caller removes or moves it.
@@ -73,7 +77,7 @@ class Spool:
         """
         with _translated():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", suffix=".part", dir=self.folder)
+            handle, name = tempfile.mkstemp(prefix=_owner(os.getpid()), suffix=".part", dir=self.folder)
             os.close(handle)
         return Path(name)
 
@@ -93,13 +97,14 @@ class Spool:
                 scratch.close()
 
     def sweep(self) -> int:
-        """Remove files of processes that live no more; return how many."""
+        """Remove files of processes that live no more, and those of other machines that nobody has touched
+        for a day; return how many."""
         removed = 0
-        if self.folder.is_dir():
-            for path in self.folder.glob("*-*.part"):
-                owner = path.name.partition("-")[0]
-                if owner.isdigit() and not _alive(int(owner)):
-                    path.unlink(missing_ok=True)
+        for path in self.folder.glob("*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                alive = owners.is_alive(path.name.rpartition("@")[0].replace("@", ":"))
+                if alive is False or (alive is None and path.stat().st_mtime < time.time() - _FORGOTTEN):
+                    path.unlink()
                     removed += 1
         return removed
 
@@ -107,8 +112,9 @@ class Spool:
 class Reception:
     """One object while it arrives. Ends in `finish` or in `discard`."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, memory: int) -> None:
         self._spool = spool
+        self._memory = memory
         self._digest = hashlib.sha256()
         self._chunks: list[bytes] = []
         self._file: int | None = None
@@ -126,7 +132,7 @@ class Reception:
         if self._spool.largest is not None and self.size > self._spool.largest:
             raise TooLarge(f"one object is larger than the limit of {self._spool.largest:,} bytes")
         self._digest.update(data)
-        if self._file is None and self.size <= self._spool.memory:
+        if self._file is None and self.size <= self._memory:
             self._chunks.append(bytes(data))
             return
         with _translated():
@@ -159,16 +165,6 @@ class Reception:
             self._path.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 class Scratch:
     """Bytes that are written once and then looked at, in memory while they are few."""
 
@@ -199,6 +195,13 @@ class Scratch:
             self._upload.discard()
         else:
             self._reception.discard()
+
+
+@lru_cache(maxsize=4)
+def _owner(_: int) -> str:
+    """How names of this process's files begin; the number of the process alone would not tell it from an
+    earlier one, which in a container often had the same."""
+    return owners.this_process().replace(":", "@") + "@"
 
 
 def _write_all(file: int, data: bytes | memoryview) -> None:

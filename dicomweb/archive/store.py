@@ -7,6 +7,7 @@ level 2). The same data set again is a success without a second copy; another da
 Instance UID is refused, kept beside the first, or takes its place, as `on_conflict` says.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ from dicomweb.archive import tombstones
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.sameness import Comparison
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.archive.versions import new_version, tombstone_key
-from dicomweb.errors import Error, NotFound, OtherContent, WrongStudy
+from dicomweb.archive.versions import kept_key, new_version, tombstone_key
+from dicomweb.errors import AlreadyStored, Error, NotFound, OtherContent, WrongStudy
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone
 from dicomweb.standard import outcomes, part10
 from dicomweb.standard.outcomes import Outcome
@@ -50,6 +51,10 @@ class Store:
         spool: where stored objects are brought for a comparison.
         reader: reads uploads.
         on_conflict: the policy when a call names none.
+
+    Attributes:
+        given_up: versions that this process has under way no longer, since the index or storage failed on the
+            way, and whose intents are left to the sweep.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Store:
         self._index = index
         self._reader = reader
         self._on_conflict = on_conflict
+        self.given_up: set[int] = set()
         self._comparison = Comparison(storage, spool, reader)
 
     def store(
@@ -82,6 +88,9 @@ class Store:
                     candidates.append(self._candidate(position, upload, study))
                 except Error as error:
                     results[position] = outcomes.from_error(error)
+                except Exception as error:  # a fault of ours costs this object, not its neighbours
+                    log.exception("reading an object failed")
+                    results[position] = outcomes.from_error(error)
             self._place(candidates, results, on_conflict or self._on_conflict)
         finally:
             for upload in uploads:
@@ -104,6 +113,7 @@ class Store:
             log.warning("a store was interrupted: %s", error)
             for candidate in candidates:
                 if results[candidate.position] is None:
+                    self.given_up.add(candidate.entry.held.version)
                     results[candidate.position] = self._failed(candidate, error)
 
     def _settle_known(
@@ -117,12 +127,15 @@ class Store:
             if held is None:
                 unknown.append(candidate)
                 continue
-            if self._same(candidate, held):
-                results[candidate.position] = self._outcome(candidate, "already")
-            elif on_conflict == "refuse":
-                results[candidate.position] = self._refused(candidate)
-            else:
-                unknown.append(candidate)
+            try:
+                if self._same(candidate, held):
+                    results[candidate.position] = self._outcome(candidate, "already")
+                elif on_conflict == "refuse":
+                    results[candidate.position] = self._refused(candidate, held)
+                else:
+                    unknown.append(candidate)
+            except Error as error:
+                results[candidate.position] = self._failed(candidate, error)
         return unknown
 
     def _write(self, candidates: list[_Candidate], results: list[Outcome | None]) -> list[_Candidate]:
@@ -149,8 +162,13 @@ class Store:
         for candidate, holder in zip(written, holders, strict=True):
             if holder is None:
                 results[candidate.position] = self._outcome(candidate, "stored")
-            else:
+                continue
+            try:
                 results[candidate.position] = self._settle(candidate, holder, on_conflict)
+            except Error as error:
+                log.warning("a conflict could not be settled: %s", error)
+                self.given_up.add(candidate.entry.held.version)
+                results[candidate.position] = self._failed(candidate, error)
 
     def _settle(self, candidate: _Candidate, holder: Held, on_conflict: OnConflict) -> Outcome:
         """Decide about a written object whose SOP Instance UID `holder` has."""
@@ -161,8 +179,9 @@ class Store:
                     return self._outcome(candidate, "already")
                 if on_conflict == "refuse":
                     self._withdraw(candidate)
-                    return self._refused(candidate)
+                    return self._refused(candidate, holder)
                 if on_conflict == "keep":
+                    self._mark_kept(candidate)
                     self._index.keep([candidate.entry])
                     log.warning("kept %016x, other content of a stored instance", candidate.entry.held.version)
                     return self._outcome(candidate, "kept")
@@ -191,6 +210,13 @@ class Store:
         tombstones.place(self._storage, self._index, tombstone)
         return self._index.replace(candidate.entry, tombstone)
 
+    def _mark_kept(self, candidate: _Candidate) -> None:
+        """Say in storage that this version is not the current one, so that a rebuild knows it too."""
+        key = kept_key(candidate.entry.held.version)
+        (problem,) = self._storage.put([Put(key, b"", hashlib.sha256(b"").digest())])
+        if problem is not None and not isinstance(problem, AlreadyStored):
+            raise problem
+
     def _same(self, candidate: _Candidate, held: Held) -> bool:
         try:
             return self._comparison.same(candidate.upload, candidate.parsed, held)
@@ -206,6 +232,7 @@ class Store:
 
     def _withdraw(self, candidate: _Candidate) -> None:
         self._storage.delete(candidate.entry.held.key)
+        self._storage.delete(kept_key(candidate.entry.held.version))
         self._index.forget([candidate.entry.held.version])
 
     def _forget(self, candidates: list[_Candidate]) -> None:
@@ -215,6 +242,7 @@ class Store:
                 self._withdraw(candidate)
             except Error as error:
                 log.warning("an intent is left to the sweep: %s", error)
+                self.given_up.add(candidate.entry.held.version)
 
     def _outcome(self, candidate: _Candidate, state: outcomes.State) -> Outcome:
         held = candidate.entry.held
@@ -222,7 +250,15 @@ class Store:
             held.study, held.series, held.instance, held.sop_class, state, candidate.parsed.warnings
         )
 
-    def _refused(self, candidate: _Candidate) -> Outcome:
+    def _refused(self, candidate: _Candidate, holder: Held) -> Outcome:
+        """Refuse other content. Under another study it may be an attempt to take an identity over, or a
+        device that makes UIDs twice; both want somebody's attention."""
+        if candidate.entry.held.study != holder.study:
+            log.error(
+                "ALARM: an object of study %s has the SOP Instance UID of version %016x in another study; refused",
+                candidate.entry.held.study,
+                holder.version,
+            )
         return self._failed(candidate, OtherContent(_OTHER_CONTENT))
 
     def _failed(self, candidate: _Candidate, error: Exception) -> Outcome:

@@ -2,21 +2,35 @@
 effect, so that it survives the loss of the index."""
 
 import hashlib
+import logging
 
 import orjson
 
-from dicomweb.errors import Corrupt
+from dicomweb.errors import Corrupt, Error
 from dicomweb.index import Index, Intent, Tombstone
 from dicomweb.storage import Put, Storage
 
+log = logging.getLogger(__name__)
+
 
 def place(storage: Storage, index: Index, tombstone: Tombstone) -> None:
-    """Make a tombstone durable in storage, under an intent that says that it is about to take effect."""
+    """Make a tombstone durable in storage, under an intent that says that it is about to take effect.
+
+    Raises:
+        OutOfSpace, Unavailable: it could not be written; it will not take effect later either, unless the
+            back end cannot be reached to take it back.
+    """
     index.intend([Intent(tombstone.version, tombstone.key, "tombstone")])
     body = write_tombstone(tombstone)
     (problem,) = storage.put([Put(tombstone.key, body, hashlib.sha256(body).digest())])
-    if problem is not None:
-        raise problem
+    if problem is None:
+        return
+    try:  # a write that failed may still have left bytes
+        storage.delete(tombstone.key)
+        index.forget([tombstone.version])
+    except Error as error:
+        log.warning("the intent of a deletion that failed is left: %s", error)
+    raise problem
 
 
 def write_tombstone(tombstone: Tombstone) -> bytes:

@@ -16,7 +16,7 @@ from typing import Literal
 from dicomweb.archive import tombstones
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.archive.versions import version_of
+from dicomweb.archive.versions import kept_key, object_key, version_of
 from dicomweb.errors import BadObject, Error, NotFound
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
 from dicomweb.storage import Storage, Stored
@@ -106,6 +106,8 @@ class Upkeep:
         reader: reads objects.
         abandoned: seconds after which another machine's intents count as abandoned.
         tombstone_life: seconds for which a deletion is remembered.
+        given_up: versions that this very process has under way no longer; more may be added at any time, and
+            those that are resolved are taken out.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Upkeep:
         reader: EntryReader,
         abandoned: float,
         tombstone_life: float,
+        given_up: set[int] | None = None,
     ) -> None:
         self._storage = storage
         self._index = index
@@ -123,19 +126,27 @@ class Upkeep:
         self._reader = reader
         self._abandoned = abandoned
         self._tombstone_life = tombstone_life
+        self._given_up = set() if given_up is None else given_up
 
     # -- sweep -------------------------------------------------------------------------------------------
     def sweep(self) -> Swept:
         """Resolve what is pending of processes that live no more, and remove bytes that nothing refers to."""
         swept = Swept()
         now = time.time()
+        given_up = frozenset(self._given_up)
         old = {intent.version for intent, _ in self._index.pending(now - self._abandoned)}
-        for intent, owner in sorted(self._index.pending(now), key=_tombstones_first):
+        pending = self._index.pending(now)
+        self._given_up -= given_up.difference(intent.version for intent, _ in pending)
+        for intent, owner in sorted(pending, key=_tombstones_first):
             alive = owners.is_alive(owner)
-            if alive or (alive is None and intent.version not in old):
+            if alive and intent.version not in given_up:
+                continue
+            # What another machine has under way, or what a commit that seemed to fail may yet make visible.
+            if alive is not False and intent.version not in old:
                 continue
             if intent.kind == "object":
                 self._storage.delete(intent.key)
+                self._storage.delete(kept_key(intent.version))
                 self._index.forget([intent.version])
                 swept.withdrawn += 1
             else:
@@ -144,6 +155,7 @@ class Upkeep:
         while garbage := self._index.garbage(_PAGE):
             for version, key in garbage:
                 self._storage.delete(f"cache/inflated/{version:016x}")
+                self._storage.delete(kept_key(version))
                 self._storage.delete(key)
             self._index.collected([version for version, _ in garbage])
             swept.removed += len(garbage)
@@ -225,8 +237,8 @@ class Upkeep:
     def rebuild(self) -> Iterator[tuple[Stored, Finding | None]]:
         """Empty the index and fill it from the objects and tombstones alone.
 
-        Objects enter in the order of their versions, so that the first under a SOP Instance UID is the
-        current one again; those that a tombstone names do not enter, and their bytes go.
+        Those that a tombstone names do not enter, and their bytes go. Those that are marked as kept enter
+        last, so that they are not the current ones again; all others in the order of their versions.
 
         Yields:
             Each object that was looked at, and why it could not enter, or None.
@@ -237,8 +249,9 @@ class Upkeep:
             tombstone = tombstones.read_tombstone(stored.key, self._storage.read(stored.key))
             graves.append(tombstone)
             buried.update(tombstone.versions)
-        found = [(version_of(stored.key) or 0, stored) for stored in self._storage.list("objects/")]
-        found.sort(key=lambda pair: pair[0])
+        kept = {version_of(stored.key) for stored in self._storage.list("kept/")}
+        found = [(version_of(stored.key), stored) for stored in self._storage.list("objects/")]
+        found.sort(key=lambda pair: (pair[0] in kept, pair[0] or 0))
         self._index.clear()
         for grave in graves:
             if grave.kind == "deleted":
@@ -253,20 +266,27 @@ class Upkeep:
             if grave.kind == "replaced":
                 self._storage.delete(grave.key)
 
-    def _enter(self, version: int, stored: Stored) -> Finding | None:
+    def _enter(self, version: int | None, stored: Stored) -> Finding | None:
+        if version is None:
+            return Finding("orphaned", stored.key, detail="the object's key names no version")
         try:
             entry = self._entry(version, stored)
         except (BadObject, NotFound) as error:
             return Finding("unreadable", stored.key, detail=str(error))
+        if entry is None:
+            return Finding("corrupt", stored.key, detail="the object's bytes are not those that were stored")
         self._index.intend([Intent(version, stored.key)])
         (holder,) = self._index.commit([entry])
         if holder is not None:
             self._index.keep([entry])
         return None
 
-    def _entry(self, version: int, stored: Stored) -> Entry:
+    def _entry(self, version: int, stored: Stored) -> Entry | None:
+        """Read the object's entry; None if its bytes do not have the digest in its key."""
         upload = self._fetch(stored.key)
         try:
+            if object_key(upload.sha256, version) != stored.key:
+                return None
             return self._reader.entry(upload, self._reader.parse(upload), version)
         finally:
             upload.discard()

@@ -28,8 +28,13 @@ def tombstone_key(version: int) -> str:
     return f"tombstones/{version:016x}"
 
 
+def kept_key(version: int) -> str:
+    """Return the key of the empty object that says that a stored version is kept beside the current one."""
+    return f"kept/{version:016x}"
+
+
 def version_of(key: str) -> int | None:
-    """Return the version that an object's or tombstone's key names, or None if it is no such key."""
+    """Return the version that a key names, or None if it is no such key."""
     name = key.rpartition("/")[2].rpartition("-")[2]
     try:
         return int(name, 16) if len(name) == 16 else None

@@ -82,6 +82,7 @@ class Outcome:
         warning: Warning Reason (0008,1196), or None.
         detail: a sentence for people about the failure or warning, or "".
         temporary: the same request may succeed later.
+        malformed: the request itself is wrong, not only the object.
     """
 
     state: State
@@ -93,6 +94,7 @@ class Outcome:
     warning: int | None = None
     detail: str = ""
     temporary: bool = False
+    malformed: bool = False
 
 
 def accepted(
@@ -139,6 +141,7 @@ def from_error(error: Exception) -> Outcome:
         reason=reason,
         detail=detail or MEANINGS[reason],
         temporary=isinstance(error, errors.OutOfSpace | errors.Unavailable),
+        malformed=isinstance(error, errors.BadReference),
     )
 
 
@@ -164,7 +167,9 @@ def status_of(outcomes: Sequence[Outcome]) -> int:
         return 200 if clean else 202
     if failed and all(outcome.temporary for outcome in failed):
         return 507 if all(outcome.reason == OUT_OF_RESOURCES for outcome in failed) else 503
-    if all(outcome.reason == CANNOT_UNDERSTAND and not outcome.instance for outcome in failed):
+    if all(
+        outcome.malformed or (outcome.reason == CANNOT_UNDERSTAND and not outcome.instance) for outcome in failed
+    ):
         return 400
     return 409
 

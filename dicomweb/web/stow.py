@@ -4,13 +4,15 @@ The body is read as a stream. Parts are spooled as they arrive and stored in bat
 neither with the body nor with a part nor with their number; each instance ends as an outcome.
 """
 
+import threading
+
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Reception, Upload
-from dicomweb.errors import BadObject, BadRequest, Error, UnsupportedMedia
+from dicomweb.errors import BadObject, BadRequest, Error, TooLarge, UnsupportedMedia
 from dicomweb.standard import dicomjson, media, multipart, nativexml, negotiation, outcomes, resources
 from dicomweb.standard.outcomes import Outcome
 from dicomweb.web.addresses import base_url
@@ -20,6 +22,10 @@ _HOP = 1 << 20
 """Bytes of a body that are gathered before a thread takes them."""
 _BATCH_BYTES = 8 << 20
 _BATCH_PARTS = 64
+_HELD_BYTES = 16 << 20
+"""Metadata and bulk data that are held in memory until the body is complete; what comes after goes to disk."""
+_METADATA_BYTES = 64 << 20
+"""Of one part of metadata, which is read as a whole."""
 
 _OBJECT = "application/dicom"
 _JSON = frozenset(("application/dicom+json", "application/json"))
@@ -32,6 +38,7 @@ async def store(request: Request) -> Response:
     study = request.path_params.get("study")
     if study is not None:
         study = resources.read_uid(study)
+    base = base_url(request)
     session = Session(request.app.state.archive, request.headers.get("content-type", ""), study)
     chunks: list[bytes] = []
     waiting = 0
@@ -42,18 +49,21 @@ async def store(request: Request) -> Response:
             if waiting >= _HOP:
                 await hop(session.take, chunks)
                 chunks, waiting = [], 0
-        return await hop(_finish, session, chunks, request)
+        return await hop(_finish, session, chunks, request, base)
     except ClientDisconnect as error:
+        hop(session.discard)
         raise BadRequest("the client left before the body was complete") from error
-    finally:
-        session.discard()
+    except BaseException:
+        # A thread may still be at work for a request that was given up; it is waited for there, not here.
+        hop(session.discard)
+        raise
 
 
-def _finish(session: "Session", chunks: list[bytes], request: Request) -> Response:
+def _finish(session: "Session", chunks: list[bytes], request: Request, base: str) -> Response:
     """Take the last bytes, store what is left, and say what became of each instance (PS3.18 10.5.3)."""
     session.take(chunks)
-    base = base_url(request)
     results = session.finish()
+    session.discard()
     status, model = outcomes.respond(results, base)
     if negotiation.for_store(media.read_accept(request.headers.get("accept"))) == "xml":
         response = Response(nativexml.write(model, base), status, media_type=media.XML)
@@ -87,6 +97,9 @@ class Session:
         self._bulk: dict[str, list[BulkPart]] = {}
         self._part: _Part | None = None
         self._reader: multipart.PartReader | None = None
+        self._held = 0
+        self._lock = threading.Lock()
+        self._over = False
         kind = media.read_type(content_type) if content_type else None
         if kind is None:
             raise UnsupportedMedia(f"the request has no Content-Type; Store reads {_READ}")
@@ -105,6 +118,11 @@ class Session:
         Raises:
             BadRequest, TooLarge: the body is not well formed, or above a limit.
         """
+        with self._lock:
+            if not self._over:
+                self._take(chunks)
+
+    def _take(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             if self._reader is None:
                 assert self._part is not None
@@ -125,30 +143,35 @@ class Session:
         Raises:
             BadRequest: the body ends too early, or there was nothing in it.
         """
-        if self._reader is None:
-            self._end()
-        else:
-            self._reader.finish()
-        self._assemble()
-        self._flush()
+        with self._lock:
+            if self._reader is None:
+                self._end()
+            else:
+                self._reader.finish()
+            self._assemble()
+            self._flush()
         if not self._outcomes:
             raise BadRequest("the request holds no instance")
         return self._outcomes
 
     def discard(self) -> None:
-        """Forget what was not stored."""
-        if self._part is not None:
-            self._part.reception.discard()
-        parts = [part.upload for found in self._bulk.values() for part in found]
-        for upload in [*self._batch, *(upload for upload, _ in self._metadata), *parts]:
-            upload.discard()
+        """Forget what was not stored; nothing is taken any more."""
+        with self._lock:
+            self._over = True
+            if self._part is not None:
+                self._part.reception.discard()
+            parts = [part.upload for found in self._bulk.values() for part in found]
+            for upload in [*self._batch, *(upload for upload, _ in self._metadata), *parts]:
+                upload.discard()
 
     def _begin(self, headers: dict[str, str]) -> "_Part":
         text = headers.get("content-type", "")
         kind = media.read_type(text) if text else None
         name = kind.name if kind else self._root or _OBJECT
         syntax = kind.params.get("transfer-syntax", "") if kind else ""
-        return _Part(self._archive.spool.receive(), name, syntax, headers.get("content-location", ""))
+        waits = name != _OBJECT and self._held >= _HELD_BYTES
+        reception = self._archive.spool.receive(0 if waits else None)
+        return _Part(reception, name, syntax, headers.get("content-location", ""))
 
     def _end(self) -> None:
         part, self._part = self._part, None
@@ -159,14 +182,21 @@ class Session:
             return
         upload = part.reception.finish()
         if part.media_type == _OBJECT:
-            self._batch.append(upload)
-            self._batch_bytes += upload.size if isinstance(upload.body, bytes) else 0
-            if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PARTS:
-                self._flush()
-        elif part.media_type in _JSON or part.media_type in _XML:
+            self._add(upload)
+            return
+        self._held += upload.size if isinstance(upload.body, bytes) else 0
+        if part.media_type in _JSON or part.media_type in _XML:
             self._metadata.append((upload, part.media_type))
         else:
             self._bulk.setdefault(part.location, []).append(BulkPart(upload, part.media_type, part.syntax))
+
+    def _add(self, upload: Upload) -> None:
+        """Put an object into the batch, and store the batch when it is full. One on disk counts for its
+        header, which is in memory while the batch is stored."""
+        self._batch.append(upload)
+        self._batch_bytes += min(upload.size, _HOP)
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PARTS:
+            self._flush()
 
     def _flush(self) -> None:
         batch, self._batch, self._batch_bytes = self._batch, [], 0
@@ -176,6 +206,10 @@ class Session:
     def _assemble(self) -> None:
         """Put instances together that came as metadata and bulk data."""
         for upload, media_type in self._metadata:
+            if upload.size > _METADATA_BYTES:
+                sentence = f"a part of metadata is larger than {_METADATA_BYTES:,} bytes; send large values apart"
+                self._outcomes.append(outcomes.from_error(TooLarge(sentence)))
+                continue
             with upload.open() as buffer:
                 data = bytes(buffer)
             try:
@@ -185,11 +219,9 @@ class Session:
                 continue
             for dataset in datasets:
                 try:
-                    self._batch.append(assemble(dataset, self._bulk, self._archive.spool))
+                    self._add(assemble(dataset, self._bulk, self._archive.spool))
                 except Error as error:
                     self._outcomes.append(outcomes.from_error(error))
-                if len(self._batch) >= _BATCH_PARTS:
-                    self._flush()
 
 
 class _Part:

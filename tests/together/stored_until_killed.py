@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import dicoms
 
 from dicomweb.archive.archive import open_archive
-from dicomweb.archive.spool import Upload
+from dicomweb.archive.spool import Spool, Upload
 from dicomweb.config import Config
 
 
-def upload(data: bytes, folder: Path | None = None) -> Upload:
+def upload(data: bytes, spool: Spool | None = None) -> Upload:
     body: bytes | Path = data
-    if folder is not None:
-        body = folder / f"{os.getpid()}-large.part"
+    if spool is not None:
+        body = spool.scratch()
         body.write_bytes(data)
     return Upload(body, len(data), hashlib.sha256(data).digest())
 
@@ -36,11 +36,10 @@ def uid(number: int) -> str:
 
 def main(data: Path) -> None:
     archive = open_archive(Config(data=data, storage="", index=""))
-    archive.spool.folder.mkdir(parents=True, exist_ok=True)
     for outcome in archive.store([upload(dicoms.ct(1)), upload(dicoms.ct(2))]):
         assert outcome.state == "stored", outcome
         say(f"stored {outcome.instance}")
-    (outcome,) = archive.store([upload(dicoms.ct(3), archive.spool.folder)])
+    (outcome,) = archive.store([upload(dicoms.ct(3), archive.spool)])
     assert outcome.state == "stored", outcome
     say(f"stored {uid(3)}")
     (outcome,) = archive.store([upload(dicoms.ct(2, PatientComments="other"))], on_conflict="replace")
