@@ -6,10 +6,9 @@ and `http_port` in `roentgate.toml`; the command line wins over the environment,
 file, the file over the default. A name that is no setting stops the start: it is a slip.
 """
 
-# ruff: noqa: RUF009 (`_setting` makes dataclass fields, which the rule cannot see)
+# ruff: noqa: RUF009 (`setting` makes dataclass fields, which the rule cannot see)
 
 import dataclasses
-import difflib
 import ipaddress
 import os
 import re
@@ -17,17 +16,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dicomweb.errors import BadSetting
+from dicomweb.settings import GIB, KIB, PREFIX, Setting, mask, setting, write_unknown
 
-PREFIX = "ROENTGATE_"
 RESERVED = "ROENTGATE_TEST_"
 """Names that begin like this belong to the tests and are passed over."""
 FILE = "ROENTGATE_CONFIG"
 """Names another file than `roentgate.toml` in the current folder."""
-
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 PLACES, HTTP, ARCHIVE, LIMITS, BRIDGE = "places", "http", "archive", "limits", "bridge"
 GROUPS = {
@@ -39,35 +36,6 @@ GROUPS = {
 }
 
 _RIGHTS = ("echo", "store", "find", "get", "move")
-_SIZES = {"": 1, "b": 1, "k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "t": GIB << 10}
-_SIZES |= {"tib": GIB << 10, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4}
-
-
-def _setting(
-    default: object,
-    group: str,
-    doc: str,
-    *,
-    shown: str | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    secret: bool = False,
-) -> Any:
-    """A field of Config with what belongs to it.
-
-    Args:
-        default: what holds when nobody says anything; one that stands for a rule (0 or "") is replaced when
-            the object is made.
-        group: key of GROUPS.
-        doc: one sentence for people, Markdown.
-        shown: the default in words, where the value itself does not say it.
-        least, most: bounds of a number, ends included.
-        secret: never shown.
-    """
-    metadata = {
-        "group": group, "doc": doc, "shown": shown, "least": least, "most": most, "secret": secret,
-    }  # fmt: skip
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,29 +48,29 @@ class Config:
     """
 
     # -- places ------------------------------------------------------------------------------------------
-    data: Path = _setting(
+    data: Path = setting(
         Path("data"),
         PLACES,
         "folder of the embedded default: files, index, uploads under way",
         shown="`./data`",
     )
-    storage: str = _setting(
+    storage: str = setting(
         "",
         PLACES,
         "where objects lie: `file:/folder`, `s3://bucket/prefix`, or `memory:` for trials",
         shown="`file:` under `data`",
     )
-    s3_endpoint: str = _setting("", PLACES, "URL of an S3 service other than Amazon's", shown="Amazon's")
-    s3_region: str = _setting("", PLACES, "region of the bucket", shown="as boto3 finds it")
-    s3_connect_seconds: float = _setting(3.0, PLACES, "time for S3 to accept a connection", least=0.1)
-    s3_read_seconds: float = _setting(15.0, PLACES, "time for S3 to go on answering", least=0.1)
-    index: str = _setting(
+    s3_endpoint: str = setting("", PLACES, "URL of an S3 service other than Amazon's", shown="Amazon's")
+    s3_region: str = setting("", PLACES, "region of the bucket", shown="as boto3 finds it")
+    s3_connect_seconds: float = setting(3.0, PLACES, "time for S3 to accept a connection", least=0.1)
+    s3_read_seconds: float = setting(15.0, PLACES, "time for S3 to go on answering", least=0.1)
+    index: str = setting(
         "",
         PLACES,
         "where metadata lie: `sqlite:/file` or `postgresql://user:password@host/database`",
         shown="`sqlite:` under `data`",
     )
-    scratch: Path = _setting(
+    scratch: Path = setting(
         Path(),
         PLACES,
         "folder for uploads under way; on the file system of `storage` they are moved, not copied",
@@ -110,113 +78,94 @@ class Config:
     )
 
     # -- http --------------------------------------------------------------------------------------------
-    http_host: str = _setting("127.0.0.1", HTTP, "address to listen on")
-    http_port: int = _setting(8080, HTTP, "port to listen on; 0 takes a free one", least=0, most=65535)
-    insecure: bool = _setting(
+    http_host: str = setting("127.0.0.1", HTTP, "address to listen on")
+    http_port: int = setting(8080, HTTP, "port to listen on; 0 takes a free one", least=0, most=65535)
+    insecure: bool = setting(
         False, HTTP, "allow an `http_host` that others can reach although anybody there may read and delete"
     )
-    workers: int = _setting(
-        0, HTTP, "web processes", shown="1 with SQLite, else one per core up to 4", least=0, most=64
-    )
-    server: Literal["hypercorn", "uvicorn"] = _setting(
+    workers: int = setting(0, HTTP, "web processes", shown="1 with SQLite, else one per core up to 4", least=0, most=64)
+    server: Literal["hypercorn", "uvicorn"] = setting(
         "hypercorn", HTTP, "ASGI server: `hypercorn`, or `uvicorn` for tests"
     )
-    public_url: str = _setting(
+    public_url: str = setting(
         "", HTTP, "what clients call this server, for the URLs in answers", shown="as the request says"
     )
-    trusted_proxies: tuple[str, ...] = _setting(
+    trusted_proxies: tuple[str, ...] = setting(
         (), HTTP, "addresses or networks whose `Forwarded` and `X-Forwarded-*` headers count", shown="none"
     )
-    path_prefix: str = _setting("", HTTP, "path before all paths, for example `/pacs`", shown="none")
-    cors_origins: tuple[str, ...] = _setting(
+    path_prefix: str = setting("", HTTP, "path before all paths, for example `/pacs`", shown="none")
+    cors_origins: tuple[str, ...] = setting(
         (), HTTP, "web pages that may call: `https://viewer.example`, or `*`", shown="none"
     )
-    tls_cert: str = _setting(
-        "", HTTP, "certificate chain (PEM file); read again when it changes", shown="no TLS"
-    )
-    tls_key: str = _setting("", HTTP, "its private key (PEM file)", shown="no TLS")
-    tls_client_ca: str = _setting(
+    tls_cert: str = setting("", HTTP, "certificate chain (PEM file); read again when it changes", shown="no TLS")
+    tls_key: str = setting("", HTTP, "its private key (PEM file)", shown="no TLS")
+    tls_client_ca: str = setting(
         "", HTTP, "authorities (PEM file) of the certificates that clients must show", shown="none asked for"
     )
-    keep_alive_seconds: float = _setting(30.0, HTTP, "how long an idle connection stays open", least=1)
-    graceful_seconds: float = _setting(
+    keep_alive_seconds: float = setting(30.0, HTTP, "how long an idle connection stays open", least=1)
+    graceful_seconds: float = setting(
         25.0, HTTP, "how long running requests may go on after SIGTERM", least=0, most=86400
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", HTTP, "least that is logged: `debug`, `info`, `warning` or `error`"
     )
 
     # -- archive and searches ----------------------------------------------------------------------------
-    on_conflict: Literal["refuse", "keep", "replace"] = _setting(
+    on_conflict: Literal["refuse", "keep", "replace"] = setting(
         "refuse",
         ARCHIVE,
         "an object comes with the SOP Instance UID of another one: `refuse` it, `keep` it out of sight, or"
         " let it `replace` the other",
     )
-    empty_search_status: Literal[200, 204] = _setting(
+    empty_search_status: Literal[200, 204] = setting(
         200, ARCHIVE, "status of a search that finds nothing: 200 with `[]`, or 204"
     )
-    search_page: int = _setting(1000, ARCHIVE, "search results when the client names no `limit`", least=1)
-    search_page_limit: int = _setting(10_000, ARCHIVE, "most search results in one answer", least=1)
-    scan_limit_instances: int = _setting(
-        100_000, ARCHIVE, "most instances read for a key that has no index", least=0
-    )
-    zero_preamble: bool = _setting(False, ARCHIVE, "send 128 zeros instead of a file's own preamble")
-    sweep_interval_seconds: float = _setting(
+    search_page: int = setting(1000, ARCHIVE, "search results when the client names no `limit`", least=1)
+    search_page_limit: int = setting(10_000, ARCHIVE, "most search results in one answer", least=1)
+    scan_limit_instances: int = setting(100_000, ARCHIVE, "most instances read for a key that has no index", least=0)
+    zero_preamble: bool = setting(False, ARCHIVE, "send 128 zeros instead of a file's own preamble")
+    sweep_interval_seconds: float = setting(
         600.0, ARCHIVE, "time between two sweeps of what crashes and deletions left behind", least=1
     )
-    abandoned_seconds: float = _setting(
-        3600.0, ARCHIVE, "age at which an unfinished store counts as given up", least=1
-    )
-    tombstone_days: float = _setting(
-        30.0, ARCHIVE, "how long a deletion is remembered, and answered by 410", least=0
-    )
+    abandoned_seconds: float = setting(3600.0, ARCHIVE, "age at which an unfinished store counts as given up", least=1)
+    tombstone_days: float = setting(30.0, ARCHIVE, "how long a deletion is remembered, and answered by 410", least=0)
 
     # -- limits ------------------------------------------------------------------------------------------
-    limit_request_bytes: int = _setting(8 * GIB, LIMITS, "largest request body", shown="8 GiB", least=1)
-    limit_part_bytes: int = _setting(8 * GIB, LIMITS, "largest part of one", shown="8 GiB", least=1)
-    limit_parts: int = _setting(20_000, LIMITS, "most parts in a request", least=1)
-    limit_part_header_bytes: int = _setting(
-        16 * KIB, LIMITS, "largest header of a part", shown="16 KiB", least=256
-    )
-    limit_nesting: int = _setting(64, LIMITS, "deepest nesting of sequences", least=1, most=200)
-    limit_elements: int = _setting(20_000_000, LIMITS, "most elements in an object", least=1)
-    limit_items: int = _setting(1_000_000, LIMITS, "most items in a sequence", least=1)
-    limit_inflate_bytes: int = _setting(
-        GIB, LIMITS, "largest deflated data set once inflated", shown="1 GiB", least=1
-    )
-    limit_inflate_ratio: int = _setting(200, LIMITS, "most inflated bytes per deflated one", least=1)
-    inline_bytes: int = _setting(
+    limit_request_bytes: int = setting(8 * GIB, LIMITS, "largest request body", shown="8 GiB", least=1)
+    limit_part_bytes: int = setting(8 * GIB, LIMITS, "largest part of one", shown="8 GiB", least=1)
+    limit_parts: int = setting(20_000, LIMITS, "most parts in a request", least=1)
+    limit_part_header_bytes: int = setting(16 * KIB, LIMITS, "largest header of a part", shown="16 KiB", least=256)
+    limit_nesting: int = setting(64, LIMITS, "deepest nesting of sequences", least=1, most=200)
+    limit_elements: int = setting(20_000_000, LIMITS, "most elements in an object", least=1)
+    limit_items: int = setting(1_000_000, LIMITS, "most items in a sequence", least=1)
+    limit_inflate_bytes: int = setting(GIB, LIMITS, "largest deflated data set once inflated", shown="1 GiB", least=1)
+    limit_inflate_ratio: int = setting(200, LIMITS, "most inflated bytes per deflated one", least=1)
+    inline_bytes: int = setting(
         1024, LIMITS, "largest binary value that stands in metadata; others become bulk data", least=0
     )
-    limit_rate_bytes: int = _setting(
-        1000, LIMITS, "slowest upload, in bytes a second; 0 lets all go on", least=0
-    )
-    limit_rate_grace_seconds: float = _setting(
+    limit_rate_bytes: int = setting(1000, LIMITS, "slowest upload, in bytes a second; 0 lets all go on", least=0)
+    limit_rate_grace_seconds: float = setting(
         20.0, LIMITS, "how long an upload may be slower before it is cut", least=0.1
     )
 
     # -- bridge ------------------------------------------------------------------------------------------
-    aet: str = _setting("ROENTGATE", BRIDGE, "AE title")
-    dimse_host: str = _setting("127.0.0.1", BRIDGE, "address to listen on")
-    dimse_port: int = _setting(11112, BRIDGE, "port to listen on", least=0, most=65535)
-    dimse_tls_port: int = _setting(0, BRIDGE, "port to listen on with TLS", shown="none", least=0, most=65535)
-    dimse_tls_cert: str = _setting("", BRIDGE, "certificate chain (PEM file)", shown="none")
-    dimse_tls_key: str = _setting("", BRIDGE, "its private key (PEM file)", shown="none")
-    dimse_tls_client_ca: str = _setting(
-        "", BRIDGE, "authorities of the certificates that peers must show", shown="none"
-    )
-    unknown_aets: str = _setting(
+    aet: str = setting("ROENTGATE", BRIDGE, "AE title")
+    dimse_host: str = setting("127.0.0.1", BRIDGE, "address to listen on")
+    dimse_port: int = setting(11112, BRIDGE, "port to listen on", least=0, most=65535)
+    dimse_tls_port: int = setting(0, BRIDGE, "port to listen on with TLS", shown="none", least=0, most=65535)
+    dimse_tls_cert: str = setting("", BRIDGE, "certificate chain (PEM file)", shown="none")
+    dimse_tls_key: str = setting("", BRIDGE, "its private key (PEM file)", shown="none")
+    dimse_tls_client_ca: str = setting("", BRIDGE, "authorities of the certificates that peers must show", shown="none")
+    unknown_aets: str = setting(
         "",
         BRIDGE,
-        "what AE titles that are no node may do: `refuse`, `everything`, or some of"
-        " `echo+store+find+get+move`",
+        "what AE titles that are no node may do: `refuse`, `everything`, or some of `echo+store+find+get+move`",
         shown="`everything` on loopback, else `refuse`",
     )
-    dicomweb: str = _setting("", BRIDGE, "DICOMweb root that the bridge serves", shown="this web server")
-    bridge_url: str = _setting("", BRIDGE, "where the web server finds the bridge", shown="none")
-    bridge_token: str = _setting("", BRIDGE, "secret that the two share", shown="none", secret=True)
-    spool: bool = _setting(False, BRIDGE, "answer C-STORE once it lies on the bridge's own disk")
+    dicomweb: str = setting("", BRIDGE, "DICOMweb root that the bridge serves", shown="this web server")
+    bridge_url: str = setting("", BRIDGE, "where the web server finds the bridge", shown="none")
+    bridge_token: str = setting("", BRIDGE, "secret that the two share", shown="none", secret=True)
+    spool: bool = setting(False, BRIDGE, "answer C-STORE once it lies on the bridge's own disk")
 
     # -- not settings ------------------------------------------------------------------------------------
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
@@ -262,9 +211,7 @@ class Config:
         if self.search_page > self.search_page_limit:
             raise BadSetting("search_page is larger than search_page_limit.")
         if self.workers > 1 and self.storage.startswith("memory:"):
-            raise BadSetting(
-                "workers must be 1 with storage memory:, which each process would have for itself."
-            )
+            raise BadSetting("workers must be 1 with storage memory:, which each process would have for itself.")
         _check_url("public_url", self.public_url)
         _check_url("s3_endpoint", self.s3_endpoint)
         _check_url("dicomweb", self.dicomweb)
@@ -284,8 +231,7 @@ class Config:
         rights = set(self.unknown_aets.split("+"))
         if self.unknown_aets not in {"everything", "refuse"} and not rights <= set(_RIGHTS):
             raise BadSetting(
-                f"unknown_aets is {self.unknown_aets!r}; it is refuse, everything, or some of"
-                f" {'+'.join(_RIGHTS)}."
+                f"unknown_aets is {self.unknown_aets!r}; it is refuse, everything, or some of {'+'.join(_RIGHTS)}."
             )
 
     @classmethod
@@ -316,20 +262,18 @@ class Config:
         if named is not None or path.is_file():
             for name, value in _read_file(path).items():
                 if name not in known:
-                    raise BadSetting(_unknown(f"{path} has", name, list(known)))
+                    raise BadSetting(write_unknown(f"{path} has", name, list(known)))
                 values[name] = known[name].read(value, f"{name} in {path}")
                 origins[name] = str(path)
                 if known[name].holds_secret(values[name]) and path.stat().st_mode & 0o044:
-                    notices.append(
-                        f"{path} holds the secret {name} and other users of this machine can read it."
-                    )
+                    notices.append(f"{path} holds the secret {name} and other users of this machine can read it.")
         for variable, text in environ.items():
             if not variable.startswith(PREFIX) or variable.startswith(RESERVED) or variable == FILE:
                 continue
             name = variable.removeprefix(PREFIX).lower()
             if name not in known or variable != variable.upper():
                 names = [PREFIX + each.upper() for each in known]
-                raise BadSetting(_unknown("the environment has", variable, names))
+                raise BadSetting(write_unknown("the environment has", variable, names))
             values[name] = known[name].read(text, variable)
             origins[name] = variable
         for name, value in (given or {}).items():
@@ -360,106 +304,10 @@ class Config:
         scheme = "https" if self.tls_cert else "http"
         return f"{scheme}://{host}:{port or self.http_port}{self.path_prefix}"
 
-    def shown(self) -> Iterator[tuple["Setting", str, str]]:
+    def shown(self) -> Iterator[tuple[Setting, str, str]]:
         """Yield each setting, its value as text without secrets, and where it came from."""
         for spec in settings():
             yield spec, spec.show(getattr(self, spec.name)), self.origins.get(spec.name, "default")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting: what `Config` says about a field.
-
-    Attributes:
-        name: of the field, and in `roentgate.toml`.
-        kind: str, int, float, bool, Path or tuple (of str).
-        default: as in the class, before rules are applied.
-        choices: the only values allowed, where there are few.
-        group, doc, shown, least, most, secret: as given to `_setting`.
-    """
-
-    name: str
-    kind: type
-    default: Any
-    choices: tuple[Any, ...]
-    group: str
-    doc: str
-    shown: str | None
-    least: float | None
-    most: float | None
-    secret: bool
-
-    @property
-    def variable(self) -> str:
-        """Its name in the environment."""
-        return PREFIX + self.name.upper()
-
-    @property
-    def default_text(self) -> str:
-        """The default for people, Markdown."""
-        return self.shown or f"`{self.show(self.default)}`"
-
-    def read(self, value: object, where: str) -> Any:
-        """Turn text, or a value of a TOML file, into the field's type. Sizes may carry a unit (`512 MiB`).
-
-        Args:
-            value: text, or what TOML has: bool, int, float or list.
-            where: names the place in the error.
-
-        Raises:
-            BadSetting: it does not fit.
-        """
-        try:
-            return self._convert(value)
-        except ValueError as error:
-            wanted = {
-                bool: "true or false",
-                int: "a size such as 1048576 or 1 MiB" if self.name.endswith("_bytes") else "a whole number",
-                float: "a number",
-                tuple: "a list, or words separated by commas",
-            }.get(self.kind, "text")
-            given = "what was given" if self.secret else repr(value)
-            raise BadSetting(f"{where} should be {wanted}, and {given} is not.") from error
-
-    def _convert(self, value: object) -> Any:
-        if self.kind is bool:
-            return value if isinstance(value, bool) else _read_bool(str(value))
-        if isinstance(value, bool):
-            raise ValueError("a truth value")
-        if self.kind is int:
-            if isinstance(value, int):
-                return value
-            text = str(value).strip().replace("_", "")
-            return _read_size(text) if self.name.endswith("_bytes") else int(text)
-        if self.kind is float:
-            return float(str(value))
-        if self.kind is tuple:
-            parts = value if isinstance(value, list | tuple) else re.split(r"[,\s]+", str(value))
-            return tuple(str(part).strip() for part in parts if str(part).strip())
-        if not isinstance(value, str | Path):
-            raise ValueError("no text")
-        return Path(value) if self.kind is Path else str(value).strip()
-
-    def check(self, value: Any) -> None:
-        """Raise BadSetting if the value is of the right type but out of bounds."""
-        if self.choices and value not in self.choices:
-            allowed = " or ".join(str(choice) for choice in self.choices)
-            raise BadSetting(f"{self.name} is {value}; it can be {allowed}.")
-        if self.least is not None and not value >= self.least:
-            raise BadSetting(f"{self.name} is {value}; the least is {self.least}.")
-        if self.most is not None and not value <= self.most:
-            raise BadSetting(f"{self.name} is {value}; the most is {self.most}.")
-
-    def holds_secret(self, value: Any) -> bool:
-        """Whether the value holds something that `show` masks."""
-        return self.show(value) != _plain(value)
-
-    def show(self, value: Any) -> str:
-        """The value as text, secrets and passwords in URLs masked."""
-        if self.secret and value:
-            return "***"
-        text = _plain(value)
-        return _mask(text) if "://" in text else text
 
 
 _SPECS: list[Setting] = []
@@ -477,9 +325,7 @@ def settings() -> list[Setting]:
                     choices = get_args(kind)
                     kind = type(choices[0])
                 kind = get_origin(kind) or kind
-                _SPECS.append(
-                    Setting(field.name, kind, field.default, choices=choices, **dict(field.metadata))
-                )
+                _SPECS.append(Setting(field.name, kind, field.default, choices=choices, **dict(field.metadata)))
     return _SPECS
 
 
@@ -488,11 +334,7 @@ def write_table() -> str:
     lines: list[str] = []
     for group, title in GROUPS.items():
         lines += [f"**{title}**", "", "| setting | default | meaning |", "|---|---|---|"]
-        lines += [
-            f"| `{spec.name}` | {spec.default_text} | {spec.doc} |"
-            for spec in settings()
-            if spec.group == group
-        ]
+        lines += [f"| `{spec.name}` | {spec.default_text} | {spec.doc} |" for spec in settings() if spec.group == group]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -505,43 +347,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _mask(url: str) -> str:
-    """Hide the password of a URL, in the authority and in the query."""
-    parts = urlsplit(url)
-    authority = re.sub(r":[^:@]*@", ":***@", parts.netloc)
-    query = re.sub(r"(?i)(password|secret|token)=[^&]*", r"\1=***", parts.query)
-    return urlunsplit(parts._replace(netloc=authority, query=query))
-
-
-def _read_bool(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered in {"1", "true", "yes", "on"}:
-        return True
-    if lowered in {"0", "false", "no", "off", ""}:
-        return False
-    raise ValueError(text)
-
-
-def _read_size(text: str) -> int:
-    match = re.fullmatch(r"([0-9]+)\s*([A-Za-z]*)", text)
-    if match is None or match[2].lower() not in _SIZES:
-        raise ValueError(text)
-    return int(match[1]) * _SIZES[match[2].lower()]
-
-
 def _check_url(name: str, url: str) -> None:
     if url:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise BadSetting(f"{name} is {_mask(url)!r}; it should look like https://pacs.example/path.")
+            raise BadSetting(f"{name} is {mask(url)!r}; it should look like https://pacs.example/path.")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -553,12 +363,3 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise BadSetting(f"{path} is not TOML: {error}.") from error
     except OSError as error:
         raise BadSetting(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _unknown(where: str, name: str, known: list[str]) -> str:
-    """The sentence about a name that is no setting; `known` are all that are, spelled alike."""
-    start = PREFIX if name.startswith(PREFIX) else ""
-    bare = {each.removeprefix(start).lower(): each for each in known}
-    near = difflib.get_close_matches(name.removeprefix(start).lower(), list(bare), 1, 0.6)
-    hint = f"did you mean {bare[near[0]]}?" if near else "`roentgate config` lists what there is."
-    return f"{where} {name}, which is no setting; {hint}"

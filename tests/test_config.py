@@ -3,8 +3,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from dicomweb.config import GIB, GROUPS, Config, is_loopback, settings, write_table
+from dicomweb.config import GROUPS, Config, is_loopback, settings, write_table
 from dicomweb.errors import BadSetting
+from dicomweb.settings import GIB
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +66,7 @@ def test_an_unknown_name_in_the_file_stops_the_start_too(tmp_path):
 
 
 def test_names_of_the_tests_and_of_other_programs_are_passed_over():
-    assert (
-        Config.read({"ROENTGATE_TEST_S3": "x", "PATH": "/bin", "roentgate_http_port": "1"}).http_port == 8080
-    )
+    assert Config.read({"ROENTGATE_TEST_S3": "x", "PATH": "/bin", "roentgate_http_port": "1"}).http_port == 8080
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import sys
 from typing import Any
 
 from dicomweb.commands.terminal import show_json, show_table
-from dicomweb.config import GROUPS, Config, Setting
+from dicomweb.config import GROUPS, Config
+from dicomweb.settings import Setting
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
