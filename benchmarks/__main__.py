@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     rounds = 1 if arguments.quick else arguments.rounds
-    console = Console()
+    console = Console(width=170)
     folder = Path(tempfile.mkdtemp(prefix="roentgate-bench-"))
     servers: list[Server] = [Roentgate(folder / "roentgate")]
     if Orthanc.present() and not arguments.no_orthanc:

@@ -85,8 +85,13 @@ class Connection:
                 if not count:
                     raise _Closed
                 left -= count
-        else:
+        elif fields.get(b"transfer-encoding", b"").lower() == b"chunked":
             size = self._chunks(rest)
+        else:
+            size = len(rest)
+            while count := self.socket.recv_into(self.buffer):
+                size += count
+            fields[b"connection"] = b"close"
         if fields.get(b"connection", b"").lower() == b"close":
             self.socket.close()
             self.socket = self._connect()

@@ -61,4 +61,4 @@ class EntryReader:
             digest=upload.sha256,
             number=dicomjson.integer(parsed.dataset.get("00200013")),
         )
-        return Entry(held, parsed.dataset, dicomjson.write(parsed.dataset), parsed.layout.to_bytes())
+        return Entry(held, parsed.dataset, dicomjson.write(parsed.dataset, ordered=True), parsed.layout.to_bytes())

@@ -1,0 +1,89 @@
+"""The pool of threads that prefers few."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from dicomweb.web.lane import Lane
+
+
+def test_a_call_gives_its_result_or_its_error() -> None:
+    lane = Lane(2)
+
+    def fail() -> None:
+        raise KeyError("x")
+
+    async def ask() -> None:
+        assert await lane.run(lambda: 7) == 7
+        with pytest.raises(KeyError):
+            await lane.run(fail)
+
+    asyncio.run(ask())
+
+
+def test_calls_that_block_do_not_hold_up_those_behind_them() -> None:
+    lane = Lane(8)
+    free = threading.Event()
+
+    async def ask() -> None:
+        held = [lane.run(lambda: free.wait(30)) for _ in range(5)]
+        assert await asyncio.wait_for(lane.run(lambda: "through"), 20) == "through"
+        free.set()
+        assert all(await asyncio.gather(*held))
+
+    asyncio.run(ask())
+
+
+def test_no_more_calls_run_at_once_than_allowed() -> None:
+    lane = Lane(3)
+    lock = threading.Lock()
+    running: list[int] = []
+    most = 0
+    enough = threading.Barrier(3)
+
+    def call(number: int) -> int:
+        nonlocal most
+        with lock:
+            running.append(number)
+            most = max(most, len(running))
+        if number < 3:
+            enough.wait(20)  # three do run at once
+        with lock:
+            running.remove(number)
+        return number
+
+    async def ask() -> list[int]:
+        return await asyncio.gather(*(lane.run(lambda n=n: call(n)) for n in range(40)))
+
+    assert asyncio.run(ask()) == list(range(40))
+    assert most == 3
+
+
+def test_quick_calls_share_one_thread() -> None:
+    lane = Lane(16)
+    names: dict[str, int] = {}
+
+    def call() -> None:
+        name = threading.current_thread().name
+        names[name] = names.get(name, 0) + 1
+
+    async def ask() -> None:
+        await asyncio.gather(*(lane.run(call) for _ in range(2000)))
+
+    asyncio.run(ask())
+    assert max(names.values()) > 1800, names
+
+
+def test_a_caller_that_gave_up_disturbs_nobody() -> None:
+    lane = Lane(1)
+    free = threading.Event()
+
+    async def ask() -> None:
+        first = lane.run(lambda: free.wait(30))
+        first.cancel()
+        free.set()
+        assert await asyncio.wait_for(lane.run(time.monotonic), 20) > 0
+
+    asyncio.run(ask())
