@@ -1,6 +1,7 @@
 """The pool of threads that prefers few."""
 
 import asyncio
+import functools
 import threading
 import time
 
@@ -55,7 +56,7 @@ def test_no_more_calls_run_at_once_than_allowed() -> None:
         return number
 
     async def ask() -> list[int]:
-        return await asyncio.gather(*(lane.run(lambda n=n: call(n)) for n in range(40)))
+        return await asyncio.gather(*(lane.run(functools.partial(call, n)) for n in range(40)))
 
     assert asyncio.run(ask()) == list(range(40))
     assert most == 3
