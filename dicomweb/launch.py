@@ -54,6 +54,7 @@ def greeting(config: Config, port: int) -> str:
         [
             f"Roentgate {version('roentgate')}",
             f"  DICOMweb   {root}/dicom-web",
+            f"  API        {root}/docs",
             f"  data       {where}",
             f"  try        curl -s {local}/dicom-web/studies",
             "Ctrl-C stops it.",

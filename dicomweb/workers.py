@@ -94,9 +94,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                             for other in workers.values():
                                 other.process.terminate()
                         else:
-                            log.error(
-                                "a worker died (%s); another one takes its place", worker.process.exitcode
-                            )
+                            log.error("a worker died (%s); another one takes its place", worker.process.exitcode)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -21,9 +21,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
-def run(
-    folder: Path, *arguments: object, status: int | None = 0, **env: str
-) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: object, status: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder; its exit status must be `status` unless that is None."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],

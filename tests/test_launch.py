@@ -37,9 +37,7 @@ def read_all(connection) -> bytes:
 def test_a_port_that_is_taken_is_told_by_the_name_of_its_setting():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            BadSetting, match=rf"http_port {port} on 127\.0\.0\.1 is taken.*ROENTGATE_HTTP_PORT"
-        ):
+        with pytest.raises(BadSetting, match=rf"http_port {port} on 127\.0\.0\.1 is taken.*ROENTGATE_HTTP_PORT"):
             launch.listen(Config(http_port=port))
 
 
@@ -146,9 +144,7 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         cert, secret = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         cert.write_bytes(self._sign(subject, key.public_key(), False).public_bytes(_PEM))
-        secret.write_bytes(
-            key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        secret.write_bytes(key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return str(cert), str(secret)
 
 

@@ -42,9 +42,7 @@ def test_every_setting_outside_of_the_bridge_is_read_by_some_module():
 
 def test_the_map_lists_every_module_where_it_stands():
     def names(text: str) -> list[str]:
-        return [
-            line[: line.index(word) + len(word)] for line in text.splitlines() for word in line.split()[:1]
-        ]
+        return [line[: line.index(word) + len(word)] for line in text.splitlines() for word in line.split()[:1]]
 
     assert names(between("map")) == names(write_map()), "run `make readme`"
 

@@ -21,12 +21,7 @@ def is_directory(head: bytes) -> bool:
         head: the first kilobyte.
     """
     before, found, after = head[132:].partition(SOP_CLASS.encode())
-    return (
-        head[128:132] == b"DICM"
-        and bool(found)
-        and b"\x02\x00\x02\x00UI" in before
-        and after[:1] in b"\0 \x02"
-    )
+    return head[128:132] == b"DICM" and bool(found) and b"\x02\x00\x02\x00UI" in before and after[:1] in b"\0 \x02"
 
 
 def read_files(data: bytes) -> list[tuple[str, ...]]:

@@ -53,9 +53,7 @@ class Limits:
         """Raise what the header fields alone tell."""
         for name, value in scope["headers"]:
             if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
-                raise UnsupportedMedia(
-                    "send the body without Content-Encoding: compressed requests are not read"
-                )
+                raise UnsupportedMedia("send the body without Content-Encoding: compressed requests are not read")
             if name == b"content-length":
                 if not value.strip().isdigit():
                     raise BadRequest("Content-Length is not a number")
@@ -64,8 +62,7 @@ class Limits:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
-            f"the request body is larger than the limit of {self._most_bytes:,} bytes;"
-            " send fewer instances at once"
+            f"the request body is larger than the limit of {self._most_bytes:,} bytes; send fewer instances at once"
         )
 
     def size(self, received: int) -> None:
@@ -82,9 +79,7 @@ class Limits:
 
     def too_slow(self) -> TooSlow:
         """What to raise when they are over."""
-        return TooSlow(
-            f"the request body came more slowly than {self._least_rate:,} bytes a second and was given up"
-        )
+        return TooSlow(f"the request body came more slowly than {self._least_rate:,} bytes a second and was given up")
 
 
 class _Body:
