@@ -7,7 +7,7 @@ stays true.
 import threading
 from collections.abc import Iterable
 
-from dicomweb.index.session import Session, as_list, one_of
+from dicomweb.index.session import Session, among
 
 
 class Codes:
@@ -29,15 +29,15 @@ class Codes:
 
     def load(self, session: Session, texts: Iterable[str]) -> None:
         """Remember the codes of texts that have one."""
-        sql = f"SELECT id, text FROM code WHERE {one_of(session.dialect, 'text')}"
-        self._remember(session.rows(sql, (as_list(session.dialect, sorted(texts)),)))
+        condition, value = among(session.dialect, "text", sorted(texts))
+        self._remember(session.rows(f"SELECT id, text FROM code WHERE {condition}", (value,)))
 
     def texts(self, session: Session, ids: Iterable[int]) -> dict[int, str]:
         """Return the texts of codes, by code; it has those asked for and maybe others."""
         unknown = set(ids) - self._texts.keys()
         if unknown:
-            sql = f"SELECT id, text FROM code WHERE {one_of(session.dialect, 'id')}"
-            self._remember(session.rows(sql, (as_list(session.dialect, sorted(unknown)),)))
+            condition, value = among(session.dialect, "id", sorted(unknown))
+            self._remember(session.rows(f"SELECT id, text FROM code WHERE {condition}", (value,)))
         return self._texts
 
     def _remember(self, rows: Iterable[tuple[int, str]]) -> None:

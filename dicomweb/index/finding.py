@@ -1,6 +1,7 @@
 """Searching: a plan is carried out, results are put together, and keys without column are tried one result after
 the other, within a limit."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from dicomweb.errors import TooBroad
 from dicomweb.index import COUNT_LIMIT, Found, Row
 from dicomweb.index import search as sql
 from dicomweb.index.codes import Codes
-from dicomweb.index.cursors import read_cursor, write_cursor
+from dicomweb.index.cursors import Places, read_cursor, write_cursor
 from dicomweb.index.results import Results
 from dicomweb.index.search import Entrance, Plan
 from dicomweb.index.session import Engine, Session, SqlRow, as_list
@@ -21,8 +22,8 @@ from dicomweb.standard.query import Query
 
 ReadMetadata = Callable[[Session, Sequence[int]], dict[int, bytes]]
 
-NARROW = 20_000
-"""Studies up to which an entrance of its own beats the order: each costs 1 to 2 µs and the sorting of the whole."""
+_NARROW_ENOUGH = 200
+_NARROW = 20_000
 
 _CHUNK = 200
 _BATCH = 50
@@ -43,6 +44,7 @@ class Finder:
         self._results = Results(codes)
         self._read_metadata = read_metadata
         self._scan_limit = scan_limit
+        self._places = Places()
 
     def search(self, query: Query) -> Found:
         """See Index."""
@@ -63,19 +65,30 @@ class Finder:
         place: Sequence[Any] | None,
     ) -> Found:
         offset = 0 if place is not None else query.offset
-        found: list[SqlRow] = []
-        if query.limit > 0:
-            # One row more than asked for says whether there are more at all.
-            statement = sql.page(plan, entrance, place, query.limit + 1, offset)
-            found = session.rows(statement.sql, statement.values)
-            if len(found) <= query.limit:
-                return Found(self._results.rows(session, plan.level, found))
-        passed = offset + query.limit
-        statement = sql.count(plan, entrance, place, passed + COUNT_LIMIT)
-        ((total,),) = session.rows(statement.sql, statement.values)
+        if query.limit <= 0:
+            statement = sql.count(plan, entrance, place, offset + COUNT_LIMIT)
+            ((total,),) = session.rows(statement.sql, statement.values)
+            return Found([], max(0, total - offset))
+        key = self._places.key(session, plan) if place is None else None
+        if offset and key is not None:
+            place = self._places.get(key, offset)
+            offset = 0 if place is not None else offset
+        # One row more than asked for says whether there are more at all. What came in by an entrance has to be
+        # sorted as a whole anyway, so that the rest of it may be counted by the way.
+        more = 1 if entrance is None else COUNT_LIMIT
+        statement = sql.page(plan, entrance, place, query.limit + more, offset)
+        found = session.rows(statement.sql, statement.values)
+        remaining = len(found) - query.limit
+        if remaining <= 0:
+            return Found(self._results.rows(session, plan.level, found))
         found = found[: query.limit]
-        cursor = write_cursor(plan, found[-1][sql.WIDTH[plan.level] :]) if found else None
-        return Found(self._results.rows(session, plan.level, found), max(0, total - passed), cursor)
+        place = found[-1][sql.WIDTH[plan.level] :]
+        if entrance is None:
+            statement = sql.count(plan, entrance, place, COUNT_LIMIT)
+            ((remaining,),) = session.rows(statement.sql, statement.values)
+        if key is not None:
+            self._places.put(key, query.offset + query.limit, place)
+        return Found(self._results.rows(session, plan.level, found), remaining, write_cursor(plan, place))
 
     # -- keys without column ---------------------------------------------------------------------------------
     def _scan(
@@ -219,8 +232,10 @@ def _choose(session: Session, plan: Plan) -> Entrance | None:
         plan.entrances = [entrance for entrance in plan.entrances if entrance.condition is not None]
     best: Entrance | None = None
     if plan.entrances and not plan.direct:
-        narrowest = NARROW
+        narrowest = _narrow(session)
         for entrance in plan.entrances:
+            if narrowest <= _NARROW_ENOUGH:
+                break
             ((found,),) = session.rows(entrance.count.sql, (*entrance.count.values, narrowest))
             if found < narrowest:
                 narrowest, best = found, entrance
@@ -229,3 +244,13 @@ def _choose(session: Session, plan: Plan) -> Entrance | None:
     if best is None and plan.days is not None:
         plan.conditions.insert(0, plan.days)
     return best
+
+
+def _narrow(session: Session) -> int:
+    """Return how many studies an entrance may leave and still beat the order.
+
+    Reading by an entrance costs all that it leaves. Reading in order costs, for counting up to COUNT_LIMIT, that
+    many divided by the share that matches; the two are equal at the square root of the product.
+    """
+    ((last,),) = session.rows("SELECT max(id) FROM study")
+    return max(_NARROW, math.isqrt(COUNT_LIMIT * (last or 0)))

@@ -28,7 +28,7 @@ def settle(session: Session, study: int, patient: int, speaker_uid: str, speaker
     Returns:
         The id of its patient.
     """
-    (row,) = session.rows(f"SELECT {_FIELDS}, held FROM study WHERE id = ?", (study,))
+    (row,) = session.rows(f"SELECT {_FIELDS}, data FROM study JOIN study_held USING (id) WHERE id = ?", (study,))
     *values, held = row
     # Shared: others may add studies of this patient, but none may find it without studies.
     found = session.rows(
@@ -79,7 +79,8 @@ def recompute(session: Session, patient: int) -> None:
         return
     session.rows(f"SELECT id FROM patient WHERE id = ?{lock(session.dialect)}", (patient,))
     found = session.rows(
-        f"SELECT {_FIELDS}, held, speaker, speaker_uid FROM study WHERE patient = ? AND instances > 0 "
+        f"SELECT {_FIELDS}, data, speaker, speaker_uid FROM study JOIN study_held USING (id) "
+        "WHERE patient = ? AND instances > 0 "
         "ORDER BY speaker_uid LIMIT 1",
         (patient,),
     )

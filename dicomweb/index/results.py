@@ -10,7 +10,7 @@ from dicomweb.index.codes import Codes
 from dicomweb.index.forms import read_column
 from dicomweb.index.rows import ONLINE, element_of, instance_dataset
 from dicomweb.index.schema import INSTANCE_COLUMNS
-from dicomweb.index.session import Session, SqlRow, as_list, one_of
+from dicomweb.index.session import Session, SqlRow, among
 from dicomweb.standard.attributes import Level
 
 _NUMBERS = ", ".join(f'"{attribute.keyword}"' for attribute in INSTANCE_COLUMNS)
@@ -48,19 +48,18 @@ class Results:
         return [instances[row[0]] for row in found if row[0] in instances]
 
     def _patients(self, session: Session, ids: Iterable[int]) -> dict[int, Row]:
-        chosen = as_list(session.dialect, sorted(ids))
+        of_patient, chosen = among(session.dialect, "patient", sorted(ids))
+        of_id, _ = among(session.dialect, "id", sorted(ids))
         related = {
             row[0]: row[1:]
             for row in session.rows(
                 "SELECT patient, count(*), CAST(sum(series) AS bigint), CAST(sum(instances) AS bigint) FROM study "
-                f"WHERE instances > 0 AND {one_of(session.dialect, 'patient')} GROUP BY patient",
+                f"WHERE instances > 0 AND {of_patient} GROUP BY patient",
                 (chosen,),
             )
         }
         rows = {}
-        for number, speaker, held in session.rows(
-            f"SELECT id, speaker, held FROM patient WHERE {one_of(session.dialect, 'id')}", (chosen,)
-        ):
+        for number, speaker, held in session.rows(f"SELECT id, speaker, held FROM patient WHERE {of_id}", (chosen,)):
             if number in related:
                 dataset = orjson.loads(held)
                 for keyword, value in zip(_RELATED_TO_PATIENT, related[number], strict=True):
@@ -70,11 +69,13 @@ class Results:
         return rows
 
     def _studies(self, session: Session, ids: Iterable[int]) -> dict[int, Row]:
+        condition, value = among(session.dialect, "id", sorted(ids))
         rows = {}
         for number, uid, speaker, modalities, classes, series, instances, held in session.rows(
-            "SELECT id, uid, speaker, modalities, classes, series, instances, held FROM study "
-            f"WHERE instances > 0 AND {one_of(session.dialect, 'id')}",
-            (as_list(session.dialect, sorted(ids)),),
+            "SELECT id, uid, speaker, modalities, classes, series, instances, data "
+            "FROM study JOIN study_held USING (id) "
+            f"WHERE instances > 0 AND {condition}",
+            (value,),
         ):
             dataset: dict[str, Any] = orjson.loads(held)
             dataset["00080056"] = ONLINE
@@ -86,11 +87,12 @@ class Results:
         return rows
 
     def _series(self, session: Session, ids: Iterable[int], studies: dict[int, Row]) -> dict[int, Row]:
+        condition, value = among(session.dialect, "id", sorted(ids))
         rows = {}
         for number, study, uid, speaker, instances, held in session.rows(
-            "SELECT id, study, uid, speaker, instances, held FROM series "
-            f"WHERE instances > 0 AND {one_of(session.dialect, 'id')}",
-            (as_list(session.dialect, sorted(ids)),),
+            "SELECT id, study, uid, speaker, instances, data FROM series JOIN series_held USING (id) "
+            f"WHERE instances > 0 AND {condition}",
+            (value,),
         ):
             above = studies.get(study)
             if above is not None:
@@ -100,10 +102,10 @@ class Results:
         return rows
 
     def _instances(self, session: Session, versions: Sequence[int], series: dict[int, Row]) -> dict[int, Row]:
+        condition, value = among(session.dialect, "version", versions)
         found = session.rows(
-            f"SELECT version, series, uid, class, syntax, held, {_NUMBERS} FROM instance "
-            f"WHERE {one_of(session.dialect, 'version')}",
-            (as_list(session.dialect, versions),),
+            f"SELECT version, series, uid, class, syntax, held, {_NUMBERS} FROM instance WHERE {condition}",
+            (value,),
         )
         texts = self._codes.texts(session, {code for row in found for code in row[3:5]})
         rows = {}

@@ -23,8 +23,8 @@ _PATIENT_HELD = held_tags("patient")
 _SERIES_HELD = held_tags("series")
 _INSTANCE_HELD = held_tags("instance")
 
-STUDY_FIELDS = ("day", *(attribute.keyword for attribute in STUDY_COLUMNS), "held")
-SERIES_FIELDS = ("sort", *(attribute.keyword for attribute in SERIES_COLUMNS), "odd", "held")
+STUDY_FIELDS = ("day", *(attribute.keyword for attribute in STUDY_COLUMNS))
+SERIES_FIELDS = ("sort", *(attribute.keyword for attribute in SERIES_COLUMNS), "odd")
 INSTANCE_FIELDS = (
     "version",
     "series",
@@ -77,14 +77,24 @@ _DATE = [attribute.keyword for attribute in STUDY_COLUMNS].index("StudyDate")
 def study_values(dataset: Dataset) -> list[Any]:
     """Return the values of STUDY_FIELDS; `day` is the (first) Study Date, by which studies are ordered."""
     values, _ = _values(dataset, STUDY_COLUMNS)
-    return [values[_DATE].lstrip("\\")[:8].rstrip("\\"), *values, _pick(dataset, _STUDY_HELD)]
+    return [values[_DATE].lstrip("\\")[:8].rstrip("\\"), *values]
 
 
 def series_values(dataset: Dataset) -> list[Any]:
     """Return the values of SERIES_FIELDS."""
     values, odd = _values(dataset, SERIES_COLUMNS)
     number = _sort(dataset.get("00200011"))
-    return [number, *values, odd, _pick(dataset, _SERIES_HELD)]
+    return [number, *values, odd]
+
+
+def study_held(dataset: Dataset) -> bytes:
+    """Return the attributes of the patient and study level, as DICOM JSON."""
+    return _pick(dataset, _STUDY_HELD)
+
+
+def series_held(dataset: Dataset) -> bytes:
+    """Return the attributes of the series level, as DICOM JSON."""
+    return _pick(dataset, _SERIES_HELD)
 
 
 def _sort(element: Any) -> int:
@@ -92,9 +102,9 @@ def _sort(element: Any) -> int:
     return MISSING if number is None else number
 
 
-def patient_held(study_held: bytes) -> bytes:
+def patient_held(held: bytes) -> bytes:
     """Return the patient's part of what a study holds."""
-    return _pick(orjson.loads(study_held), _PATIENT_HELD)
+    return _pick(orjson.loads(held), _PATIENT_HELD)
 
 
 def instance_values(

@@ -1,6 +1,7 @@
 """Tables and columns, derived from `standard/attributes.py`, and the steps that bring an older index up to date.
 
     patient --< study --< series --< instance     integer keys; a UID stands once, in the row that it names
+    study_held, series_held                       the attributes of a study and a series
     dictionary                                    what the metadata of a series' instances is compressed with
     code                                          SOP classes, transfer syntaxes, forms of storage keys
     change, gone                                  what happened, and the UIDs of versions that are no more
@@ -8,7 +9,8 @@
 
 A row of `instance` is a version. A study or series whose versions are all not current has `instances` 0 and is
 invisible. `speaker` is the current instance with the lowest SOP Instance UID (`speaker_uid`), from which the
-row's columns and its attributes (`held`, DICOM JSON) are taken; so they depend on the content alone.
+row's columns and its attributes (DICOM JSON, in a table beside, so that rows stay small where many are read) are
+taken; so they depend on the content alone.
 """
 
 from collections.abc import Callable
@@ -85,14 +87,16 @@ def _first(dialect: Dialect) -> list[str]:
             f"day {text} NOT NULL DEFAULT '', {columns(STUDY_COLUMNS)}"
             f"modalities {text} NOT NULL DEFAULT '', classes {text} NOT NULL DEFAULT '', "
             f"series {number} NOT NULL DEFAULT 0, instances {number} NOT NULL DEFAULT 0, "
-            f"bytes {number} NOT NULL DEFAULT 0, {speaker}, held {blob})"
+            f"bytes {number} NOT NULL DEFAULT 0, {speaker})"
         ),
+        f"CREATE TABLE study_held (id {number} PRIMARY KEY, data {blob} NOT NULL)",
         (
             f"CREATE TABLE series (id {key}, study {number} NOT NULL, uid {text} NOT NULL, "
             f"sort {number} NOT NULL DEFAULT {MISSING}, {columns(SERIES_COLUMNS)}"
             f"odd {text} NOT NULL DEFAULT '', instances {number} NOT NULL DEFAULT 0, "
-            f"dictionary {number} NOT NULL DEFAULT 0, {speaker}, held {blob})"
+            f"dictionary {number} NOT NULL DEFAULT 0, {speaker})"
         ),
+        f"CREATE TABLE series_held (id {number} PRIMARY KEY, data {blob} NOT NULL)",
         (
             f"CREATE TABLE instance (version {number} PRIMARY KEY, series {number} NOT NULL, uid {text} NOT NULL, "
             f"current {number} NOT NULL, sort {number} NOT NULL, class {number} NOT NULL, syntax {number} NOT NULL, "
@@ -125,7 +129,7 @@ def _first(dialect: Dialect) -> list[str]:
             'CREATE INDEX study_by_name ON study (("PatientName" = \'\'), "PatientName", day DESC, uid) '
             "WHERE instances > 0"
         ),
-        "CREATE UNIQUE INDEX series_order ON series (study, sort, uid)",
+        "CREATE UNIQUE INDEX series_order ON series (study, sort, uid) WHERE instances > 0",
         "CREATE INDEX instance_order ON instance (series, sort)",
         (
             'CREATE INDEX patient_order ON patient (("PatientName" = \'\'), "PatientName", "PatientID", '
@@ -138,7 +142,8 @@ def _first(dialect: Dialect) -> list[str]:
         'CREATE INDEX study_accession ON study ("AccessionNumber")',
         "CREATE INDEX study_many_dates ON study (id) WHERE \"StudyDate\" >= '\\' AND \"StudyDate\" < ']'",
         "CREATE UNIQUE INDEX series_uid ON series (uid, study)",
-        'CREATE INDEX series_modality ON series ("Modality", study)',
+        "CREATE INDEX series_study ON series (study)",
+        'CREATE INDEX series_modality ON series ("Modality", study) WHERE instances > 0',
         "CREATE UNIQUE INDEX instance_uid ON instance (uid) WHERE current = 1",
         "CREATE INDEX instance_other ON instance (version) WHERE current = 0",
         "CREATE INDEX dictionary_series ON dictionary (series)",
@@ -199,7 +204,9 @@ VERSION = len(STEPS)
 TABLES = (
     "instance",
     "series",
+    "series_held",
     "study",
+    "study_held",
     "patient",
     "dictionary",
     "change",

@@ -21,11 +21,13 @@ from dicomweb.index.rows import (
     STUDY_FIELDS,
     fill_key,
     instance_values,
+    series_held,
     series_values,
+    study_held,
     study_values,
 )
 from dicomweb.index.schema import Dialect
-from dicomweb.index.session import Again, Session, as_list, lock, one_of
+from dicomweb.index.session import Again, Session, among, lock
 from dicomweb.standard.matching import Dataset
 
 KINDS = {"stored": 1, "replaced": 2, "deleted": 3}
@@ -203,14 +205,14 @@ class Writer:
         Returns:
             How many current ones went.
         """
-        chosen = as_list(self._dialect, versions)
+        condition, value = among(self._dialect, "ins.version", versions)
         studies = self._lock_studies(
             {
                 row[0]
                 for row in self._session.rows(
                     "SELECT DISTINCT st.uid FROM instance ins JOIN series se ON se.id = ins.series "
-                    f"JOIN study st ON st.id = se.study WHERE {one_of(self._dialect, 'ins.version')}",
-                    (chosen,),
+                    f"JOIN study st ON st.id = se.study WHERE {condition}",
+                    (value,),
                 )
             },
             create=False,
@@ -218,8 +220,8 @@ class Writer:
         rows = self._session.rows(
             "SELECT ins.version, ins.uid, ins.current, ins.size, ins.digest, ins.place, ins.key, se.id, se.uid, "
             "st.uid FROM instance ins JOIN series se ON se.id = ins.series JOIN study st ON st.id = se.study "
-            f"WHERE {one_of(self._dialect, 'ins.version')} ORDER BY ins.version",
-            (chosen,),
+            f"WHERE {condition} ORDER BY ins.version",
+            (value,),
         )
         if not rows:
             return 0
@@ -242,8 +244,8 @@ class Writer:
 
     def _bury(self, rows: Sequence[Any], tombstone: int) -> None:
         forms = self._codes.texts(self._session, {row[5] for row in rows if row[6] is None})
-        chosen = as_list(self._dialect, [row[0] for row in rows])
-        self._session.run(f"DELETE FROM instance WHERE {one_of(self._dialect, 'version')}", (chosen,))
+        condition, value = among(self._dialect, "version", [row[0] for row in rows])
+        self._session.run(f"DELETE FROM instance WHERE {condition}", (value,))
         self._session.many(
             "INSERT INTO gone (version, study, series, instance) VALUES (?, ?, ?, ?)",
             [(row[0], row[9], row[8], row[1]) for row in rows],
@@ -271,6 +273,7 @@ class Writer:
             study.series -= 1
         if not session.rows("SELECT 1 FROM instance WHERE series = ? LIMIT 1", (place.id,)):
             session.run("DELETE FROM series WHERE id = ?", (place.id,))
+            session.run("DELETE FROM series_held WHERE id = ?", (place.id,))
             session.run("DELETE FROM dictionary WHERE series = ?", (place.id,))
             return
         if place.instances == 0:
@@ -290,6 +293,7 @@ class Writer:
         session = self._session
         if not session.rows("SELECT 1 FROM series WHERE study = ? LIMIT 1", (study.id,)):
             session.run("DELETE FROM study WHERE id = ?", (study.id,))
+            session.run("DELETE FROM study_held WHERE id = ?", (study.id,))
             patients.recompute(session, study.patient)
             return
         study.modalities = self._modalities(study)
@@ -319,10 +323,11 @@ class Writer:
 
     # -- rows of studies and series ----------------------------------------------------------------------
     def _lock_studies(self, uids: set[str], create: bool) -> dict[str, _Study]:
+        condition, value = among(self._dialect, "uid", sorted(uids))
         rows = self._session.rows(
             "SELECT uid, id, patient, series, instances, bytes, modalities, classes, speaker_uid, speaker "
-            f"FROM study WHERE {one_of(self._dialect, 'uid')} ORDER BY uid{lock(self._dialect)}",
-            (as_list(self._dialect, sorted(uids)),),
+            f"FROM study WHERE {condition} ORDER BY uid{lock(self._dialect)}",
+            (value,),
         )
         studies = {}
         for uid, number, patient, series, instances, size, modalities, classes, speaker_uid, speaker in rows:
@@ -341,13 +346,15 @@ class Writer:
         by_id = {study.id: study for study in studies.values() if study.id}
         found: dict[tuple[str, str], _Series] = {}
         if by_id:
+            of_uid, uids = among(self._dialect, "uid", sorted({series for _, series in wanted}))
+            of_study, ids = among(self._dialect, "study", sorted(by_id))
             for uid, study, *rest in self._session.rows(
                 'SELECT uid, study, id, instances, "Modality", dictionary, speaker_uid, speaker FROM series '
-                f"WHERE {one_of(self._dialect, 'uid')} AND {one_of(self._dialect, 'study')} "
+                f"WHERE {of_uid} AND {of_study} "
                 f"ORDER BY uid, study{lock(self._dialect)}",
                 (
-                    as_list(self._dialect, sorted({series for _, series in wanted})),
-                    as_list(self._dialect, sorted(by_id)),
+                    uids,
+                    ids,
                 ),
             ):
                 if study in by_id and (by_id[study].uid, uid) in wanted:
@@ -369,20 +376,28 @@ class Writer:
                     "series", ("study", "uid", "dictionary"), (place.study.id, place.uid, place.dictionary)
                 )
             return False
-        values = series_values(place.dataset)
+        values, held = series_values(place.dataset), series_held(place.dataset)
         place.dataset = None
         before, place.modality = place.modality, values[SERIES_FIELDS.index("Modality")]
         place.study.modalities.update(read_column(place.modality))
         speaker = [place.speaker, place.speaker_uid]
         if place.id:
             self._session.run(_UPDATE_SERIES, [*counts, *speaker, *values, place.id])
+            self._hold("series_held", place.id, held)
             return before not in ("", place.modality)
         place.id = self._session.insert(
             "series",
             ("study", "uid", "instances", "dictionary", *_SPEAKER, *SERIES_FIELDS),
             [place.study.id, place.uid, *counts, *speaker, *values],
         )
+        self._hold("series_held", place.id, held)
         return False
+
+    def _hold(self, table: str, number: int, held: bytes) -> None:
+        self._session.run(
+            f"INSERT INTO {table} (id, data) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET data = excluded.data",
+            (number, held),
+        )
 
     def _create_study(self, study: _Study) -> None:
         """Insert the row of a study with what its speaker says; counts follow when its series are written."""
@@ -394,6 +409,7 @@ class Writer:
             ("uid", *_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS),
             [study.uid, *study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)],
         )
+        self._hold("study_held", study.id, study_held(study.dataset))
         study.dataset = None
 
     def _write_studies(self, studies: Iterable[_Study], revised: Iterable[_Study]) -> None:
@@ -408,6 +424,7 @@ class Writer:
         else:
             values = [*study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)]
             self._session.run(_UPDATE_STUDY, [*values, study.id])
+            self._hold("study_held", study.id, study_held(study.dataset))
         if study.instances and (study.dataset is not None or not study.patient):
             study.patient = patients.settle(
                 self._session, study.id, study.patient, study.speaker_uid, study.speaker, study.spoke
