@@ -80,9 +80,9 @@ def write_document(root: str) -> bytes:
         root: the server's root as the client writes it, without trailing slash; the examples begin with it
             unless it has no host.
     """
-    described: Node = orjson.loads(_source())
+    described: Node = _rooted(orjson.loads(_source()), root if "://" in root else EXAMPLE_ROOT)
     described["servers"][0]["url"] = root or "/"
-    return orjson.dumps(_rooted(described, root if "://" in root else EXAMPLE_ROOT))
+    return orjson.dumps(described)
 
 
 def _rooted(node: Any, root: str) -> Any:
