@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.config import Config, is_loopback
-from dicomweb.web import problems
+from dicomweb.web import memory, problems
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.cors import Cors
 from dicomweb.web.draining import Draining
@@ -40,6 +40,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        memory.keep()
         sweeper.start()
         try:
             yield

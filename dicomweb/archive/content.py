@@ -15,7 +15,12 @@ from dicomweb.storage import Storage
 CHUNK = 1 << 20
 """Largest number of bytes handed over at once, unless one made piece is larger."""
 
+BATCH = 2 << 20
+"""Bytes that are made at a time for a body that is streamed."""
+
 _READ_WHOLE = 2 << 20
+_SMALL = 32 << 10
+_JOINED = 256 << 10
 
 
 class Stretch(NamedTuple):
@@ -115,17 +120,27 @@ def _read_one(storage: Storage, segment: Segment, first: int, last: int) -> Iter
         yield from segment.make(first, last)
 
 
-def gather(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small pieces with their neighbours, so that each part of a body does not cost a call of its own:
-    what is handed over is about `CHUNK` bytes, but a large piece is not copied for the sake of a small one
-    unless they go together anyway."""
-    held: list[bytes] = []
-    size = 0
+def gather(pieces: Iterable[bytes], batch: int = BATCH) -> Iterator[list[bytes]]:
+    """Put pieces into batches of about so many bytes, each made by one visit to a thread. Small pieces are
+    joined with small neighbours; large ones stay as they are, since copying them costs more than handing over
+    one piece more."""
+    ready: list[bytes] = []
+    small: list[bytes] = []
+    size = small_size = 0
     for piece in pieces:
-        held.append(piece)
         size += len(piece)
-        if size >= CHUNK >> 1:
-            yield held[0] if len(held) == 1 else b"".join(held)
-            held, size = [], 0
-    if held:
-        yield held[0] if len(held) == 1 else b"".join(held)
+        if len(piece) < _SMALL:
+            small.append(piece)
+            small_size += len(piece)
+        if small and (len(piece) >= _SMALL or small_size >= _JOINED):
+            ready.append(small[0] if len(small) == 1 else b"".join(small))
+            small, small_size = [], 0
+        if len(piece) >= _SMALL:
+            ready.append(piece)
+        if size >= batch:
+            yield ready + small
+            ready, small, size, small_size = [], [], 0, 0
+    if small:
+        ready.append(b"".join(small))
+    if ready:
+        yield ready

@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from dicomweb.archive.content import Content, Segment, gather
 from dicomweb.standard import multipart
@@ -105,41 +105,50 @@ def tag(*facts: object) -> str:
 
 
 class Answer(Response):
-    """A response whose body is bytes, or pieces that are drawn from a blocking generator as the client takes
-    them."""
+    """A response whose body is pieces in memory, or batches of pieces that are drawn from a blocking generator
+    as the client takes them."""
 
     def __init__(
         self,
         status: int,
         fields: list[tuple[bytes, bytes]],
-        body: bytes = b"",
-        pieces: Iterator[bytes] | None = None,
+        body: bytes | list[bytes] = b"",
+        batches: Iterator[list[bytes]] | None = None,
     ) -> None:
         self.status_code = status
         self.background = None
-        self.body = body
         self.raw_headers = fields
-        self._pieces = pieces
+        self._pieces = [body] if isinstance(body, bytes) else body
+        self._batches = batches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response (ASGI); of a streamed one the first piece is made before the status goes out, so
+        """Send the response (ASGI); of a streamed one the first batch is made before the status goes out, so
         that a failure still gets its own."""
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        if self._pieces is None:
-            await send(start)
-            await send({"type": "http.response.body", "body": self.body})
+        if self._batches is not None:
+            await self._stream(start, receive, send)
             return
-        pump = Pump(self._pieces)
+        await send(start)
+        *pieces, last = self._pieces or [b""]
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": last})
+
+    async def _stream(self, start: Message, receive: Receive, send: Send) -> None:
+        assert self._batches is not None
+        pump = Pump(self._batches)
         gone: asyncio.Future[None] | None = None
         try:
-            piece = await pump.next()
+            batch = await pump.next()
             await send(start)
             gone = asyncio.ensure_future(departure(receive))
-            while piece is not None and not gone.done():
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                piece = await pump.next()
-            if piece is None:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            while batch is not None:
+                for piece in batch:
+                    if gone.done():
+                        return
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                batch = await pump.next()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             pump.close()
             if gone is not None:
@@ -183,7 +192,7 @@ def respond(
         headers.append((b"accept-ranges", b"none"))
         if request.method == "HEAD":
             return Answer(200, headers)
-        return Answer(200, headers, pieces=gather(read(body.segments(), 0, None)))
+        return Answer(200, headers, batches=gather(read(body.segments(), 0, None)))
     headers.append((b"accept-ranges", b"bytes"))
     status, start, stop = 200, 0, body.size
     if b"range" in asked and request.method == "GET":
@@ -195,9 +204,10 @@ def respond(
     if request.method == "HEAD":
         return Answer(status, headers)
     pieces = read(body.segments(), start, stop)
+    batches = gather(pieces)
     if stop - start > WHOLE:
-        return Answer(status, headers, pieces=gather(pieces))
-    return Answer(status, headers, b"".join(pieces))
+        return Answer(status, headers, batches=batches)
+    return Answer(status, headers, next(batches, []))
 
 
 def document(

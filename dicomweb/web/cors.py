@@ -64,7 +64,7 @@ class Cors:
     @staticmethod
     async def _answer(scope: Scope, fields: list[tuple[bytes, bytes]], send: Send) -> None:
         """Answer a preflight before anybody asks who is calling: it carries no credentials (Fetch 3.2.2)."""
-        headers = [*fields, (b"content-length", b"0")]
+        headers = [*fields]
         if len(fields) > 1 or (fields and fields[0][0] != b"vary"):
             asked = dict(scope["headers"]).get(b"access-control-request-headers", b"")
             named = {name.strip().lower() for name in asked.split(b",") if name.strip()}
@@ -75,7 +75,7 @@ class Cors:
                 (b"access-control-allow-headers", allowed),
                 (b"access-control-max-age", MAX_AGE),
             ]
-        await send({"type": "http.response.start", "status": 204, "headers": headers[:]})
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
 

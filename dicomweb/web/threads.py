@@ -1,8 +1,8 @@
 """Threads under the event loop: a handler's one hop, and the pump that feeds a long body to the client.
 
 Everything below `web` blocks. `hop` runs one call in a thread of our own pool, which costs two thirds of what
-Starlette's costs. A long body is a generator that blocks; the pump draws its next piece in a thread while
-the piece before is being sent. So at most two pieces are in memory, a slow client holds no thread, and
+Starlette's costs. A long body is a generator that blocks; the pump draws its next batch of pieces in a thread
+while the batch before is being sent. So at most two batches are in memory, a slow client holds no thread, and
 storage and network work at the same time.
 """
 
@@ -33,26 +33,26 @@ def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitabl
 
 
 class Pump:
-    """Draws the pieces of a blocking generator, one ahead of whoever awaits them.
+    """Draws the batches of a blocking generator, one ahead of whoever awaits them.
 
-    Ends by `close`, whatever happened: the generator is closed in a thread, after the piece that is being
+    Ends by `close`, whatever happened: the generator is closed in a thread, after the batch that is being
     made is done, so that open files go back and nothing more is read for a client who left.
     """
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._ahead: Future[bytes | None] | None = None
+    def __init__(self, batches: Iterator[list[bytes]]) -> None:
+        self._batches = batches
+        self._ahead: Future[list[bytes] | None] | None = None
 
-    def _draw(self) -> bytes | None:
-        return next(self._pieces, None)
+    def _draw(self) -> list[bytes] | None:
+        return next(self._batches, None)
 
-    async def next(self) -> bytes | None:
-        """Return the next piece and begin to make the one after it; None at the end."""
+    async def next(self) -> list[bytes] | None:
+        """Return the next batch and begin to make the one after it; None at the end."""
         current = self._ahead or _pool.submit(self._draw)
         self._ahead = current
-        piece = await asyncio.wrap_future(current)
-        self._ahead = None if piece is None else _pool.submit(self._draw)
-        return piece
+        batch = await asyncio.wrap_future(current)
+        self._ahead = None if batch is None else _pool.submit(self._draw)
+        return batch
 
     def close(self) -> None:
         """Give up what is not drawn yet; returns at once."""
@@ -63,7 +63,7 @@ class Pump:
             pending.add_done_callback(lambda _: self._finish())
 
     def _finish(self) -> None:
-        close: Callable[[], None] | None = getattr(self._pieces, "close", None)
+        close: Callable[[], None] | None = getattr(self._batches, "close", None)
         if close is not None:
             with contextlib.suppress(Exception):
                 close()

@@ -14,17 +14,15 @@ from starlette.responses import Response
 
 from dicomweb.archive import sealed, zipped
 from dicomweb.archive.content import Content
-from dicomweb.archive.making import object_source
 from dicomweb.archive.retrieve import Retrieval, path_of
 from dicomweb.errors import NotAcceptable
 from dicomweb.index import Held
 from dicomweb.standard import frames as frame_lists
-from dicomweb.standard import negotiation
 from dicomweb.standard.media import JSON, SYNTAXES, ZIP
 from dicomweb.standard.negotiation import Choice
 from dicomweb.web import bodies, bulkdata
 from dicomweb.web.addresses import base_url
-from dicomweb.web.asking import choose_frames, read_accepted, read_uids
+from dicomweb.web.asking import choose_document, choose_frames, choose_instances, read_accepted, read_uids
 from dicomweb.web.bodies import LASTING, REVALIDATED, Body
 from dicomweb.web.threads import hop
 
@@ -86,7 +84,7 @@ def _frames(request: Request) -> Response:
 
 
 def _metadata(request: Request) -> Response:
-    form = negotiation.for_metadata(read_accepted(request))
+    form = choose_document(request)
     retrieval: Retrieval = request.app.state.retrieval
     members = retrieval.members(*read_uids(request))
     base = base_url(request)
@@ -134,13 +132,12 @@ def _instances(request: Request) -> Response:
     uids = read_uids(request)
     retrieval: Retrieval = request.app.state.retrieval
     members = retrieval.members(*uids)
-    accepted = read_accepted(request)
-    sources = [object_source(held.syntax) for held in members]
     try:
-        choices = negotiation.for_instances(accepted, sources, len(uids) == 3)
+        choices = choose_instances(request, [held.syntax for held in members], len(uids) == 3)
     except NotAcceptable:
         # What bulk data come as, asked of a whole resource, is an old way to ask for them (W-051, W-053).
-        if any(entry.multipart and entry.media_type in SYNTAXES for entry in accepted.header):
+        wanted = read_accepted(request).header
+        if any(entry.multipart and entry.media_type in SYNTAXES for entry in wanted):
             return bulkdata.respond_values(request, None)
         raise
     first = choices[0]

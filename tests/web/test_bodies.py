@@ -158,27 +158,27 @@ def test_a_body_of_unknown_length_is_streamed_without_one():
 def test_a_failure_before_the_first_piece_has_its_own_status():
     def failing():
         raise Unavailable("storage does not answer")
-        yield b""
+        yield [b""]
 
     async def get(_: Request) -> Response:
-        return Answer(200, [], pieces=failing())
+        return Answer(200, [], batches=failing())
 
     assert Client(Guard(Methods(GET=get))).get("/").status_code == 503
 
 
 class Watched:
-    """Pieces that tell how many were drawn, and whether they were closed."""
+    """Batches that tell how many were drawn, and whether they were closed."""
 
     def __init__(self, count: int) -> None:
         self.drawn = 0
         self.count = count
         self.closed = threading.Event()
 
-    def pieces(self):
+    def batches(self):
         try:
             for _ in range(self.count):
                 self.drawn += 1
-                yield bytes(1000)
+                yield [bytes(1000)]
         finally:
             self.closed.set()
 
@@ -187,7 +187,7 @@ async def run(answer: Answer, receive, send) -> None:
     await answer({"type": "http", "method": "GET"}, receive, send)
 
 
-def test_a_client_that_takes_nothing_has_two_pieces_made_at_most():
+def test_a_client_that_takes_nothing_has_two_batches_made_at_most():
     watched = Watched(100)
 
     async def check() -> None:
@@ -202,7 +202,7 @@ def test_a_client_that_takes_nothing_has_two_pieces_made_at_most():
         async def receive():
             await asyncio.Event().wait()
 
-        task = asyncio.ensure_future(run(Answer(200, [], pieces=watched.pieces()), receive, send))
+        task = asyncio.ensure_future(run(Answer(200, [], batches=watched.batches()), receive, send))
         await taken.wait()
         assert watched.drawn <= 2
         task.cancel()
@@ -236,7 +236,7 @@ def test_when_the_client_leaves_nothing_more_is_read():
             await asyncio.sleep(0)
             return {"type": "http.request", "body": b"", "more_body": True}
 
-        await run(Answer(200, [], pieces=watched.pieces()), receiving, send)
+        await run(Answer(200, [], batches=watched.batches()), receiving, send)
         assert gone.is_set()
 
     asyncio.run(check())

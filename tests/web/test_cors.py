@@ -55,6 +55,7 @@ def test_another_origin_may_not():
 def test_a_preflight_names_methods_headers_and_how_long_it_holds():
     response = preflight(VIEWER, VIEWER)
     assert response.status_code == 204
+    assert "content-length" not in response.headers  # RFC 9110 8.6: never with 204
     assert response.headers["access-control-allow-origin"] == VIEWER
     allowed = response.headers["access-control-allow-headers"].split(", ")
     assert {"accept", "authorization", "content-type", "range", "if-none-match"} <= set(allowed)
