@@ -112,9 +112,7 @@ def accepted(
     codes = sorted(_REMARKS.get(remark.kind, MISMATCH) for remark in remarks)
     sentences = list(dict.fromkeys(remark.sentence for remark in remarks))
     if state == "kept":
-        sentences.append(
-            "another object with this SOP Instance UID stays the one that is found and retrieved"
-        )
+        sentences.append("another object with this SOP Instance UID stays the one that is found and retrieved")
     return Outcome(
         state,
         sop_class,
@@ -167,9 +165,7 @@ def status_of(outcomes: Sequence[Outcome]) -> int:
         return 200 if clean else 202
     if failed and all(outcome.temporary for outcome in failed):
         return 507 if all(outcome.reason == OUT_OF_RESOURCES for outcome in failed) else 503
-    if all(
-        outcome.malformed or (outcome.reason == CANNOT_UNDERSTAND and not outcome.instance) for outcome in failed
-    ):
+    if all(outcome.malformed or (outcome.reason == CANNOT_UNDERSTAND and not outcome.instance) for outcome in failed):
         return 400
     return 409
 
@@ -237,7 +233,7 @@ def read(dataset: dict[str, Any]) -> list[Outcome]:
 
 def warnings(outcomes: Sequence[Outcome], base: str, most: int = 20) -> list[str]:
     """Return values of Warning headers: one per code and sentence, with how many instances it concerns
-    (PS3.18 10.5.3.2; RFC 7234 5.5 wants the number 299 before it).
+    (PS3.18 10.5.3.2, in the form of RFC 7234 5.5, as Search writes them too).
 
     Args:
         outcomes: of all objects of the request.
@@ -251,7 +247,7 @@ def warnings(outcomes: Sequence[Outcome], base: str, most: int = 20) -> list[str
             text = f"{code:04X} {outcome.detail}" if code is not None else outcome.detail
             counts[text] = counts.get(text, 0) + 1
     texts = [text if count == 1 else f"{text} ({count} instances)" for text, count in counts.items()]
-    return [f"299 {base or '-'}: {_printable(text)}" for text in texts[:most]]
+    return [f'299 {base or "-"} "{_quotable(text)}"' for text in texts[:most]]
 
 
 def _reference(outcome: Outcome) -> dict[str, Any]:
@@ -297,5 +293,6 @@ def _read_url(url: Any) -> tuple[str, str]:
     return named.study, named.series
 
 
-def _printable(text: str) -> str:
-    return "".join(character if " " <= character <= "~" else "?" for character in text)
+def _quotable(text: str) -> str:
+    printable = "".join(character if " " <= character <= "~" else "?" for character in text)
+    return printable.replace("\\", "\\\\").replace('"', '\\"')

@@ -180,19 +180,18 @@ def test_a_failure_that_is_not_tied_to_an_instance_stands_apart():
 
 
 def test_warning_headers_tell_people_what_the_codes_do_not():
-    texts = warnings(
-        [good(1), CONFLICT, CONFLICT, good(2, Remark("class", "odd")), good(3, state="kept")], BASE
-    )
+    texts = warnings([good(1), CONFLICT, CONFLICT, good(2, Remark("class", "odd")), good(3, state="kept")], BASE)
     assert texts == [
-        f"299 {BASE}: 0111 another one is there (2 instances)",
-        f"299 {BASE}: B007 odd",
-        f"299 {BASE}: another object with this SOP Instance UID stays the one that is found and retrieved",
+        f'299 {BASE} "0111 another one is there (2 instances)"',
+        f'299 {BASE} "B007 odd"',
+        f'299 {BASE} "another object with this SOP Instance UID stays the one that is found and retrieved"',
     ]
 
 
 def test_warning_headers_hold_nothing_that_could_be_another_header():
     texts = warnings([bad(errors.BadObject("a\r\nX: \u00e9"))], "")
-    assert texts == ["299 -: C000 a??X: ?"]
+    assert texts == ['299 - "C000 a??X: ?"']
+    assert warnings([bad(errors.BadObject('a "b\\c", 299 -'))], "") == ['299 - "C000 a \\"b\\\\c\\", 299 -"']
     many = [bad(errors.BadObject(str(number))) for number in range(100)]
     assert len(warnings(many, BASE)) == 20
 
@@ -206,9 +205,7 @@ results = st.one_of(
         uids,
         uids,
         st.sampled_from(["stored", "already", "kept", "replaced"]),
-        st.lists(
-            st.builds(Remark, st.sampled_from(["coerced", "discarded", "class"]), st.just("odd")), max_size=2
-        ),
+        st.lists(st.builds(Remark, st.sampled_from(["coerced", "discarded", "class"]), st.just("odd")), max_size=2),
     ),
     st.builds(bad, st.builds(errors.BadObject, st.text(max_size=5)), uids, uids),
     st.builds(from_error, st.builds(errors.Unavailable, st.text(max_size=5))),
@@ -244,9 +241,7 @@ json = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["00081190", "00081198", "00081199", "0008119A", "00081150", "00081155", "Value", "vr"]
-            ),
+            st.sampled_from(["00081190", "00081198", "00081199", "0008119A", "00081150", "00081155", "Value", "vr"]),
             inner,
             max_size=4,
         )
