@@ -69,6 +69,8 @@ def _finish(session: "Session", chunks: list[bytes], request: Request, base: str
         response = Response(nativexml.write(model, base), status, media_type=media.XML)
     else:
         response = Response(dicomjson.write(model), status, media_type=media.JSON)
+    if where := dicomjson.text_of(model.get("00081190")):
+        response.headers["Location"] = where  # W-259; no Content-Location: the body is not what was stored
     for warning in outcomes.warnings(results, base):
         response.headers.append("Warning", warning)
     return response

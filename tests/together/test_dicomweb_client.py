@@ -414,6 +414,21 @@ def test_what_was_stored_is_named_in_the_answer(empty):
     assert len(empty.client.search_for_instances()) == 3
 
 
+def test_the_answer_to_a_store_says_where_the_study_is(empty):
+    """PS3.18 10.5.3.2: Location, if a resource was created; of two studies there is no one place."""
+
+    def store(*objects: bytes) -> requests.Response:
+        body = b"".join(b"--B\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n" for data in objects)
+        kind = 'multipart/related; type="application/dicom"; boundary=B'
+        headers = {"Content-Type": kind}
+        return requests.post(f"{empty.url}/studies", data=body + b"--B--", headers=headers, timeout=20)
+
+    assert store(dicoms.ct(1)).headers["Location"] == f"{empty.url}/studies/{STUDY}"
+    assert "Location" not in store(dicoms.ct(2), dicoms.ct(2, study=2)).headers
+    refused = store(dicoms.ct(1, PatientComments="other"))
+    assert (refused.status_code, "Location" in refused.headers) == (409, False)
+
+
 def test_of_a_mixed_batch_each_instance_has_its_own_outcome(empty):
     answer = empty.client.store_instances([read(dicoms.ct(1)), read(dicoms.ct(1, study=2))], study_instance_uid=STUDY)
     assert [item.ReferencedSOPInstanceUID for item in answer.ReferencedSOPSequence] == [f"{FIRST}.1"]
