@@ -27,8 +27,8 @@ from dicomweb.web.bodies import LASTING, REVALIDATED, Body
 from dicomweb.web.threads import hop
 
 DESCRIBED = 16
-"""Up to so many instances are described before the answer begins, also where that means reading them; of more
-the length of the answer is not told unless it costs nothing."""
+"""Up to so many instances or frames are described before the answer begins, also where that means reading them;
+of more the length of the answer is not told unless it costs nothing."""
 
 METADATA_REVISION = 1
 """Counts changes in how the same stored metadata is written, so that clients fetch it anew."""
@@ -64,7 +64,7 @@ def _frames(request: Request) -> Response:
         return retrieval.frames(held, layout, numbers, choice.media_type, choice.syntax)
 
     if choice.multipart:
-        known = retrieval.sizes_known(held, choice.syntax)
+        known = len(numbers) <= DESCRIBED or retrieval.sizes_known(held, choice.syntax)
         return bodies.respond(
             request,
             lambda: bodies.multiple(contents, etag, base, known),

@@ -282,9 +282,14 @@ def test_frames_that_are_only_deflated_can_be_had_inflated(served):
     frames = [bytes([number]) * 128 for number in range(3)]
     data = compressed([deflated(frame) for frame in frames], "1.2.840.10008.1.2.8.1")
     served.store(data)
-    found = parts(served.get(f"{path_of(data)}/frames/1,2,3", OCTETS))
+    answer = served.get(f"{path_of(data)}/frames/1,2,3", OCTETS)
+    assert answer.headers["content-length"] == str(len(answer.content))
+    found = parts(answer)
     assert [part.data for part in found] == frames
     assert found[0].headers["content-type"] == f"application/octet-stream; transfer-syntax={EXPLICIT}"
+    more = served.get(f"{path_of(data)}/frames/{','.join(['1'] * 17)}", OCTETS)
+    assert "content-length" not in more.headers
+    assert [part.data for part in parts(more)] == frames[:1] * 17
     stored = parts(served.get(f"{path_of(data)}/frames/2", OHIF))[0]
     assert zlib.decompress(stored.data, -15) == frames[1]
     assert stored.headers["content-type"].endswith("1.2.840.10008.1.2.8.1")
