@@ -47,7 +47,8 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
     sop_class, instance = dicomjson.text(dataset, "00080016"), dicomjson.text(dataset, "00080018")
     if not instance:
         raise BadIdentity("the metadata have no SOP Instance UID", sop_class)
-    parts = _parts(dataset.get(_PIXEL_DATA, {}).get("BulkDataURI"), bulk)
+    pixels = dataset.get(_PIXEL_DATA, {}).get("BulkDataURI")
+    parts = _parts(pixels, bulk)
     syntax = _syntax(parts)
 
     def find(uri: str, vr: str) -> encode.Bulk:
@@ -55,7 +56,7 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
         if not found:
             sentence = "a BulkDataURI names no part of the request, and other places are not read"
             raise BadReference(sentence, sop_class, instance)
-        if found is parts and syntaxes.syntax_of(syntax).encapsulated:
+        if uri == pixels and syntaxes.syntax_of(syntax).encapsulated:
             return encode.Frames([_source(part.upload) for part in found], table=not syntaxes.syntax_of(syntax).video)
         return _joined(found)
 
