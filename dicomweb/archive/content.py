@@ -6,7 +6,6 @@ with what the client holds (RFC 9110 13, 14) without touching storage.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from dicomweb.errors import Corrupt
@@ -41,8 +40,7 @@ class Made(NamedTuple):
 Segment: TypeAlias = bytes | Stretch | Made
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """One thing to send.
 
     Attributes:

@@ -12,17 +12,18 @@ import gzip
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from dicomweb.archive.content import Content, Segment, gather
+from dicomweb.archive.content import BATCH, Content, Segment, gather
 from dicomweb.standard import multipart
 from dicomweb.web.conditions import read_range, unchanged
 from dicomweb.web.threads import Pump, departure
 
-WHOLE = 1 << 20
+WHOLE = BATCH
 """Bodies of at most so many bytes are read at once; longer ones are streamed."""
 
 LASTING = "private, max-age=86400"
@@ -68,12 +69,18 @@ def multiple(contents: Callable[[], Iterable[Content]], etag: str, base: str, kn
     """
     boundary = multipart.boundary_for(etag)
     closing = multipart.write_end(boundary)
+    prefix = quote(base, safe="/:[]@!$&'()*+,;=%~") + "/"
+    openings: dict[tuple[str, str], bytes] = {}
 
     def head(content: Content, first: bool) -> bytes:
-        fields = {"Content-Length": str(content.size)} if content.size >= 0 else {}
-        if content.location:
-            fields["Content-Location"] = f"{base}/{content.location}"
-        return multipart.write_head(boundary, _type_of(content), fields, first=first)
+        """As `multipart.write_head`, which is called once for each type: heads differ in numbers and UIDs."""
+        kind = (content.media_type, content.syntax)
+        opening = openings.get(kind)
+        if opening is None:
+            opening = openings[kind] = multipart.write_head(boundary, _type_of(content))[:-2]
+        where = f"Content-Location: {prefix}{content.location}\r\n" if content.location else ""
+        fields = f"Content-Length: {content.size}\r\n{where}\r\n".encode("ascii")
+        return (opening[2:] if first else opening) + fields
 
     def segments() -> Iterator[Segment]:
         first = True
