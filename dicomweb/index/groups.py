@@ -70,9 +70,14 @@ class Groups:
             group.append(self._waiting.popleft())
         try:
             self._together(group)
+        except Again:
+            for job in group:
+                self._alone(job)
         except Exception as error:
-            if len(group) == 1 and not isinstance(error, Again):
-                group[0].result = error
+            # Where the database does not answer, nobody is at fault, and asking for each would take long.
+            if len(group) == 1 or isinstance(error, Unavailable):
+                for job in group:
+                    job.result = error
             else:
                 for job in group:
                     self._alone(job)
@@ -100,9 +105,9 @@ class Groups:
         for _ in range(_ATTEMPTS):
             try:
                 self._together([job])
-            except Again:
+            except Again as error:
+                job.result = error
                 continue
             except Exception as error:
                 job.result = error
             return
-        job.result = Unavailable("the index is too busy; try again")

@@ -6,6 +6,7 @@ into another server, where those begin anew.
 """
 
 import logging
+import select
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -50,23 +51,22 @@ class PostgresSession:
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self.connection = connection
-        self._cursor = connection.cursor(binary=True)
+
+    def _execute(self, sql: str, values: Values) -> "psycopg.Cursor[Any]":
+        # In a pipeline the answers of one cursor's statements would mix.
+        return self.connection.cursor(binary=True).execute(_convert(sql), values)
 
     def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
         """See Session."""
-        return self._cursor.execute(_convert(sql), values).fetchall()
+        return self._execute(sql, values).fetchall()
 
-    def run(self, sql: str, values: Values = ()) -> int:
+    def run(self, sql: str, values: Values = ()) -> None:
         """See Session."""
-        return self._cursor.execute(_convert(sql), values).rowcount
+        self._execute(sql, values)
 
     def many(self, sql: str, rows: Iterable[Values]) -> None:
         """See Session."""
-        found = list(rows)
-        if len(found) == 1:
-            self._cursor.execute(_convert(sql), found[0])
-        else:
-            self._cursor.executemany(_convert(sql), found)
+        self.connection.cursor().executemany(_convert(sql), rows)
 
     def insert(self, table: str, columns: Sequence[str], values: Values) -> int:
         """See Session."""
@@ -75,7 +75,7 @@ class PostgresSession:
             f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(columns))}) "
             "ON CONFLICT DO NOTHING RETURNING id"
         )
-        row = self._cursor.execute(sql, values).fetchone()
+        row = self.connection.execute(sql, values).fetchone()
         if row is None:
             raise Again("another transaction inserted the same row")
         number: int = row[0]
@@ -107,13 +107,12 @@ class PostgresEngine:
             given = psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
             raise BadSetting("index: not a PostgreSQL URL such as postgresql://user@host/database") from error
+        kwargs = {name: value for name, value in settings.items() if name not in given}
+        # The pool would try again and again; at start, whoever waits is told at once what is wrong.
+        with _translated():
+            psycopg.connect(url, **kwargs).close()
         self._pool = psycopg_pool.ConnectionPool(
-            url,
-            min_size=1,
-            max_size=_CONNECTIONS,
-            timeout=_WAIT,
-            kwargs={name: value for name, value in settings.items() if name not in given},
-            open=False,
+            url, min_size=1, max_size=_CONNECTIONS, timeout=_WAIT, kwargs=kwargs, open=False
         )
         self._pool.open()
         try:
@@ -160,38 +159,47 @@ class PostgresEngine:
     def read(self) -> Iterator[PostgresSession]:
         """See Engine."""
         with _translated():
-            connection = self._connection()
+            session = _Reading(self)
             try:
-                yield PostgresSession(connection)
+                yield session
             finally:
-                self._pool.putconn(connection)
+                self.give_back(session.connection)
 
     @contextmanager
     def write(self) -> Iterator[PostgresSession]:
         """See Engine."""
         with _translated():
-            connection = self._connection()
+            connection = self.take()
+            committing = False
             try:
-                connection.execute("BEGIN")
-                try:
+                # Statements whose answers nobody waits for travel together.
+                with connection.pipeline():
+                    connection.execute("BEGIN")
                     yield PostgresSession(connection)
+                    committing = True
                     connection.execute("COMMIT")
-                except BaseException:
-                    if not connection.broken:
-                        connection.execute("ROLLBACK")
-                    raise
+            except BaseException as error:
+                if not connection.closed:
+                    connection.rollback()
+                elif isinstance(error, psycopg.OperationalError) and not committing:
+                    raise Again("the connection to the index's database was lost") from error
+                raise
             finally:
-                self._pool.putconn(connection)
+                self.give_back(connection)
 
-    def _connection(self) -> "psycopg.Connection[Any]":
+    def take(self) -> "psycopg.Connection[Any]":
         """Take a connection that works; those that died while they were idle are given up."""
         for _ in range(_CONNECTIONS + 1):
             connection = self._pool.getconn()
             if not _is_dead(connection):
                 return connection
             connection.close()
-            self._pool.putconn(connection)
+            self.give_back(connection)
         raise Unavailable("the index's database closes its connections")
+
+    def give_back(self, connection: "psycopg.Connection[Any]") -> None:
+        """Return a connection to the pool, which replaces it if it is closed."""
+        self._pool.putconn(connection)
 
     def check(self) -> None:
         """See Engine."""
@@ -203,15 +211,38 @@ class PostgresEngine:
         self._pool.close()
 
 
+class _Reading(PostgresSession):
+    """A session that repeats a query on another connection when its own is lost; each query stands alone."""
+
+    def __init__(self, engine: PostgresEngine) -> None:
+        super().__init__(engine.take())
+        self._engine = engine
+
+    def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """See Session."""
+        try:
+            return super().rows(sql, values)
+        except psycopg.OperationalError:
+            if not self.connection.closed:
+                raise
+        self._engine.give_back(self.connection)
+        self.connection = self._engine.take()
+        return super().rows(sql, values)
+
+
 def _is_dead(connection: "psycopg.Connection[Any]") -> bool:
-    """Say whether the server has closed an idle connection: then there is something to read, the end."""
+    """Say whether the server has closed an idle connection: then there is something to read, its last words."""
     if connection.closed:
         return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if not poll.poll(0):
+        return False
     try:
-        connection.pgconn.consume_input()
+        connection.execute("SELECT 1")
     except psycopg.OperationalError:
         return True
-    return connection.pgconn.status != psycopg.pq.ConnStatus.OK
+    return False
 
 
 def _feed(session: PostgresSession, start: int) -> int:

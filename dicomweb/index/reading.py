@@ -102,7 +102,7 @@ class Reader:
             values.append(storable(series))
         with self._engine.read() as session:
             rows = session.rows(
-                f"SELECT {_HELD} FROM {_INSTANCES} WHERE {condition} AND ins.current = 1 "
+                f"SELECT {_HELD} FROM {_INSTANCES} WHERE {condition} AND ins.current <> 0 "
                 "ORDER BY se.sort, se.uid, ins.sort, ins.uid",
                 values,
             )
@@ -242,12 +242,11 @@ class Reader:
 
             ((studies, series, instances, size),) = session.rows(
                 "SELECT count(*), COALESCE(sum(series), 0), COALESCE(sum(instances), 0), COALESCE(sum(bytes), 0) "
-                # The sum keeps SQLite from going through an index to each row.
-                "FROM study WHERE instances + 0 > 0"
+                "FROM study WHERE instances > 0"
             )
             modalities: dict[str, int] = {}
             for column, number in session.rows(
-                'SELECT "Modality", count(*) FROM series WHERE instances > 0 GROUP BY "Modality"'
+                'SELECT "Modality", count(*) FROM series WHERE visible = 1 GROUP BY "Modality"'
             ):
                 for value in read_column(column):
                     modalities[value] = modalities.get(value, 0) + number

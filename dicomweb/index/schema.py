@@ -7,10 +7,11 @@
     change, gone                                  what happened, and the UIDs of versions that are no more
     pending, garbage, tombstone                   what is under way, what may go, what was deleted
 
-A row of `instance` is a version. A study or series whose versions are all not current has `instances` 0 and is
-invisible. `speaker` is the current instance with the lowest SOP Instance UID (`speaker_uid`), from which the
-row's columns and its attributes (DICOM JSON, in a table beside, so that rows stay small where many are read) are
-taken; so they depend on the content alone.
+A row of `instance` is a version. A study or series whose versions are all not current has `instances` 0 and is not
+`visible`; indexes name `visible`, never `instances`, so that a commit that only counts touches none. `speaker` is
+the current instance with the lowest SOP Instance UID (`speaker_uid`), from which the row's columns and its
+attributes (DICOM JSON, in a table beside, so that rows stay small where many are read) are taken; so they depend
+on the content alone.
 """
 
 from collections.abc import Callable
@@ -87,6 +88,7 @@ def _first(dialect: Dialect) -> list[str]:
             f"day {text} NOT NULL DEFAULT '', {columns(STUDY_COLUMNS)}"
             f"modalities {text} NOT NULL DEFAULT '', classes {text} NOT NULL DEFAULT '', "
             f"series {number} NOT NULL DEFAULT 0, instances {number} NOT NULL DEFAULT 0, "
+            f"visible {number} NOT NULL DEFAULT 0, "
             f"bytes {number} NOT NULL DEFAULT 0, {speaker})"
         ),
         f"CREATE TABLE study_held (id {number} PRIMARY KEY, data {blob} NOT NULL)",
@@ -94,6 +96,7 @@ def _first(dialect: Dialect) -> list[str]:
             f"CREATE TABLE series (id {key}, study {number} NOT NULL, uid {text} NOT NULL, "
             f"sort {number} NOT NULL DEFAULT {MISSING}, {columns(SERIES_COLUMNS)}"
             f"odd {text} NOT NULL DEFAULT '', instances {number} NOT NULL DEFAULT 0, "
+            f"visible {number} NOT NULL DEFAULT 0, "
             f"dictionary {number} NOT NULL DEFAULT 0, {speaker})"
         ),
         f"CREATE TABLE series_held (id {number} PRIMARY KEY, data {blob} NOT NULL)",
@@ -124,12 +127,12 @@ def _first(dialect: Dialect) -> list[str]:
             f"reason {text} NOT NULL, kind {text} NOT NULL)"
         ),
         # Orders of results; what is invisible is not in them.
-        "CREATE UNIQUE INDEX study_order ON study (day DESC, uid) WHERE instances > 0",
+        "CREATE UNIQUE INDEX study_order ON study (day DESC, uid) WHERE visible = 1",
         (
             'CREATE INDEX study_by_name ON study (("PatientName" = \'\'), "PatientName", day DESC, uid) '
-            "WHERE instances > 0"
+            "WHERE visible = 1"
         ),
-        "CREATE UNIQUE INDEX series_order ON series (study, sort, uid) WHERE instances > 0",
+        "CREATE UNIQUE INDEX series_order ON series (study, sort, uid) WHERE visible = 1",
         "CREATE INDEX instance_order ON instance (series, sort)",
         (
             'CREATE INDEX patient_order ON patient (("PatientName" = \'\'), "PatientName", "PatientID", '
@@ -143,7 +146,7 @@ def _first(dialect: Dialect) -> list[str]:
         "CREATE INDEX study_many_dates ON study (id) WHERE \"StudyDate\" >= '\\' AND \"StudyDate\" < ']'",
         "CREATE UNIQUE INDEX series_uid ON series (uid, study)",
         "CREATE INDEX series_study ON series (study)",
-        'CREATE INDEX series_modality ON series ("Modality", study) WHERE instances > 0',
+        'CREATE INDEX series_modality ON series ("Modality", study) WHERE visible = 1',
         "CREATE UNIQUE INDEX instance_uid ON instance (uid) WHERE current = 1",
         "CREATE INDEX instance_other ON instance (version) WHERE current = 0",
         "CREATE INDEX dictionary_series ON dictionary (series)",

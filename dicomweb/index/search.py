@@ -50,6 +50,7 @@ Alias: TypeAlias = Literal["pt", "st", "se", "ins"]
 _ALIAS: dict[Level, Alias] = {"patient": "pt", "study": "st", "series": "se", "instance": "ins"}
 _LEVEL: dict[Alias, Level] = {alias: level for level, alias in _ALIAS.items()}
 _STUDY_DATE = BY_KEYWORD["StudyDate"].tag
+_INSTANCE = BY_KEYWORD["SOPInstanceUID"].tag
 _MODALITY = BY_KEYWORD["Modality"].tag
 _MODALITIES = BY_KEYWORD["ModalitiesInStudy"].tag
 _UIDS: dict[str, str] = {
@@ -146,6 +147,8 @@ def read_plan(query: Query, dialect: Dialect) -> Plan:
         place = None if key.creator else _condition(plan, key)
         if place is not None:
             _place(plan, *place)
+            if place[0] == "ins" and key.tag == _INSTANCE:
+                _place(plan, "ins", Condition("ins.current = 1"))
             _entrance(plan, key)
         elif _is_held(query.level, key):
             held.append(key)
@@ -248,7 +251,7 @@ def _entrance(plan: Plan, key: Key) -> None:
     if plan.dialect != "sqlite":
         return
     if days is not None:
-        count = f"SELECT count(*) FROM (SELECT 1 FROM study st WHERE st.instances > 0 AND {days.sql} LIMIT ?)"
+        count = f"SELECT count(*) FROM (SELECT 1 FROM study st WHERE st.visible = 1 AND {days.sql} LIMIT ?)"
         plan.entrances.append(Entrance(None, Condition(count, days.values)))
     elif attribute.keyword in ("PatientID", "AccessionNumber") and isinstance(match, OneOf):
         inner = text_condition(plan.dialect, f'st."{attribute.keyword}"', "text", match)
@@ -258,7 +261,7 @@ def _entrance(plan: Plan, key: Key) -> None:
         inner = text_condition(plan.dialect, '"Modality"', "text", match)
         assert inner is not None
         # Two ranges of the index, each of which SQLite reads without looking at a row.
-        visible = "SELECT study AS id FROM series WHERE instances > 0 AND "
+        visible = "SELECT study AS id FROM series WHERE visible = 1 AND "
         single = equals(plan.dialect, '"Modality"', [storable(value) for value in match.values if value])
         many = both([Condition(several('"Modality"')), inner])
         _enter(plan, f"{visible}{single.sql} UNION ALL {visible}{many.sql}", (*single.values, *many.values))
@@ -410,7 +413,8 @@ _JOINS = {
     "se": "series se ON se.study = st.id",
     "ins": "instance ins ON ins.series = se.id",
 }
-_VISIBLE: dict[Alias, str] = {"st": "st.instances > 0", "se": "se.instances > 0", "ins": "ins.current = 1"}
+# The index of SOP Instance UIDs is of rows with `current = 1`; in these words it is not taken for one of series.
+_VISIBLE: dict[Alias, str] = {"st": "st.visible = 1", "se": "se.visible = 1", "ins": "ins.current <> 0"}
 
 
 def page(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int, offset: int) -> Condition:
@@ -491,7 +495,7 @@ def instances(plan: Plan, ids: Any) -> Condition:
         ids: of the results, as a list parameter.
     """
     owner = {"patient": "st.patient", "study": "se.study", "series": "ins.series", "instance": "ins.version"}
-    conditions = [Condition(one_of(plan.dialect, owner[plan.level]), (ids,)), Condition("ins.current = 1")]
+    conditions = [Condition(one_of(plan.dialect, owner[plan.level]), (ids,)), Condition("ins.current <> 0")]
     conditions += [condition for found in plan.below.values() for condition in found]
     where = both(conditions)
     return Condition(

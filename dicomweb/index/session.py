@@ -9,14 +9,14 @@ from typing import Any, Protocol, TypeAlias
 
 import orjson
 
-from dicomweb.errors import Error
+from dicomweb.errors import Unavailable
 from dicomweb.index.schema import Dialect
 
 Values: TypeAlias = Sequence[Any]
 SqlRow: TypeAlias = tuple[Any, ...]
 
 
-class Again(Error):
+class Again(Unavailable):
     """Another transaction got in the way; the same one, begun anew, may well succeed."""
 
 
@@ -28,8 +28,8 @@ class Session(Protocol):
     def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
         """Run a query and return all its rows."""
 
-    def run(self, sql: str, values: Values = ()) -> int:
-        """Run a statement and return how many rows it touched."""
+    def run(self, sql: str, values: Values = ()) -> None:
+        """Run a statement; what is wrong with it may be raised by a later one, at the latest by the commit."""
 
     def many(self, sql: str, rows: Iterable[Values]) -> None:
         """Run a statement once for each of these values."""

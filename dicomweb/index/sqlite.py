@@ -43,9 +43,9 @@ class SqliteSession:
         """See Session."""
         return self.connection.execute(sql, values).fetchall()
 
-    def run(self, sql: str, values: Values = ()) -> int:
+    def run(self, sql: str, values: Values = ()) -> None:
         """See Session."""
-        return self.connection.execute(sql, values).rowcount
+        self.connection.execute(sql, values)
 
     def many(self, sql: str, rows: Iterable[Values]) -> None:
         """See Session."""

@@ -58,6 +58,7 @@ class _Study:
     speaker_uid: str = ""
     speaker: int = 0
     spoke: int = 0  # the speaker before
+    visible: int = 0  # in the row
     dataset: Dataset | None = None  # of a new speaker
 
     def counts(self) -> list[Any]:
@@ -87,6 +88,7 @@ class _Series:
     dictionary: int = 0
     speaker_uid: str = ""
     speaker: int = 0
+    visible: int = 0  # in the row
     dataset: Dataset | None = None
 
 
@@ -308,6 +310,7 @@ class Writer:
         if study.instances == 0:
             patient, study.patient = study.patient, 0
             study.speaker_uid, study.speaker = "", 0
+            self._show("study", study)
             session.run(_UPDATE_STUDY_COUNTS, [*study.counts(), study.id])
             session.run("UPDATE study SET patient = 0, speaker = 0, speaker_uid = '' WHERE id = ?", (study.id,))
             patients.recompute(session, patient)
@@ -325,15 +328,25 @@ class Writer:
     def _lock_studies(self, uids: set[str], create: bool) -> dict[str, _Study]:
         condition, value = among(self._dialect, "uid", sorted(uids))
         rows = self._session.rows(
-            "SELECT uid, id, patient, series, instances, bytes, modalities, classes, speaker_uid, speaker "
+            "SELECT uid, id, patient, series, instances, bytes, modalities, classes, speaker_uid, speaker, visible "
             f"FROM study WHERE {condition} ORDER BY uid{lock(self._dialect)}",
             (value,),
         )
         studies = {}
-        for uid, number, patient, series, instances, size, modalities, classes, speaker_uid, speaker in rows:
+        for uid, number, patient, series, instances, size, modalities, classes, speaker_uid, speaker, visible in rows:
             known = (set(read_column(modalities)), set(read_column(classes)))
             studies[uid] = _Study(
-                uid, number, patient, series, instances, size, *known, speaker_uid, speaker, spoke=speaker
+                uid,
+                number,
+                patient,
+                series,
+                instances,
+                size,
+                *known,
+                speaker_uid,
+                speaker,
+                spoke=speaker,
+                visible=visible,
             )
         if create:
             for uid in sorted(uids - studies.keys()):
@@ -349,7 +362,7 @@ class Writer:
             of_uid, uids = among(self._dialect, "uid", sorted({series for _, series in wanted}))
             of_study, ids = among(self._dialect, "study", sorted(by_id))
             for uid, study, *rest in self._session.rows(
-                'SELECT uid, study, id, instances, "Modality", dictionary, speaker_uid, speaker FROM series '
+                'SELECT uid, study, id, instances, "Modality", dictionary, speaker_uid, speaker, visible FROM series '
                 f"WHERE {of_uid} AND {of_study} "
                 f"ORDER BY uid, study{lock(self._dialect)}",
                 (
@@ -367,6 +380,8 @@ class Writer:
         """Write a series' row; say whether its study's modalities have to be read again."""
         if not place.study.id:
             self._create_study(place.study)
+        if place.id:
+            self._show("series", place)
         counts = [place.instances, place.dictionary]
         if place.dataset is None:
             if place.id:
@@ -387,11 +402,19 @@ class Writer:
             return before not in ("", place.modality)
         place.id = self._session.insert(
             "series",
-            ("study", "uid", "instances", "dictionary", *_SPEAKER, *SERIES_FIELDS),
-            [place.study.id, place.uid, *counts, *speaker, *values],
+            ("study", "uid", "visible", "instances", "dictionary", *_SPEAKER, *SERIES_FIELDS),
+            [place.study.id, place.uid, 1, *counts, *speaker, *values],
         )
+        place.visible = 1
         self._hold("series_held", place.id, held)
         return False
+
+    def _show(self, table: str, row: _Study | _Series) -> None:
+        """Make a row visible or invisible, if it has become so; only then are indexes touched."""
+        visible = int(row.instances > 0)
+        if visible != row.visible:
+            self._session.run(f"UPDATE {table} SET visible = ? WHERE id = ?", (visible, row.id))
+            row.visible = visible
 
     def _hold(self, table: str, number: int, held: bytes) -> None:
         self._session.run(
@@ -406,9 +429,10 @@ class Writer:
             return
         study.id = self._session.insert(
             "study",
-            ("uid", *_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS),
-            [study.uid, *study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)],
+            ("uid", "visible", *_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS),
+            [study.uid, 1, *study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)],
         )
+        study.visible = 1
         self._hold("study_held", study.id, study_held(study.dataset))
         study.dataset = None
 
@@ -419,6 +443,7 @@ class Writer:
             self._write_study(study)
 
     def _write_study(self, study: _Study) -> None:
+        self._show("study", study)
         if study.dataset is None:
             self._session.run(_UPDATE_STUDY_COUNTS, [*study.counts(), study.id])
         else:

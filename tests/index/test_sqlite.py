@@ -1,0 +1,210 @@
+"""What only SQLite does: turns, plans, a full disk, a damaged file."""
+
+import fcntl
+import os
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entries import entry, store
+
+from dicomweb.errors import OutOfSpace, Unavailable
+from dicomweb.index import open_index, search
+from dicomweb.index import sqlite as module
+from dicomweb.standard.attributes import BY_KEYWORD
+from dicomweb.standard.matching import Key, read
+from dicomweb.standard.query import Order, Query
+
+
+def is_free(path: str) -> bool:
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_who_has_just_written_does_not_overtake_who_waits(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    first, second = module._Turns(path), module._Turns(path)
+    order: list[str] = []
+
+    def wait() -> None:
+        with second:
+            order.append("second")
+
+    with first:
+        order.append("first")
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while is_free(f"{path}-door"):
+            pass
+    with first:
+        order.append("first again")
+    waiting.join()
+    assert order == ["first", "second", "first again"]
+    first.close()
+    second.close()
+
+
+def test_the_file_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
+    index = open_index(f"sqlite:{tmp_path / 'deeper' / 'index.sqlite'}")
+    store(index, entry())
+    for file in (tmp_path / "deeper").iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    index.close()
+
+
+def plan_of(query: Query, tmp_path: Path, entrance: int | None = None) -> str:
+    """SQLite's own words on how it carries a search out."""
+    index = open_index(f"sqlite:{tmp_path / 'index.sqlite'}")
+    index.close()
+    made = search.read_plan(query, "sqlite")
+    if made.days is not None:
+        made.conditions.insert(0, made.days)
+    statement = search.page(made, None if entrance is None else made.entrances[entrance], None, 10, 0)
+    connection = sqlite3.connect(tmp_path / "index.sqlite")
+    from dicomweb.index import matchers
+
+    matchers.register(connection)
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values).fetchall()
+    connection.close()
+    return "\n".join(row[3] for row in rows)
+
+
+def key(keyword: str, text: str) -> Key:
+    return Key(BY_KEYWORD[keyword].tag, read(BY_KEYWORD[keyword].vr, text))
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (Query("study"), "study_order"),
+        (Query("study", keys=(key("StudyDate", "20240101-"),)), "study_order (day>"),
+        (Query("study", order=(Order(BY_KEYWORD["PatientName"].tag),)), "study_by_name"),
+        (Query("series"), "series_order"),
+        (Query("patient"), "patient_order"),
+    ],
+)
+def test_pages_in_order_are_read_from_an_index_without_sorting(query: Query, index: str, tmp_path: Path) -> None:
+    plan = plan_of(query, tmp_path)
+    assert index in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_instances_of_the_whole_archive_are_sorted_within_their_series_only(tmp_path: Path) -> None:
+    assert "TEMP B-TREE FOR RIGHT PART OF ORDER BY" in plan_of(Query("instance"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (Query("study", keys=(key("StudyInstanceUID", "1.2"),)), "sqlite_autoindex_study"),
+        (Query("series", keys=(key("SeriesInstanceUID", "1.2"),)), "series_uid"),
+        (Query("instance", keys=(key("SOPInstanceUID", "1.2"),)), "instance_uid"),
+        (Query("study", keys=(key("SOPInstanceUID", "1.2"),)), "instance_uid"),
+        (Query("instance", study="1", series="2"), "instance_order"),
+    ],
+)
+def test_uids_lead_straight_to_what_they_name(query: Query, index: str, tmp_path: Path) -> None:
+    plan = plan_of(query, tmp_path)
+    assert index in plan
+    assert "SCAN st" not in plan
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text", "index"),
+    [
+        ("PatientName", "*smi*", "study_text"),
+        ("PatientID", "P1", "study_id"),
+        ("AccessionNumber", "A1", "study_accession"),
+        ("ModalitiesInStudy", "XA", "series_modality"),
+    ],
+)
+def test_entrances_are_read_from_their_own_index(keyword: str, text: str, index: str, tmp_path: Path) -> None:
+    for level in ("study", "patient"):
+        plan = plan_of(Query(level, keys=(key(keyword, text),)), tmp_path, 0)  # type: ignore[arg-type]
+        assert index in plan
+        assert "SCAN st\n" not in plan
+
+
+def test_a_search_takes_the_narrowest_entrance(tmp_path: Path) -> None:
+    index: Any = open_index(f"sqlite:{tmp_path / 'index.sqlite'}")
+    store(
+        index,
+        *(
+            entry(f"1.{i}", f"2.{i}", f"3.{i}", PatientName=f"Name{i:04}", Modality="CT" if i % 2 else "MR")
+            for i in range(500)
+        ),
+    )
+    plan = search.read_plan(
+        Query("study", keys=(key("ModalitiesInStudy", "CT"), key("PatientName", "*0123*"))), "sqlite"
+    )
+    from dicomweb.index import finding
+
+    with index._engine.read() as session:
+        assert finding._choose(session, plan) is plan.entrances[1]
+    index.close()
+
+
+def test_a_full_disk_is_said_so_and_writing_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    index: Any = open_index(f"sqlite:{tmp_path / 'index.sqlite'}")
+    store(index, entry())
+    connection = index._engine._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    large = [entry(instance=f"9.{i}", ImageComments=os.urandom(20_000).hex()) for i in range(20)]
+    with pytest.raises(OutOfSpace):
+        store(index, *large)
+    assert len(index.members("1.1")) == 1
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert store(index, *(entry(instance=f"8.{i}") for i in range(3))) == [None] * 3
+    index.close()
+
+
+def test_a_writer_that_never_ends_makes_the_index_unavailable_but_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAIT", 0.05)
+    path = tmp_path / "index.sqlite"
+    index = open_index(f"sqlite:{path}")
+    store(index, entry())
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="busy"):
+        store(index, entry(instance="2"))
+    assert len(index.search(Query("study")).rows) == 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert store(index, entry(instance="2")) == [None]
+    index.close()
+
+
+def test_a_file_that_is_no_index_is_unavailable_and_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    path.write_bytes(b"no database at all " * 1000)
+    with pytest.raises(Unavailable, match="rebuild"):
+        open_index(f"sqlite:{path}")
+
+
+def test_a_place_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable):
+        open_index(f"sqlite:{tmp_path / 'file' / 'index.sqlite'}")
+
+
+def test_nothing_is_visible_of_a_transaction_that_was_undone(tmp_path: Path) -> None:
+    index: Any = open_index(f"sqlite:{tmp_path / 'index.sqlite'}")
+
+    def fail(session: Any, works: Any) -> Any:
+        session.run("INSERT INTO study (uid, visible, instances) VALUES ('1', 1, 1)")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        index._groups.do(fail, None)
+    assert index.counts().studies == 0
+    index.close()
