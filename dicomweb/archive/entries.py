@@ -9,6 +9,11 @@ from dicomweb.archive.versions import new_version, object_key
 from dicomweb.index import Entry, Held
 from dicomweb.standard import dicomjson, part10
 from dicomweb.standard.elements import Limits
+from dicomweb.standard.leniency import Dataset
+from dicomweb.standard.syntaxes import EXPLICIT, Syntax
+
+AVAILABLE = "00083002"
+"""Available Transfer Syntax UID."""
 
 
 class EntryReader:
@@ -61,4 +66,21 @@ class EntryReader:
             digest=upload.sha256,
             number=dicomjson.integer(parsed.dataset.get("00200013")),
         )
-        return Entry(held, parsed.dataset, dicomjson.write(parsed.dataset, ordered=True), parsed.layout.to_bytes())
+        metadata = dicomjson.write(with_syntax(parsed.dataset, parsed.syntax), ordered=True)
+        return Entry(held, parsed.dataset, metadata, parsed.layout.to_bytes())
+
+
+def with_syntax(dataset: Dataset, syntax: Syntax) -> Dataset:
+    """Return the data set with Available Transfer Syntax UID (0008,3002), which metadata name in place of group
+    0002: by it viewers know a video (PS3.18 10.4.1.1.2). Of encodings that are not legal on the web it is the
+    one that they are sent in.
+
+    Args:
+        dataset: tags ascending; left as it is.
+        syntax: what it is stored in.
+    """
+    uid = EXPLICIT if syntax.implicit or syntax.big_endian else syntax.uid
+    tags = [tag for tag in dataset if tag != AVAILABLE]
+    named = {tag: dataset[tag] for tag in tags if tag < AVAILABLE}
+    named[AVAILABLE] = {"vr": "UI", "Value": [uid]}
+    return named | {tag: dataset[tag] for tag in tags if tag > AVAILABLE}

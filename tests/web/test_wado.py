@@ -438,6 +438,30 @@ def test_metadata_is_json_for_every_accept_that_viewers_send(ct, accept, path):
     assert list(dataset) == sorted(dataset)
 
 
+@pytest.mark.parametrize(
+    ("syntax", "named"),
+    [
+        (EXPLICIT, EXPLICIT),
+        (ImplicitVRLittleEndian, EXPLICIT),
+        (ExplicitVRBigEndian, EXPLICIT),
+        (DeflatedExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian),
+    ],
+)
+def test_metadata_names_the_syntax_that_the_instance_can_be_had_in(served, syntax, named):
+    served.store(encoded(syntax))
+    (dataset,) = served.get(f"{CT_PATH}/metadata").json()
+    assert dataset["00083002"] == {"vr": "UI", "Value": [named]}
+    assert list(dataset) == sorted(dataset)
+    accept = f'multipart/related; type="application/dicom"; transfer-syntax={named}'
+    assert served.get(CT_PATH, accept).status_code == 200
+
+
+def test_metadata_of_a_video_names_its_syntax(served):
+    served.store(compressed([b"stream"], "1.2.840.10008.1.2.4.102"))
+    (dataset,) = served.get(f"{CT_PATH}/metadata").json()
+    assert dataset["00083002"]["Value"] == ["1.2.840.10008.1.2.4.102"]
+
+
 @pytest.mark.parametrize("accept", [DICOM, "image/png", "text/html", "application/dicom+json;q=0"])
 def test_metadata_in_no_accepted_form_is_406(ct, accept):
     response = ct.get(f"{CT_PATH}/metadata", accept)
