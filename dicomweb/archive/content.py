@@ -130,14 +130,14 @@ def gather(pieces: Iterable[bytes], batch: int = BATCH) -> Iterator[list[bytes]]
         if len(piece) < _SMALL:
             small.append(piece)
             small_size += len(piece)
-        if small and (len(piece) >= _SMALL or small_size >= _JOINED):
+        if small and (len(piece) >= _SMALL or small_size >= _JOINED or size >= batch):
             ready.append(small[0] if len(small) == 1 else b"".join(small))
             small, small_size = [], 0
         if len(piece) >= _SMALL:
             ready.append(piece)
         if size >= batch:
-            yield ready + small
-            ready, small, size, small_size = [], [], 0, 0
+            yield ready
+            ready, size = [], 0
     if small:
         ready.append(b"".join(small))
     if ready:
