@@ -15,6 +15,7 @@ from dicomweb.index.schema import (
     held_tags,
 )
 from dicomweb.standard.attributes import BY_KEYWORD, Attribute
+from dicomweb.standard.syntaxes import sent_as
 
 Dataset = Mapping[str, Any]
 
@@ -196,12 +197,12 @@ def instance_dataset(
     """Return the attributes of the instance level in the DICOM JSON model.
 
     Args:
-        sop_class, instance, syntax: UIDs.
+        sop_class, instance, syntax: UIDs (syntax: as stored).
         numbers: values of INSTANCE_COLUMNS.
         held: the attributes as stored, where the columns cannot say them.
     """
     found = _instance_elements(sop_class, instance, numbers) if held is None else orjson.loads(held)
-    found["00083002"] = {"vr": "UI", "Value": [syntax]}
+    found["00083002"] = {"vr": "UI", "Value": [sent_as(syntax)]}
     found["00080056"] = ONLINE
     return found
 

@@ -44,6 +44,7 @@ from dicomweb.standard.matching import (
     accepts,
 )
 from dicomweb.standard.query import Query
+from dicomweb.standard.syntaxes import stored_as
 
 Alias: TypeAlias = Literal["pt", "st", "se", "ins"]
 
@@ -192,7 +193,7 @@ def _condition(plan: Plan, key: Key) -> tuple[Alias, Condition] | None:
     if keyword in _UIDS:
         found = _uid_condition(dialect, _UIDS[keyword], key.match)
     elif keyword in _CODES:
-        found = _code_condition(dialect, _CODES[keyword], key.match)
+        found = _code_condition(dialect, _CODES[keyword], _as_stored(keyword, key.match))
     elif keyword in _LISTS:
         found = text_condition(dialect, _LISTS[keyword], "text", key.match)
     elif keyword in _COUNTS:
@@ -221,6 +222,13 @@ def _uid_condition(dialect: Dialect, column: str, match: Match) -> Condition | N
     if isinstance(match, OneOf):
         return equals(dialect, column, [storable(value) for value in match.values if value])
     return text_condition(dialect, column, "text", match)
+
+
+def _as_stored(keyword: str, match: Match) -> Match:
+    """Of Available Transfer Syntax UID, what an instance is sent in, make what it may be stored in."""
+    if keyword != "AvailableTransferSyntaxUID" or not isinstance(match, OneOf):
+        return match
+    return OneOf(tuple(uid for value in match.values for uid in (stored_as(value) if value else (value,))))
 
 
 def _code_condition(dialect: Dialect, column: str, match: Match) -> Condition | None:

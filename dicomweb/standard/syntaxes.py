@@ -64,9 +64,7 @@ RLE = f"{_ROOT}.5"
 DEFLATED_FRAME = f"{_ROOT}.8.1"
 
 
-def _native(
-    uid: str, name: str, *, implicit: bool = False, big: bool = False, deflated: bool = False
-) -> Syntax:
+def _native(uid: str, name: str, *, implicit: bool = False, big: bool = False, deflated: bool = False) -> Syntax:
     return Syntax(uid, name, implicit=implicit, big_endian=big, deflated=deflated)
 
 
@@ -171,3 +169,16 @@ def syntax_of(uid: str) -> Syntax:
     an empty name; whether its pixels are encapsulated is for the data to say (PS3.5 10, A.4).
     """
     return SYNTAXES.get(uid) or Syntax(uid, "", lossy=None)
+
+
+def sent_as(uid: str) -> str:
+    """Return the transfer syntax that an object stored in `uid` is sent in over the web if it is asked for as
+    it is: Implicit VR and Big Endian are not legal there (PS3.18 8.7.3.4, W-011)."""
+    syntax = syntax_of(uid)
+    return EXPLICIT if syntax.implicit or syntax.big_endian else uid
+
+
+def stored_as(uid: str) -> tuple[str, ...]:
+    """Return every transfer syntax that `sent_as` turns into `uid` (PS3.18 8.7.3.4); () if that is none."""
+    others = [other for other in SYNTAXES if other != uid and sent_as(other) == uid]
+    return (uid, *others) if sent_as(uid) == uid else ()

@@ -1,5 +1,6 @@
 """Searching, on every back end: the SQL may be fast, `matching.accepts` and plain sorting are the definition."""
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from dicomweb.standard.matching import (
     satisfies,
 )
 from dicomweb.standard.query import Order, Query
+from dicomweb.standard.syntaxes import EXPLICIT
 
 
 def key(keyword: str, text: str, fuzzy: bool = False) -> Key:
@@ -311,6 +313,24 @@ def test_computed_attributes_can_be_searched(hospital: Index) -> None:
     assert len(uids(hospital, "study", key("InstanceAvailability", "ONLINE"))) == 3
     assert uids(hospital, "instance", key("SOPClassUID", "1.2.3")) == ["1.1.2.1"]
     assert uids(hospital, "instance", key("AvailableTransferSyntaxUID", "1.2.840.10008.1.2.4.90")) == []
+
+
+def test_instances_are_found_by_the_syntax_that_they_can_be_had_in(index: Index) -> None:
+    stored = {
+        "1": "1.2.840.10008.1.2",
+        "2": "1.2.840.10008.1.2.1",
+        "3": "1.2.840.10008.1.2.2",
+        "4": "1.2.840.10008.1.2.5",
+    }
+    made = [entry(instance=instance) for instance in stored]
+    for one in made:
+        held = dataclasses.replace(one.held, syntax=stored[one.held.instance])
+        store(index, dataclasses.replace(one, held=held))
+    rows = index.search(Query("instance")).rows
+    offered = {row.instance: value(row.dataset, "AvailableTransferSyntaxUID") for row in rows}
+    assert offered == {"1": [EXPLICIT], "2": [EXPLICIT], "3": [EXPLICIT], "4": ["1.2.840.10008.1.2.5"]}
+    assert uids(index, "instance", key("AvailableTransferSyntaxUID", EXPLICIT)) == ["1", "2", "3"]
+    assert uids(index, "instance", key("AvailableTransferSyntaxUID", "1.2.840.10008.1.2,1.2.840.10008.1.2.5")) == ["4"]
 
 
 def test_the_url_s_study_and_series_restrict(hospital: Index) -> None:
