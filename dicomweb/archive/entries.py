@@ -10,7 +10,7 @@ from dicomweb.index import Entry, Held
 from dicomweb.standard import dicomjson, part10
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.leniency import Dataset
-from dicomweb.standard.syntaxes import EXPLICIT, Syntax
+from dicomweb.standard.syntaxes import Syntax, sent_as
 
 AVAILABLE = "00083002"
 """Available Transfer Syntax UID."""
@@ -79,8 +79,7 @@ def with_syntax(dataset: Dataset, syntax: Syntax) -> Dataset:
         dataset: tags ascending; left as it is.
         syntax: what it is stored in.
     """
-    uid = EXPLICIT if syntax.implicit or syntax.big_endian else syntax.uid
     tags = [tag for tag in dataset if tag != AVAILABLE]
     named = {tag: dataset[tag] for tag in tags if tag < AVAILABLE}
-    named[AVAILABLE] = {"vr": "UI", "Value": [uid]}
+    named[AVAILABLE] = {"vr": "UI", "Value": [sent_as(syntax.uid)]}
     return named | {tag: dataset[tag] for tag in tags if tag > AVAILABLE}
