@@ -497,7 +497,7 @@ def test_metadata_zipped_and_not_is_the_same_the_first_time_and_again(served):
     assert "Accept-Encoding" in answers[0].headers["vary"]
 
 
-def test_metadata_of_a_series_of_a_thousand_is_complete(served, monkeypatch):
+def test_metadata_of_more_than_one_group_is_complete_and_streamed_until_it_is_kept(served, monkeypatch):
     from dicomweb.archive import sealed
 
     monkeypatch.setattr(sealed, "GROUP", 4)
