@@ -13,6 +13,8 @@ from dicomweb.errors import BadIdentity, BadObject, BadReference, BadRequest
 from dicomweb.standard import dicomjson, encode, media, syntaxes
 
 _PIXEL_DATA = "7FE00010"
+_AVAILABLE = "00083002"
+"""Available Transfer Syntax UID: what metadata add to a data set that is retrieved, and no part of it."""
 _PIECE = 1 << 20
 
 
@@ -63,7 +65,8 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
     reception = spool.receive()
     try:
         reception.write(encode.write_meta(sop_class, instance, syntax))
-        for piece in encode.write_dataset(dataset, find):
+        kept = {tag: element for tag, element in dataset.items() if tag != _AVAILABLE}
+        for piece in encode.write_dataset(kept, find):
             reception.write(piece)
         return reception.finish()
     except BadRequest as error:
