@@ -55,7 +55,8 @@ class Archive:
 
     def delete(self, study: str, series: str | None = None, instance: str | None = None, reason: str = "") -> int:
         """Delete a resource; see `delete.delete`."""
-        return deletion.delete(self.storage, self.index, study, series, instance, reason)
+        given_up = self._store.given_up
+        return deletion.delete(self.storage, self.index, study, series, instance, reason, given_up)
 
     def sweep(self) -> Swept:
         """Resolve what interrupted processes left; see `Upkeep.sweep`."""

@@ -9,19 +9,34 @@ import time
 
 from dicomweb.archive import tombstones
 from dicomweb.archive.versions import new_version, tombstone_key
+from dicomweb.errors import Error
 from dicomweb.index import Index, Tombstone
 from dicomweb.storage import Storage
 
 
-def delete(storage: Storage, index: Index, study: str, series: str | None, instance: str | None, reason: str) -> int:
+def delete(
+    storage: Storage,
+    index: Index,
+    study: str,
+    series: str | None = None,
+    instance: str | None = None,
+    reason: str = "",
+    given_up: set[int] | None = None,
+) -> int:
     """Delete a study, a series or an instance, with every version that is held of it.
+
+    Args:
+        storage, index: what it is deleted from.
+        study, series, instance: UIDs; None for the whole study or series.
+        reason: kept with the deletion.
+        given_up: takes the version of a tombstone that the sweep is to finish or to take back.
 
     Returns:
         How many instances went.
 
     Raises:
         NotFound, Gone: there is nothing to delete.
-        OutOfSpace, Unavailable: the tombstone could not be written; nothing was deleted.
+        OutOfSpace, Unavailable: the deletion did not take place, or will with the next sweep.
     """
     if series is not None and instance is not None:
         index.locate(study, series, instance)
@@ -38,5 +53,10 @@ def delete(storage: Storage, index: Index, study: str, series: str | None, insta
         time=time.time(),
         reason=reason,
     )
-    tombstones.place(storage, index, tombstone)
-    return index.delete(tombstone)
+    try:
+        tombstones.place(storage, index, tombstone)
+        return index.delete(tombstone)
+    except Error:
+        if given_up is not None:
+            given_up.add(version)
+        raise

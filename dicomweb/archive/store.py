@@ -195,7 +195,8 @@ class Store:
             holder = successor
 
     def _replace(self, candidate: _Candidate, holder: Held) -> Held | None:
-        """Put a tombstone under the old version, then the new one in its place."""
+        """Put a tombstone under the old version, then the new one in its place; return another version that
+        has taken the place in the meantime."""
         version = new_version()
         tombstone = Tombstone(
             version=version,
@@ -207,8 +208,15 @@ class Store:
             time=time.time(),
             kind="replaced",
         )
-        tombstones.place(self._storage, self._index, tombstone)
-        return self._index.replace(candidate.entry, tombstone)
+        try:
+            tombstones.place(self._storage, self._index, tombstone)
+            successor = self._index.replace(candidate.entry, tombstone)
+        except Error:
+            self.given_up.add(version)
+            raise
+        if successor is not None:
+            tombstones.take_back(self._storage, self._index, tombstone)
+        return successor
 
     def _mark_kept(self, candidate: _Candidate) -> None:
         """Say in storage that this version is not the current one, so that a rebuild knows it too."""

@@ -25,12 +25,17 @@ def place(storage: Storage, index: Index, tombstone: Tombstone) -> None:
     (problem,) = storage.put([Put(tombstone.key, body, hashlib.sha256(body).digest())])
     if problem is None:
         return
-    try:  # a write that failed may still have left bytes
+    take_back(storage, index, tombstone)  # a write that failed may still have left bytes
+    raise problem
+
+
+def take_back(storage: Storage, index: Index, tombstone: Tombstone) -> None:
+    """Remove a tombstone that has not taken effect and will not; if that fails, the sweep does it."""
+    try:
         storage.delete(tombstone.key)
         index.forget([tombstone.version])
     except Error as error:
-        log.warning("the intent of a deletion that failed is left: %s", error)
-    raise problem
+        log.warning("a tombstone that took no effect is left to the sweep: %s", error)
 
 
 def write_tombstone(tombstone: Tombstone) -> bytes:

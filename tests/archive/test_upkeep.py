@@ -1,0 +1,220 @@
+"""Upkeep: sweeps, checks, and an index made anew that answers as before."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dicoms import PREFIX, ct
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from served import Served
+
+from dicomweb.archive.archive import Archive, open_archive
+from dicomweb.archive.spool import Upload
+from dicomweb.config import Config
+from dicomweb.errors import Error, Gone, NotFound
+from dicomweb.index import Intent, open_index
+from dicomweb.storage import Put
+
+STUDY, SERIES = f"{PREFIX}.1", f"{PREFIX}.1.1"
+
+
+def upload(data: bytes) -> Upload:
+    return Upload(data, len(data), hashlib.sha256(data).digest())
+
+
+def store(archive: Archive, *objects: bytes, **more: Any) -> list[str]:
+    return [outcome.state for outcome in archive.store([upload(data) for data in objects], **more)]
+
+
+def found(archive: Archive) -> list[str]:
+    return [finding.kind for _, finding in archive.verify() if finding is not None]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Any:
+    opened = open_archive(Config(data=tmp_path, storage="memory:", abandoned_seconds=3600))
+    yield opened
+    opened.close()
+
+
+# -- sweep -----------------------------------------------------------------------------------------------
+def intent_of(archive: Archive, owner: str, monkeypatch: pytest.MonkeyPatch, version: int = 77) -> Intent:
+    """An intent and its object, left by a process."""
+    intent = Intent(version, f"objects/ab/cd/{'ab' * 32}-{version:016x}")
+    monkeypatch.setattr("dicomweb.index.database.this_process", lambda: owner)
+    theirs = open_index(archive.config.index)
+    theirs.intend([intent])
+    theirs.close()
+    monkeypatch.undo()
+    assert [name for _, name in archive.index.pending(4e9)] == [owner]
+    assert archive.storage.put([Put(intent.key, b"left", hashlib.sha256(b"left").digest())]) == [None]
+    return intent
+
+
+def finished_process() -> str:
+    """The name that a process gave itself which has ended."""
+    code = "from dicomweb.index import owners; print(owners.this_process())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_sweep_withdraws_what_a_dead_process_left(archive, monkeypatch):
+    intent_of(archive, finished_process(), monkeypatch)
+    assert archive.sweep().withdrawn == 1
+    assert list(archive.storage.list()) == []
+
+
+def test_a_sweep_leaves_what_another_live_process_has_under_way(archive, monkeypatch):
+    code = "import sys; from dicomweb.index import owners; print(owners.this_process(), flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout is not None
+        intent = intent_of(archive, process.stdout.readline().strip(), monkeypatch)
+        assert archive.sweep().withdrawn == 0
+        assert archive.storage.read(intent.key) == b"left"
+        process.communicate("")
+
+
+def test_a_sweep_leaves_what_another_machine_began_lately(archive, monkeypatch):
+    intent = intent_of(archive, "elsewhere:1:1", monkeypatch)
+    assert archive.sweep().withdrawn == 0
+    assert archive.storage.read(intent.key) == b"left"
+
+
+# -- verify ----------------------------------------------------------------------------------------------
+def test_verify_finds_missing_corrupt_and_orphaned_objects(tmp_path):
+    archive = open_archive(Config(data=tmp_path))
+    store(archive, ct(1), ct(2), ct(3), ct(4))
+    assert found(archive) == []
+    one, two, three, _ = archive.index.members(STUDY)
+    archive.storage.delete(one.key)
+    folder = next(path for path in tmp_path.rglob(two.key.rpartition("/")[2]))
+    os.chmod(folder, 0o600)
+    folder.write_bytes(ct(2)[:-1] + b"\xff")
+    other = next(path for path in tmp_path.rglob(three.key.rpartition("/")[2]))
+    os.chmod(other, 0o600)
+    other.write_bytes(ct(3) + b"\0")
+    stray = other.with_name("ab" * 32 + "-0000000000000007")
+    stray.write_bytes(b"stray")
+    kinds = sorted(found(archive))
+    assert kinds == ["corrupt", "corrupt", "missing", "orphaned"]
+    details = {finding.kind: finding for _, finding in archive.verify() if finding is not None}
+    assert details["missing"].instance == one.instance
+    archive.close()
+
+
+def test_a_corrupt_object_does_not_enter_a_rebuilt_index(tmp_path):
+    archive = open_archive(Config(data=tmp_path))
+    store(archive, ct(1), ct(2))
+    one, _ = archive.index.members(STUDY)
+    path = next(path for path in tmp_path.rglob(one.key.rpartition("/")[2]))
+    os.chmod(path, 0o600)
+    path.write_bytes(ct(1)[:-1] + b"\xff")
+    findings = [finding for _, finding in archive.rebuild() if finding is not None]
+    assert [finding.kind for finding in findings] == ["corrupt"]
+    assert [held.instance for held in archive.index.members(STUDY)] == [f"{SERIES}.2"]
+    archive.close()
+
+
+# -- rebuild ---------------------------------------------------------------------------------------------
+QUERIES = ["/studies?includefield=all", "/series?includefield=all", "/instances?includefield=all", "/patients"]
+
+
+def answers(served: Served) -> dict[str, tuple[int, bytes]]:
+    """What searches at all levels, metadata and deleted resources answer."""
+    asked = {path: served.get(path, "application/json") for path in QUERIES}
+    for study in range(1, 4):
+        for path in (f"/studies/{PREFIX}.{study}", f"/studies/{PREFIX}.{study}/series/{PREFIX}.{study}.1"):
+            asked[path] = served.get(f"{path}/metadata", "application/json")
+        for number in range(1, 4):
+            path = f"/studies/{PREFIX}.{study}/series/{PREFIX}.{study}.1/instances/{PREFIX}.{study}.1.{number}"
+            asked[path] = served.get(f"{path}/metadata", "application/json")
+    return {path: (answer.status_code, answer.content) for path, answer in asked.items()}
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["refuse", "keep", "replace", "delete study", "delete instance", "sweep", "pair"]),
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.sampled_from([None, "other", "third"]),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=ACTIONS)
+def test_a_rebuilt_index_answers_as_before_whatever_happened(tmp_path_factory, actions):
+    served = Served(tmp_path_factory.mktemp("archive"))
+    archive = served.archive
+    for action, study, number, comments in actions:
+        data = ct(number, study=study, PatientComments=comments)
+        try:
+            if action == "delete study":
+                archive.delete(f"{PREFIX}.{study}")
+            elif action == "delete instance":
+                archive.delete(f"{PREFIX}.{study}", f"{PREFIX}.{study}.1", f"{PREFIX}.{study}.1.{number}")
+            elif action == "sweep":
+                archive.sweep()
+            elif action == "pair":
+                store(archive, ct(number, study=study, PatientComments="pair"), data, on_conflict="keep")
+            else:
+                store(archive, data, on_conflict=action)
+        except (NotFound, Gone):
+            pass
+    before, others = answers(served), {held.version for held in archive.index.others(100)}
+    assert [finding for _, finding in archive.rebuild() if finding is not None] == []
+    assert answers(served) == before
+    assert {held.version for held in archive.index.others(100)} == others
+    archive.sweep()
+    assert found(archive) == []
+    assert answers(served) == before
+    archive.close()
+
+
+def test_what_is_kept_is_not_current_after_a_replacement_and_a_rebuild(archive):
+    store(archive, ct(1))
+    assert store(archive, ct(1, PatientComments="kept"), on_conflict="keep") == ["kept"]
+    assert store(archive, ct(1, PatientComments="new"), on_conflict="replace") == ["replaced"]
+    archive.sweep()
+    list(archive.rebuild())
+    (held,) = archive.index.members(STUDY)
+    assert archive.storage.read(held.key) == ct(1, PatientComments="new")
+    (other,) = archive.index.others(10)
+    assert archive.storage.read(other.key) == ct(1, PatientComments="kept")
+
+
+# -- tombstones ------------------------------------------------------------------------------------------
+def test_a_deletion_is_remembered_and_then_forgotten(tmp_path):
+    served = Served(tmp_path, tombstone_days=0)
+    store(served.archive, ct(1))
+    path = f"/studies/{STUDY}"
+    assert served.client.delete(f"/dicom-web{path}").status_code == 204
+    assert served.get(path).status_code == 410
+    list(served.archive.rebuild())
+    assert served.get(path).status_code == 410
+    served.archive.sweep()
+    served.archive.sweep()
+    assert served.get(path).status_code == 404
+    assert list(served.archive.storage.list()) == []
+
+
+def test_a_deletion_that_reached_storage_takes_place_after_a_crash(archive, monkeypatch):
+    store(archive, ct(1))
+
+    def crash(*_: object) -> int:
+        raise Error("the process ended here")
+
+    monkeypatch.setattr(archive.index, "delete", crash)
+    with pytest.raises(Error):
+        archive.delete(STUDY)
+    monkeypatch.undo()
+    assert len(archive.index.members(STUDY)) == 1
+    list(archive.rebuild())
+    with pytest.raises(Gone):
+        archive.index.members(STUDY)
