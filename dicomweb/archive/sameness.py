@@ -77,8 +77,17 @@ def _equal(one: part10.Part10, other: part10.Part10) -> bool:
 
 
 def _comparable(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The model without the VR of bulk values: OB and OW name the same bytes in different encodings."""
-    return {tag: {**element, "vr": ""} if "BulkDataURI" in element else element for tag, element in dataset.items()}
+    """The model without the VR of binary values, at all levels: OB and OW name the same bytes in different
+    encodings."""
+    return {tag: _comparable_element(element) for tag, element in dataset.items()}
+
+
+def _comparable_element(element: dict[str, Any]) -> dict[str, Any]:
+    if "BulkDataURI" in element or "InlineBinary" in element:
+        return {**element, "vr": ""}
+    if element["vr"] == "SQ" and "Value" in element:
+        return {"vr": "SQ", "Value": [_comparable(item) for item in element["Value"]]}
+    return element
 
 
 def _same_value(one: Buffer, first: Bulk, other: Buffer, second: Bulk) -> bool:

@@ -1,88 +1,106 @@
-"""Objects that arrive as metadata and bulk data."""
+"""Objects put together from metadata and bulk data."""
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
-import dicoms
 import pydicom
 import pytest
-import served as objects
+from dicoms import PREFIX, dataset
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.encaps import generate_frames
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import MPEG4HP41, JPEGBaseline8Bit, RLELossless
 
 from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.errors import BadIdentity, BadObject, BadReference
-
-OCTETS, JPEG = "application/octet-stream", "image/jpeg"
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path)
+from dicomweb.standard.elements import Limits
+from dicomweb.standard.part10 import read_object
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> objects.Served:
-    return objects.Served(tmp_path / "world")
+def part(data: bytes, media_type: str = "application/octet-stream", syntax: str = "") -> BulkPart:
+    return BulkPart(Upload(data, len(data), hashlib.sha256(data).digest()), media_type, syntax)
 
 
-def part(spool: Spool, data: bytes, media_type: str = OCTETS, syntax: str = "") -> BulkPart:
-    reception = spool.receive()
-    reception.write(data)
-    return BulkPart(reception.finish(), media_type, syntax)
+def model(**attributes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = dataset(PixelData=None, **attributes).to_json_dict()
+    return made
 
 
-def read(upload: Upload) -> pydicom.Dataset:
-    body = upload.body if isinstance(upload.body, bytes) else upload.body.read_bytes()
-    return pydicom.dcmread(io.BytesIO(body))
+def pixels(uri: str = "pixels") -> dict[str, Any]:
+    return {"7FE00010": {"vr": "OB", "BulkDataURI": uri}}
 
 
-def metadata(world: objects.Served, data: bytes) -> dict[str, Any]:
-    world.store(data)
-    (model,) = world.get(f"{objects.path_of(data)}/metadata").json()
-    return model
+def put_together(folder: Path, metadata: dict[str, Any], **bulk: list[BulkPart]) -> bytes:
+    """The bytes of the object; the spool holds nothing but it."""
+    upload = assemble(metadata, bulk, Spool(folder))
+    with upload.open() as buffer:
+        return bytes(buffer)
 
 
-def test_metadata_that_were_retrieved_make_the_same_data_set_again(world, spool):
-    data = dicoms.ct(1)
-    model = metadata(world, data)
-    assert "00083002" in model
-    made = read(assemble(model, {model["7FE00010"]["BulkDataURI"]: [part(spool, dicoms.dataset(1).PixelData)]}, spool))
-    assert made == pydicom.dcmread(io.BytesIO(data))
-    assert made.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+@given(frames=st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=6))
+def test_the_frames_that_go_in_are_the_frames_that_are_found(tmp_path_factory, frames):
+    bulk = [part(frame, "image/dicom-rle", RLELossless) for frame in frames]
+    metadata = model(NumberOfFrames=len(frames)) | pixels()
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path_factory.mktemp("spool"), metadata, pixels=bulk)))
+    got = list(generate_frames(read.PixelData, number_of_frames=len(frames)))
+    assert got == [frame + b"\0" * (len(frame) % 2) for frame in frames]
+    assert read.file_meta.TransferSyntaxUID == RLELossless
 
 
-def test_frames_that_come_one_part_each_are_encapsulated_in_their_order(world, spool):
-    frames = [b"\xff\xd8one\xff\xd9", b"\xff\xd8three\xff\xd9"]
-    model = metadata(world, objects.compressed(frames, JPEGBaseline8Bit))
-    uri = model["7FE00010"]["BulkDataURI"]
-    for bulk in (
-        {uri: [part(spool, frame, JPEG, JPEGBaseline8Bit) for frame in frames]},
-        {f"{uri}/frames/{n}": [part(spool, frame, JPEG, JPEGBaseline8Bit)] for n, frame in enumerate(frames, 1)},
-    ):
-        made = read(assemble(model, bulk, spool))
-        assert made.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
-        found = list(generate_frames(made.PixelData, number_of_frames=2))
-        assert [frame.rstrip(b"\0") for frame in found] == frames
+def test_what_was_put_together_is_read_as_it_was_said(tmp_path):
+    metadata = model(PatientName="Müller^Jörg") | pixels()
+    data = put_together(tmp_path, metadata, pixels=[part(bytes(128))])
+    read = read_object(data, Limits())
+    assert read.dataset["00100010"]["Value"] == [{"Alphabetic": "Müller^Jörg"}]
+    assert read.instance == f"{PREFIX}.1.1.1"
+    assert read.warnings == []
 
 
-def test_what_leads_out_of_the_request_is_refused(world, spool):
-    with pytest.raises(BadReference) as raised:
-        assemble(metadata(world, dicoms.ct(1)), {}, spool)
-    assert raised.value.instance == f"{dicoms.PREFIX}.1.1.1"
+def test_a_video_is_one_stream_without_a_table(tmp_path):
+    video = bytes(range(200))
+    metadata = model(NumberOfFrames=10) | pixels()
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, metadata, pixels=[part(video, "video/mp4", MPEG4HP41)])))
+    assert video in read.PixelData
 
 
-def test_metadata_without_an_instance_uid_are_refused(world, spool):
-    model = metadata(world, dicoms.ct(1))
-    del model["00080018"]
-    with pytest.raises(BadIdentity):
-        assemble(model, {}, spool)
+def test_values_in_sequences_are_found_too(tmp_path):
+    item = {"00282000": {"vr": "OB", "BulkDataURI": "profile"}}
+    metadata = model() | {"00480105": {"vr": "SQ", "Value": [item]}}
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, metadata, profile=[part(b"\1\2\3\4")])))
+    assert read.OpticalPathSequence[0].ICCProfile == b"\1\2\3\4"
 
 
-def test_pixels_in_two_syntaxes_at_once_are_refused(world, spool):
-    model = metadata(world, dicoms.ct(1))
-    parts = [part(spool, b"a"), part(spool, b"b", JPEG, JPEGBaseline8Bit)]
-    with pytest.raises(BadObject):
-        assemble(model, {model["7FE00010"]["BulkDataURI"]: parts}, spool)
+@pytest.mark.parametrize("uri", ["file:///etc/passwd", "http://127.0.0.1/x", "other", ""])
+def test_a_reference_to_anything_else_is_refused_and_leaves_nothing(tmp_path, uri):
+    with pytest.raises(BadReference) as caught:
+        put_together(tmp_path, model() | pixels(uri), pixels=[part(bytes(128))])
+    assert caught.value.instance == f"{PREFIX}.1.1.1"
+    assert list(tmp_path.glob("*")) == []
+
+
+def test_frames_in_several_syntaxes_or_in_none_that_is_known_are_refused(tmp_path):
+    mixed = [part(b"ab", "image/jpeg", JPEGBaseline8Bit), part(b"cd", "image/dicom-rle", RLELossless)]
+    for bulk in (mixed, [part(b"ab", "image/x-unheard-of")]):
+        with pytest.raises(BadObject):
+            put_together(tmp_path, model(NumberOfFrames=len(bulk)) | pixels(), pixels=bulk)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"00080018": {"vr": "UI"}},
+        {"00080018": {"vr": "UI", "Value": [None]}},
+        {"00080018": {"vr": "UI", "Value": [{"a": 1}]}},
+    ],
+)
+def test_metadata_without_an_identity_are_refused(tmp_path, broken):
+    metadata = model() | broken
+    if not broken:
+        del metadata["00080018"]
+    with pytest.raises((BadIdentity, BadObject)):
+        put_together(tmp_path, metadata)
+    assert list(tmp_path.glob("*")) == []

@@ -1,0 +1,28 @@
+"""Names of stored objects."""
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomweb.archive.versions import kept_key, new_version, object_key, tombstone_key, version_of
+from dicomweb.storage.keys import check_key
+
+
+@given(version=st.integers(0, 2**63 - 1), data=st.binary(max_size=8))
+def test_keys_are_keys_and_give_their_version_back(version, data):
+    for key in (object_key(hashlib.sha256(data).digest(), version), tombstone_key(version), kept_key(version)):
+        assert check_key(key) == key
+        assert version_of(key) == version
+
+
+def test_other_names_have_no_version():
+    assert [version_of(key) for key in ("objects/a", "objects/ab/cd/ef-12", "x-" + "g" * 16, "")] == [None] * 4
+
+
+def test_versions_are_never_the_same_and_sort_by_time(monkeypatch):
+    assert len({new_version() for _ in range(500)}) > 495
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    early = new_version()
+    monkeypatch.setattr("time.time", lambda: 2e9 + 0.001)
+    assert early < new_version() < 2**63
