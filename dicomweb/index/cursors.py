@@ -15,13 +15,14 @@ from typing import Any
 import orjson
 
 from dicomweb.errors import BadQuery
-from dicomweb.index.search import Plan, fingerprint, page
+from dicomweb.index.ordering import fingerprint
+from dicomweb.index.search import Plan, page
 from dicomweb.index.session import Session
 
 
 def write_cursor(plan: Plan, place: Sequence[Any]) -> str:
     """Return the cursor of a row."""
-    return base64.urlsafe_b64encode(orjson.dumps([fingerprint(plan), *place])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([fingerprint(plan.level, plan.terms), *place])).decode().rstrip("=")
 
 
 def read_cursor(plan: Plan, cursor: str) -> list[Any]:
@@ -37,7 +38,7 @@ def read_cursor(plan: Plan, cursor: str) -> list[Any]:
     if (
         not isinstance(found, list)
         or len(found) != 1 + len(plan.terms)
-        or found[0] != fingerprint(plan)
+        or found[0] != fingerprint(plan.level, plan.terms)
         or not all(isinstance(value, str | int | float | bool) for value in found[1:])
     ):
         raise BadQuery("the cursor belongs to another search or order")

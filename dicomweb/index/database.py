@@ -198,8 +198,11 @@ class Database(Reader):
         self._dictionaries.clear()
 
     def _do_clear(self, session: Session, works: Sequence[None]) -> list[None]:
-        for table in TABLES:
-            session.run(f"DELETE FROM {table}")
+        if self._dialect == "postgresql":
+            session.run(f"TRUNCATE {', '.join(TABLES)}")
+        else:
+            for table in TABLES:
+                session.run(f"DELETE FROM {table}")
         return [None] * len(works)
 
     def _ready(self, entries: Sequence[Entry]) -> list[Ready]:

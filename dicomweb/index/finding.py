@@ -26,7 +26,7 @@ _NARROW_ENOUGH = 200
 _NARROW = 20_000
 
 _CHUNK = 200
-_BATCH = 50
+_BATCH = 20
 
 
 class Finder:

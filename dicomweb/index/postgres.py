@@ -1,8 +1,7 @@
 """PostgreSQL: a pool of connections; any number of processes write at once.
 
-psycopg is imported when this module is. Numbers of the change feed begin with the number of their transaction, so
-that a reader who stops below the oldest open one misses nothing; see `_feed` for a database that was restored
-into another server, where those begin anew.
+psycopg is imported when this module is. A read that finds its connection lost is repeated on another one, and so is a
+write, unless it was lost at the commit, of which nobody can say whether it took place.
 """
 
 import logging
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dicomweb.errors import BadSetting, OutOfSpace, Unavailable
+from dicomweb.index import feed
 from dicomweb.index.schema import STEPS, TRIGRAMS, VERSION, Dialect
 from dicomweb.index.session import Again, SqlRow, Values
 
@@ -28,9 +28,6 @@ _CONNECTIONS = 16
 _WAIT = 10.0
 _LOCK = 0x526F656E74676174
 """Names the advisory lock under which tables are made and upgraded."""
-
-_TRANSACTION = 1_048_576
-"""Changes that one transaction may record; see `writing.Writer.record`."""
 
 _converted: dict[str, str] = {}
 
@@ -134,7 +131,7 @@ class PostgresEngine:
             for step in STEPS[found:]:
                 for statement in step(self.dialect):
                     session.run(statement)
-            for name, value in (("schema", VERSION), ("feed", _feed(session, int(about.get("feed", "0"))))):
+            for name, value in (("schema", VERSION), ("feed", feed.start(session, int(about.get("feed", "0"))))):
                 session.run(
                     "INSERT INTO about (name, value) VALUES (?, ?) "
                     "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -243,14 +240,6 @@ def _is_dead(connection: "psycopg.Connection[Any]") -> bool:
     except psycopg.OperationalError:
         return True
     return False
-
-
-def _feed(session: PostgresSession, start: int) -> int:
-    """Return what is added to transaction numbers in the change feed, such that the next is above all there are."""
-    ((last, transaction),) = session.rows(
-        "SELECT COALESCE(max(number), 0), pg_current_xact_id()::text::bigint FROM change"
-    )
-    return max(start, last // _TRANSACTION + 1 - transaction)
 
 
 @contextmanager

@@ -5,20 +5,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dicomweb.errors import Gone, NotFound, Unavailable
-from dicomweb.index import Change, Counts, Held, Intent
+from dicomweb.index import Change, Counts, Held, Intent, feed
 from dicomweb.index.codes import Codes
 from dicomweb.index.forms import read_column, storable
 from dicomweb.index.pieces import Dictionaries, expand
 from dicomweb.index.rows import fill_key
 from dicomweb.index.schema import MISSING
 from dicomweb.index.session import Engine, Session, SqlRow, among
-from dicomweb.index.writing import KINDS
 
 _HELD = (
     "ins.version, ins.key, ins.place, st.uid, se.uid, ins.uid, ins.class, ins.syntax, ins.size, ins.digest, ins.sort"
 )
 _INSTANCES = "instance ins JOIN series se ON se.id = ins.series JOIN study st ON st.id = se.study"
-_KIND_OF = {number: kind for kind, number in KINDS.items()}
 # A piece is at most this many versions, so that one statement does not bring all metadata into memory.
 _PAGE = 500
 
@@ -212,26 +210,8 @@ class Reader:
     # -- the whole ----------------------------------------------------------------------------------
     def changes(self, after: int = 0, limit: int = 1000) -> list[Change]:
         """See Index."""
-        settled = ""
-        if self._dialect == "postgresql":
-            # Whatever commits later has a number above this, since the number begins with the transaction's.
-            settled = (
-                "AND ch.number < (SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + value::bigint) "
-                "* 1048576 FROM about WHERE name = 'feed') "
-            )
         with self._engine.read() as session:
-            rows = session.rows(
-                "SELECT ch.number, ch.kind, ch.version, ch.time, COALESCE(st.uid, gone.study), "
-                "COALESCE(se.uid, gone.series), COALESCE(ins.uid, gone.instance) FROM change ch "
-                "LEFT JOIN instance ins ON ins.version = ch.version LEFT JOIN series se ON se.id = ins.series "
-                "LEFT JOIN study st ON st.id = se.study LEFT JOIN gone ON gone.version = ch.version "
-                f"WHERE ch.number > ? {settled}ORDER BY ch.number LIMIT ?",
-                (after, limit),
-            )
-        return [
-            Change(number, _KIND_OF[kind], study, series, instance, version, moment)  # type: ignore[arg-type]
-            for number, kind, version, moment, study, series, instance in rows
-        ]
+            return feed.read(session, after, limit)
 
     def counts(self) -> Counts:
         """See Index."""

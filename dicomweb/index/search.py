@@ -8,12 +8,11 @@ conditions with an index of their own and a query that counts, up to a limit, wh
 names the narrowest, and the studies are read from there instead of in their order.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from dicomweb.errors import BadQuery
+from dicomweb.index.columns import CODES, COUNTS, LISTS, UIDS, Alias, column_of
 from dicomweb.index.conditions import (
     ALWAYS,
     NEVER,
@@ -26,10 +25,11 @@ from dicomweb.index.conditions import (
     text_condition,
 )
 from dicomweb.index.forms import kind_of, storable
+from dicomweb.index.ordering import Term, after, default_order, ordered_by
 from dicomweb.index.rows import ONLINE
-from dicomweb.index.schema import MISSING, TEXT_SEARCHED, Dialect
+from dicomweb.index.schema import TEXT_SEARCHED, Dialect
 from dicomweb.index.session import one_of
-from dicomweb.standard.attributes import BY_KEYWORD, BY_TAG, LEVELS, Attribute, Level
+from dicomweb.standard.attributes import BY_KEYWORD, BY_TAG, LEVELS, Level
 from dicomweb.standard.matching import (
     Absent,
     Anything,
@@ -46,38 +46,10 @@ from dicomweb.standard.matching import (
 from dicomweb.standard.query import Query
 from dicomweb.standard.syntaxes import stored_as
 
-Alias: TypeAlias = Literal["pt", "st", "se", "ins"]
-
-_ALIAS: dict[Level, Alias] = {"patient": "pt", "study": "st", "series": "se", "instance": "ins"}
-_LEVEL: dict[Alias, Level] = {alias: level for level, alias in _ALIAS.items()}
 _STUDY_DATE = BY_KEYWORD["StudyDate"].tag
 _INSTANCE = BY_KEYWORD["SOPInstanceUID"].tag
 _MODALITY = BY_KEYWORD["Modality"].tag
 _MODALITIES = BY_KEYWORD["ModalitiesInStudy"].tag
-_UIDS: dict[str, str] = {
-    "StudyInstanceUID": "st.uid",
-    "SeriesInstanceUID": "se.uid",
-    "SOPInstanceUID": "ins.uid",
-}
-_CODES: dict[str, str] = {"SOPClassUID": "ins.class", "AvailableTransferSyntaxUID": "ins.syntax"}
-_LISTS: dict[str, str] = {"ModalitiesInStudy": "st.modalities", "SOPClassesInStudy": "st.classes"}
-_OF_PATIENT = "FROM study x WHERE x.patient = pt.id AND x.instances > 0)"
-_COUNTS: dict[str, str] = {
-    "NumberOfPatientRelatedStudies": f"(SELECT count(*) {_OF_PATIENT}",
-    "NumberOfPatientRelatedSeries": f"(SELECT CAST(sum(x.series) AS bigint) {_OF_PATIENT}",
-    "NumberOfPatientRelatedInstances": f"(SELECT CAST(sum(x.instances) AS bigint) {_OF_PATIENT}",
-    "NumberOfStudyRelatedSeries": "st.series",
-    "NumberOfStudyRelatedInstances": "st.instances",
-    "NumberOfSeriesRelatedInstances": "se.instances",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term of the order."""
-
-    sql: str
-    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +128,7 @@ def read_plan(query: Query, dialect: Dialect) -> Plan:
         else:
             deep.append(key)
     plan.held_keys, plan.deep_keys = tuple(held), tuple(deep)
-    plan.terms = (*_ordered_by(query), *_default_order(query))
+    plan.terms = (*ordered_by(query), *default_order(query))
     plan.walks_days = not query.order and query.study is None
     return plan
 
@@ -174,13 +146,6 @@ def _place(plan: Plan, alias: Alias, condition: Condition) -> None:
         plan.below.setdefault(alias, []).append(condition)
 
 
-def _column(level: Level, attribute: Attribute) -> tuple[Alias, str]:
-    alias = _ALIAS[attribute.level]
-    if alias == "pt" and level != "patient":
-        alias = "st"
-    return alias, f'{alias}."{attribute.keyword}"'
-
-
 def _condition(plan: Plan, key: Key) -> tuple[Alias, Condition] | None:
     """Return the table of a key's column and the condition, or None if it has no column or cannot be decided
     there."""
@@ -188,16 +153,16 @@ def _condition(plan: Plan, key: Key) -> tuple[Alias, Condition] | None:
     if attribute is None:
         return None
     keyword, dialect = attribute.keyword, plan.dialect
-    alias, column = _column(plan.level, attribute)
+    alias, column = column_of(plan.level, attribute)
     found: Condition | None = None
-    if keyword in _UIDS:
-        found = _uid_condition(dialect, _UIDS[keyword], key.match)
-    elif keyword in _CODES:
-        found = _code_condition(dialect, _CODES[keyword], _as_stored(keyword, key.match))
-    elif keyword in _LISTS:
-        found = text_condition(dialect, _LISTS[keyword], "text", key.match)
-    elif keyword in _COUNTS:
-        found = _count_condition(dialect, _COUNTS[keyword], key.match)
+    if keyword in UIDS:
+        found = _uid_condition(dialect, UIDS[keyword], key.match)
+    elif keyword in CODES:
+        found = _code_condition(dialect, CODES[keyword], _as_stored(keyword, key.match))
+    elif keyword in LISTS:
+        found = text_condition(dialect, LISTS[keyword], "text", key.match)
+    elif keyword in COUNTS:
+        found = _count_condition(dialect, COUNTS[keyword], key.match)
         if attribute.level == "patient" and plan.level != "patient":
             return None
     elif keyword == "InstanceAvailability":
@@ -208,7 +173,7 @@ def _condition(plan: Plan, key: Key) -> tuple[Alias, Condition] | None:
     elif isinstance(key.match, Moment):
         time = BY_TAG.get(key.match.time)
         if time is not None and time.column and kind_of(attribute) == "date" and kind_of(time) == "time":
-            other, sibling = _column(plan.level, time)
+            other, sibling = column_of(plan.level, time)
             if other == alias:
                 found = moment_condition(dialect, column, sibling, key.match)
     elif kind_of(attribute) == "number":
@@ -251,7 +216,7 @@ def _entrance(plan: Plan, key: Key) -> None:
     """Note what a key offers as a way in."""
     attribute = BY_TAG[key.tag]
     match = key.match
-    if attribute.keyword in _UIDS and isinstance(match, OneOf):
+    if attribute.keyword in UIDS and isinstance(match, OneOf):
         plan.direct = True
     days = _days(key) if plan.level != "patient" else None
     if days is not None:
@@ -326,85 +291,6 @@ def _of_text(text: str) -> str:
     return " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in found)
 
 
-# -- order ------------------------------------------------------------------------------------------------------
-def _text_terms(column: str, descending: bool) -> tuple[Term, ...]:
-    """Missing texts come last either way."""
-    if descending:
-        return (Term(column, True),)
-    return (Term(f"({column} = '')"), Term(column))
-
-
-def _default_order(query: Query) -> tuple[Term, ...]:
-    if query.level == "patient":
-        return (
-            *_text_terms('pt."PatientName"', False),
-            Term('pt."PatientID"'),
-            Term('pt."IssuerOfPatientID"'),
-        )
-    terms: list[Term] = []
-    if query.study is None:
-        terms += [Term("st.day", True), Term("st.uid")]
-    if query.level != "study" and not (query.study and query.series):
-        terms += [Term("se.sort"), Term("se.uid")]
-    if query.level == "instance":
-        terms += [Term("ins.sort"), Term("ins.uid")]
-    return tuple(terms) or (Term("st.uid"),)
-
-
-def _ordered_by(query: Query) -> list[Term]:
-    terms: list[Term] = []
-    for order in query.order:
-        attribute = BY_TAG.get(order.tag)
-        if attribute is None or LEVELS.index(attribute.level) > LEVELS.index(query.level):
-            raise BadQuery(f"results cannot be ordered by {order.tag:08X}: it is no indexed attribute of them")
-        keyword = attribute.keyword
-        if keyword == "StudyDate":
-            terms.append(Term("st.day", True) if order.descending else Term("(st.day = '')"))
-            terms += [] if order.descending else [Term("st.day")]
-        elif keyword in ("SeriesNumber", "InstanceNumber"):
-            terms.append(_number_term(f"{_ALIAS[attribute.level]}.sort", order.descending, present=True))
-        elif keyword in _UIDS:
-            terms.append(Term(_UIDS[keyword], order.descending))
-        elif keyword in _LISTS:
-            terms += _text_terms(_LISTS[keyword], order.descending)
-        elif keyword in _COUNTS and (attribute.level != "patient" or query.level == "patient"):
-            terms.append(Term(_COUNTS[keyword], order.descending))
-        elif attribute.column and keyword not in _CODES:
-            _, column = _column(query.level, attribute)
-            if kind_of(attribute) == "number":
-                terms.append(_number_term(column, order.descending, present=False))
-            else:
-                terms += _text_terms(column, order.descending)
-        else:
-            raise BadQuery(f"results cannot be ordered by {keyword}: it has no index")
-    return terms
-
-
-def _number_term(column: str, descending: bool, present: bool) -> Term:
-    if not descending:
-        return Term(column if present else f"COALESCE({column}, {MISSING})")
-    if present:
-        return Term(f"(CASE WHEN {column} = {MISSING} THEN -{MISSING} ELSE {column} END)", True)
-    return Term(f"COALESCE({column}, -{MISSING})", True)
-
-
-def fingerprint(plan: Plan) -> str:
-    """Return a short name of the level and order, by which a cursor is known to fit."""
-    text = "|".join([plan.level, *(f"{term.sql}{'-' if term.descending else '+'}" for term in plan.terms)])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _after(terms: Sequence[Term], place: Sequence[Any]) -> Condition:
-    """Return the condition that a row comes after a place in the order."""
-    term, value = terms[0], place[0]
-    sign = "<" if term.descending else ">"
-    if len(terms) == 1:
-        return Condition(f"{term.sql} {sign} ?", (value,))
-    rest = _after(terms[1:], place[1:])
-    # The first comparison is implied by the rest, but is one that an index can begin at.
-    return Condition(f"({term.sql} {sign}= ? AND ({term.sql} {sign} ? OR {rest.sql}))", (value, value, *rest.values))
-
-
 # -- statements ---------------------------------------------------------------------------------------------------
 _SELECTED: dict[Level, str] = {
     "patient": "pt.id",
@@ -465,7 +351,7 @@ def _source(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None) 
     if plan.below:
         conditions.append(_below(plan))
     if place is not None:
-        conditions.append(_after(plan.terms, place))
+        conditions.append(after(plan.terms, place))
     where = both(conditions) if conditions else ALWAYS
     return Condition(f"FROM {(' CROSS JOIN ' if fixed else ' JOIN ').join(joined)} WHERE {where.sql}", where.values)
 

@@ -117,10 +117,12 @@ class SqliteEngine:
         return connection
 
     def _upgrade(self) -> None:
+        """Make or upgrade the tables; an index that is up to date is opened without writing."""
+        if self._version(SqliteSession(self._connection)) == VERSION:
+            return
         with self.write() as session:
             session.run("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            rows = session.rows("SELECT value FROM about WHERE name = 'schema'")
-            found = int(rows[0][0]) if rows else 0
+            found = self._version(session)
             if found > VERSION:
                 raise BadSetting(
                     f"the index was made by a newer Roentgate (schema {found}, this one reads up to {VERSION})"
@@ -129,6 +131,12 @@ class SqliteEngine:
                 for statement in step(self.dialect):
                     session.run(statement)
             session.run("INSERT OR REPLACE INTO about (name, value) VALUES ('schema', ?)", (str(VERSION),))
+
+    def _version(self, session: SqliteSession) -> int:
+        if not session.rows("SELECT 1 FROM sqlite_master WHERE name = 'about'"):
+            return 0
+        rows = session.rows("SELECT value FROM about WHERE name = 'schema'")
+        return int(rows[0][0]) if rows else 0
 
     @contextmanager
     def read(self) -> Iterator[SqliteSession]:

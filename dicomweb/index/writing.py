@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dicomweb.index import Entry, patients
+from dicomweb.index import Entry, feed, patients
 from dicomweb.index.codes import Codes
 from dicomweb.index.forms import read_column, storable, write_list
 from dicomweb.index.pieces import Piece
@@ -29,9 +29,6 @@ from dicomweb.index.rows import (
 from dicomweb.index.schema import Dialect
 from dicomweb.index.session import Again, Session, among, lock
 from dicomweb.standard.matching import Dataset
-
-KINDS = {"stored": 1, "replaced": 2, "deleted": 3}
-"""Numbers of the kinds of change."""
 
 
 @dataclass(slots=True)
@@ -165,7 +162,7 @@ class Writer:
             ],
         )
         if current:
-            self.record(kind, [item.entry.held.version for item in ready])
+            feed.record(self._session, kind, [item.entry.held.version for item in ready], self._now)
 
     def _count(self, place: _Series, entry: Entry) -> None:
         study, uid = place.study, storable(entry.held.instance)
@@ -179,21 +176,6 @@ class Writer:
             place.speaker_uid, place.speaker, place.dataset = uid, entry.held.version, entry.dataset
         if not study.speaker_uid or uid < study.speaker_uid:
             study.speaker_uid, study.speaker, study.dataset = uid, entry.held.version, entry.dataset
-
-    def record(self, kind: str, versions: Sequence[int]) -> None:
-        """Append changes to the feed."""
-        if self._dialect == "sqlite":
-            sql = "INSERT INTO change (kind, version, time) VALUES (?, ?, ?)"
-            self._session.many(sql, [(KINDS[kind], version, self._now) for version in versions])
-            return
-        # The number is made from the transaction's own, so that readers can stop below the oldest open one.
-        sql = (
-            "WITH feed (start) AS (SELECT (pg_current_xact_id()::text::bigint + value::bigint) * 1048576 "
-            "FROM about WHERE name = 'feed') INSERT INTO change (number, kind, version, time) "
-            "SELECT feed.start + (SELECT count(*) FROM change WHERE number >= feed.start) + given.place, "
-            "?, given.version, ? FROM feed, unnest(?::bigint[]) WITH ORDINALITY AS given (version, place)"
-        )
-        self._session.run(sql, (KINDS[kind], self._now, list(versions)))
 
     # -- removing ----------------------------------------------------------------------------------------
     def remove(self, versions: Sequence[int], tombstone: int, kind: str | None) -> int:
@@ -241,7 +223,7 @@ class Writer:
             self._settle_study(study)
         current = [row[0] for row in rows if row[2]]
         if current and kind is not None:
-            self.record(kind, current)
+            feed.record(self._session, kind, current, self._now)
         return len(current)
 
     def _bury(self, rows: Sequence[Any], tombstone: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from entries import entry, store
 
 from dicomweb.errors import BadSetting, Unavailable
-from dicomweb.index import open_index
+from dicomweb.index import feed, open_index
 from dicomweb.standard.matching import Key, read
 from dicomweb.standard.query import Query
 
@@ -52,7 +52,7 @@ def test_changes_that_commit_in_another_order_than_they_began_are_all_seen(url: 
         quick = entry(instance="1")
         store(index, quick)
         read_on()
-        index._writer(slow).record("stored", [77])
+        feed.record(slow, "stored", [77], 0.0)
     read_on()
     assert seen == [77, quick.held.version]
     index.close()
