@@ -239,7 +239,7 @@ class Walker:
         last = ""
         ordered = True
         ended = False
-        for _ in repeat(None, self.budget):
+        for _ in repeat(None, self.budget + 1):
             if position > edge:
                 break
             key, length = head(buffer, position)
@@ -512,8 +512,8 @@ class Walker:
         """Find the items of an encapsulated value (PS3.5 A.4); return where it ended as well."""
         items = find(self.buffer, form, name, position, stop, self.limits.items)
         begin, position = position, items[-1]
-        if name == _PIXEL_DATA:
-            vr = "OB"  # PS3.5 A.4, whatever Implicit VR makes of it
+        if not form.explicit:
+            vr = "OB"  # PS3.5 A.4, where Implicit VR has OW
         first = items[1] if len(items) > 2 else position - 8
         bulk = Bulk(vr, first, position - 8)
         if up is None and name in PIXELS:

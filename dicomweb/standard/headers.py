@@ -232,6 +232,8 @@ def guess(buffer: Buffer, form: Form, name: str, vr: str, position: int, stop: i
                 raise TruncatedObject(f"the data set ends inside of the header of {name}")
             (length,) = form.long(buffer, position)
             position += 4
+    elif fallback == "UN" and not is_private(name):
+        raise BadObject("there is something that is no element")
     else:
         (length,) = form.long(buffer, position - 4)
     if length != UNDEFINED and position + length > stop:

@@ -380,7 +380,7 @@ class _Walk:
 
     def fragments(self, head: _Head, stop: int, scope: _Scope) -> int:
         """Write encapsulated data as they are (PS3.5 A.4); return where they ended."""
-        self.out += header(head.tag, head.vr[:2], UNDEFINED)
+        self.out += header(head.tag, "OB" if scope.implicit else head.vr, UNDEFINED)
         position = head.start
         while (item := self.item(position, scope)).tag == _ITEM and item.length != UNDEFINED:
             self.out += ITEM + struct.pack("<I", item.length)
