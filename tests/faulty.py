@@ -40,6 +40,10 @@ class FaultyStorage(Memory):
         self._check("read", key)
         return super().read(key, start, stop)
 
+    def size(self, key: str) -> int:
+        self._check("size", key)
+        return super().size(key)
+
     def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         self._check("stream", key)
         yield from super().stream(key, start, stop, chunk)

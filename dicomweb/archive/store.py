@@ -19,7 +19,7 @@ from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.sameness import Comparison
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.versions import kept_key, new_version, tombstone_key
-from dicomweb.errors import AlreadyStored, Error, NotFound, OtherContent, WrongStudy
+from dicomweb.errors import AlreadyStored, Error, NotFound, OtherContent, Unavailable, WrongStudy
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone
 from dicomweb.standard import outcomes, part10
 from dicomweb.standard.outcomes import Outcome
@@ -129,6 +129,7 @@ class Store:
                 continue
             try:
                 if self._same(candidate, held):
+                    self._assure(candidate, held)
                     results[candidate.position] = self._outcome(candidate, "already")
                 elif on_conflict == "refuse":
                     results[candidate.position] = self._refused(candidate, held)
@@ -230,6 +231,30 @@ class Store:
             return self._comparison.same(candidate.upload, candidate.parsed, held)
         except NotFound:
             return False
+
+    def _assure(self, candidate: _Candidate, held: Held) -> None:
+        """See that storage has the bytes that the index promises, and put them back where they were lost: success
+        tells the sender that it may forget its copy.
+
+        Raises:
+            Unavailable: the version was deleted meanwhile; the sender may try again.
+        """
+        if held.digest != candidate.upload.sha256:  # then the stored object was read for the comparison
+            return
+        try:
+            if self._storage.size(held.key) == held.size:
+                return
+            self._storage.delete(held.key)
+        except NotFound:
+            pass
+        log.error("the bytes of version %016x were lost or cut; those that came again take their place", held.version)
+        (problem,) = self._storage.put([Put(held.key, candidate.upload.body, candidate.upload.sha256)])
+        if problem is not None and not isinstance(problem, AlreadyStored):
+            raise problem
+        current = self._index.present([held.instance]).get(held.instance)
+        if current is None or current.version != held.version:
+            self._storage.delete(held.key)
+            raise Unavailable("the instance was deleted while it was stored; send it again")
 
     def _same_as_written(self, candidate: _Candidate, holder: Held) -> bool:
         """As `_same`, for an object that lies in storage already and may have left the spool."""

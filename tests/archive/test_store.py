@@ -15,6 +15,7 @@ from dicomweb.archive.spool import Upload
 from dicomweb.config import Config
 from dicomweb.errors import Gone, NotFound, OutOfSpace, Unavailable
 from dicomweb.index import open_index
+from dicomweb.storage import Put
 
 STUDY, SERIES = f"{PREFIX}.1", f"{PREFIX}.1.1"
 
@@ -265,3 +266,30 @@ def test_a_deletion_whose_answer_was_lost_is_finished_by_the_sweep(bench):
     assert bench.agree()
     with pytest.raises(Gone):
         bench.index.members(STUDY)
+
+
+@pytest.mark.parametrize("left", [None, b"cut"])
+def test_an_object_whose_bytes_were_lost_is_whole_again_once_it_is_sent_again(bench, left):
+    assert bench.store(ct(1)) == ["stored"]
+    (held,) = bench.index.members(STUDY)
+    bench.storage.delete(held.key)
+    if left is not None:
+        bench.storage.put([Put(held.key, left, hashlib.sha256(left).digest())])
+    assert bench.store(ct(1)) == ["already"]
+    assert bench.storage.read(held.key) == ct(1)
+    assert bench.agree()
+
+
+def test_an_object_that_is_deleted_while_its_bytes_are_put_back_leaves_nothing_astray(bench):
+    bench.store(ct(1))
+
+    def fault(operation: str, key: str) -> None:
+        if operation == "size":
+            bench.storage.fault = lambda operation, key: None
+            bench.archive.delete(STUDY)
+            bench.archive.sweep()
+
+    bench.storage.fault = fault
+    assert bench.store(ct(1)) == ["failed"]
+    assert bench.agree()
+    assert bench.store(ct(1)) == ["stored"]
