@@ -18,6 +18,10 @@ class BadRequest(Error):
     """A request is not well formed: path, parameter, header or body."""
 
 
+class BadFraming(BadRequest):
+    """Where the request ends can be read in two ways, so nothing that follows it on its connection can be trusted."""
+
+
 class BadQuery(BadRequest):
     """A search parameter is not well formed."""
 

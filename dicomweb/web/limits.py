@@ -1,5 +1,6 @@
 """What a request may cost before anybody looks at it: size of the body, its coding, and how slowly it comes.
- The checks run when the handler first asks for the body and while it reads, so that their errors reach the
+
+The checks run when the handler first asks for the body and while it reads, so that their errors reach the
 client through the same door as all others. A request whose body nobody reads costs nothing.
 """
 
@@ -8,7 +9,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dicomweb.errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
+from dicomweb.errors import BadFraming, BadRequest, TooLarge, TooSlow, UnsupportedMedia
 
 
 class Limits:
@@ -22,6 +23,10 @@ class Limits:
     - TooSlow: over the time spent waiting for the client, a grace period taken off, fewer bytes a second came
       than the least rate. Time that the handler takes for itself does not count.
     - BadRequest: Content-Length is no number.
+
+    BadFraming comes before the handler is asked: the request has Content-Length and Transfer-Encoding (RFC 9112
+    6.1). A proxy in front may have gone by the other one, and taken for a body what we would take for the next
+    request.
 
     Args:
         app: the application (ASGI).
@@ -41,6 +46,8 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+            raise BadFraming("the request has both Content-Length and Transfer-Encoding; where it ends is not certain")
         body = _Body(self, scope, receive)
 
         async def sending(message: Message) -> None:

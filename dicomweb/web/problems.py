@@ -26,7 +26,6 @@ STATUS: dict[type[Exception], int] = {
     errors.NotFound: 404,
     errors.NotAcceptable: 406,
     errors.TooSlow: 408,
-    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.AlreadyStored: 409,
     errors.BadObject: 409,
@@ -89,6 +88,8 @@ def answer(error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, errors.BadRange):
         headers["content-range"] = f"bytes */{error.size}"
+    if isinstance(error, errors.BadFraming):
+        headers["connection"] = "close"
     if isinstance(error, errors.Unavailable):
         headers["retry-after"] = str(RETRY_AFTER)
     if isinstance(error, errors.BadSetting):

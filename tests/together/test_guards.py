@@ -181,3 +181,12 @@ def test_on_http2_the_answer_to_too_much_is_heard_too(server, tmp_path):
     assert done.stdout.splitlines()[-1] == "413", done
     assert time.monotonic() - begun < 20
     assert healthy(server)
+
+
+def test_a_request_that_ends_in_two_places_is_refused_and_nothing_after_it_is_answered(server):
+    hidden = b"0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(head(Content_Type="application/dicom", Content_Length="4", Transfer_Encoding="chunked"))
+        connection.sendall(hidden)
+        assert answer(connection)[0] == 400
+        assert connection.recv(1000) == b""
