@@ -24,5 +24,5 @@ def test_versions_are_never_the_same_and_sort_by_time(monkeypatch):
     assert len({new_version() for _ in range(500)}) > 495
     monkeypatch.setattr("time.time", lambda: 2e9)
     early = new_version()
-    monkeypatch.setattr("time.time", lambda: 2e9 + 0.001)
+    monkeypatch.setattr("time.time", lambda: 2e9 + 0.01)
     assert early < new_version() < 2**63
