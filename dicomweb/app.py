@@ -33,9 +33,11 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
 
     Raises:
         BadSetting: a URL of a back end cannot be used.
-        Unavailable: a back end does not answer.
+        Unavailable: a back end does not answer, or the index is being rebuilt.
     """
     opened = archive or open_archive(config)
+    if archive is None:
+        opened.check_index()
     sweeper = opened.sweeper()
 
     @asynccontextmanager

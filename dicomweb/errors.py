@@ -74,6 +74,10 @@ class Unavailable(Error):
     """A back end did not answer, or not in time; the same request may succeed later."""
 
 
+class Damaged(Unavailable):
+    """The index's own file is damaged; it can be made anew from the objects."""
+
+
 class OutOfSpace(Error):
     """The back end has no room for the bytes."""
 

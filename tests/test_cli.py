@@ -13,11 +13,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, environment, run, run_json
+from commands import COMMAND, environment, run, run_json, served
 from dicoms import ct
 
 from dicomweb import cli
-from dicomweb.config import settings
+from dicomweb.config import Config, settings
 
 COMMANDS = ["serve", "import", "export", "verify", "rebuild-index", "stats", "config"]
 STUDY = "1.2.826.0.1.3680043.10.1234.1"
@@ -273,6 +273,39 @@ def test_a_rebuilt_index_holds_what_the_old_one_held(filled):
     assert run_json(filled, "stats")["instances"] == 0
     assert run_json(filled, "rebuild-index", "--yes")["instances"] == 3
     assert run_json(filled, "stats") == before
+
+
+@pytest.mark.parametrize("spoiled", [slice(0, 7000), slice(4096, 60000)], ids=["its head", "its tables"])
+def test_a_damaged_index_is_put_aside_and_made_anew(filled, spoiled):
+    before = run_json(filled, "stats")
+    index = filled / "data" / "index.sqlite"
+    data = bytearray(index.read_bytes())
+    data[spoiled] = b"\xa5" * len(data[spoiled])
+    index.write_bytes(data)
+    done = run(filled, "rebuild-index", "--yes")
+    assert "index.sqlite-damaged-1" in done.stderr
+    assert (filled / "data" / "index.sqlite-damaged-1").read_bytes() == bytes(data)
+    assert run_json(filled, "stats") == before
+
+
+def test_a_server_on_a_lost_index_says_how_to_get_it_back(filled):
+    for path in (filled / "data").glob("index.sqlite*"):
+        path.unlink()
+    with served(filled) as server:
+        assert server.stop() == 0
+        assert "rebuild-index" in server.process.stderr.read()
+
+
+def test_a_server_does_not_begin_on_a_half_rebuilt_index(filled):
+    from dicomweb.commands.terminal import opened
+
+    with opened(Config(data=filled / "data")) as archive:
+        assert next(archive.rebuild())
+    done = run(filled, "serve", "--http-port", "0", status=1)
+    assert "rebuild-index" in done.stderr
+    run(filled, "rebuild-index", "--yes")
+    with served(filled):
+        assert run_json(filled, "stats")["instances"] == 3
 
 
 def test_stats_count_what_is_held(filled):

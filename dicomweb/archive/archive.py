@@ -74,6 +74,10 @@ class Archive:
         """Make the index anew; see `Upkeep.rebuild`."""
         return self._upkeep.rebuild()
 
+    def check_index(self) -> None:
+        """See that the index is whole enough to serve from; see `Upkeep.check_index`."""
+        self._upkeep.check_index()
+
     def close(self) -> None:
         """Release storage and index."""
         self.index.close()

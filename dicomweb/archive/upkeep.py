@@ -17,13 +17,15 @@ from dicomweb.archive import tombstones
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.versions import kept_key, object_key, version_of
-from dicomweb.errors import BadObject, Error, NotFound
+from dicomweb.errors import AlreadyStored, BadObject, Error, NotFound, Unavailable
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
-from dicomweb.storage import Storage, Stored
+from dicomweb.storage import Put, Storage, Stored
 
 log = logging.getLogger(__name__)
 
 _PAGE = 500
+_REBUILDING = "rebuild/under-way"
+"""An empty object that is there from the beginning of a rebuild until its end."""
 
 
 @dataclass(slots=True)
@@ -249,6 +251,9 @@ class Upkeep:
             tombstone = tombstones.read_tombstone(stored.key, self._storage.read(stored.key))
             graves.append(tombstone)
             buried.update(tombstone.versions)
+        (problem,) = self._storage.put([Put(_REBUILDING, b"", hashlib.sha256(b"").digest())])
+        if problem is not None and not isinstance(problem, AlreadyStored):
+            raise problem
         kept = {version_of(stored.key) for stored in self._storage.list("kept/")}
         found = [(version_of(stored.key), stored) for stored in self._storage.list("objects/")]
         found.sort(key=lambda pair: (pair[0] in kept, pair[0] or 0))
@@ -265,6 +270,20 @@ class Upkeep:
         for grave in graves:
             if grave.kind == "replaced":
                 self._storage.delete(grave.key)
+        self._storage.delete(_REBUILDING)
+
+    def check_index(self) -> None:
+        """See that the index is not one that knows less than storage holds, as far as that shows at once.
+
+        Raises:
+            Unavailable: a rebuild is under way, or was interrupted.
+        """
+        if any(self._storage.list(_REBUILDING)):
+            raise Unavailable(
+                "the index is being rebuilt, or that was interrupted: let `roentgate rebuild-index` run to its end"
+            )
+        if not self._index.walk(0, 1) and any(self._storage.list("objects/")):
+            log.warning("the index is empty although objects are stored: `roentgate rebuild-index` makes it from them")
 
     def _enter(self, version: int | None, stored: Stored) -> Finding | None:
         if version is None:

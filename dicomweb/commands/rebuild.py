@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from dicomweb.commands.terminal import meter, opened, show_json, show_table
 from dicomweb.config import Config
-from dicomweb.errors import BadSetting
+from dicomweb.errors import BadSetting, Damaged
+from dicomweb.index import set_aside
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
@@ -17,6 +18,17 @@ def run(config: Config, args: argparse.Namespace) -> int:
         answer = input("The index is emptied and made anew; is the server stopped? [y/N] ")
         if answer.strip().lower() not in {"y", "yes"}:
             return 1
+    try:
+        return _rebuild(config, args)
+    except Damaged:
+        aside = set_aside(config.index)
+        if aside is None:
+            raise
+        print(f"the index was damaged and lies now in {aside.name}", file=sys.stderr)
+        return _rebuild(config, args)
+
+
+def _rebuild(config: Config, args: argparse.Namespace) -> int:
     findings = []
     read = 0
     with opened(config) as archive, meter("Rebuilding", shown=not args.json) as bar:

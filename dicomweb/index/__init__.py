@@ -284,6 +284,41 @@ class Index(Protocol):
 SCAN_LIMIT = 100_000
 
 
+def set_aside(url: str) -> Path | None:
+    """Rename the file of a damaged SQLite index, which nobody may have open, so that a new one can take its place.
+
+    Returns:
+        Where it lies now; None if the index is no file of ours.
+
+    Raises:
+        Unavailable: the file cannot be renamed.
+    """
+    path = _file(url)
+    if path is None:
+        return None
+    number = 1
+    while (aside := path.with_name(f"{path.name}-damaged-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+        for more in ("-wal", "-shm"):  # they belong to the old file and would spoil the new one
+            path.with_name(path.name + more).unlink(missing_ok=True)
+    except OSError as error:
+        raise Unavailable(f"the damaged index cannot be put aside: {error.strerror}") from error
+    return aside
+
+
+def _file(url: str) -> Path | None:
+    """The path of an SQLite index; None in memory and for other databases."""
+    if not url.startswith("sqlite:"):
+        return None
+    place = url.removeprefix("sqlite:")
+    place = place.removeprefix("//") if place.startswith("///") else place
+    if not place:
+        raise BadSetting("index: sqlite: needs the path of a file, such as sqlite:data/index.sqlite")
+    return None if place == ":memory:" else Path(place)
+
+
 def open_index(url: str, *, scan_limit: int = SCAN_LIMIT) -> Index:
     """Open an index, making or upgrading its tables first.
 
@@ -302,11 +337,7 @@ def open_index(url: str, *, scan_limit: int = SCAN_LIMIT) -> Index:
     if url.startswith("sqlite:"):
         from dicomweb.index.sqlite import SqliteEngine
 
-        place = url.removeprefix("sqlite:")
-        place = place.removeprefix("//") if place.startswith("///") else place
-        if not place:
-            raise BadSetting("index: sqlite: needs the path of a file, such as sqlite:data/index.sqlite")
-        engine = SqliteEngine(None if place == ":memory:" else Path(place))
+        engine = SqliteEngine(_file(url))
     elif url.startswith(("postgresql://", "postgres://")):
         from dicomweb.index.postgres import PostgresEngine
 

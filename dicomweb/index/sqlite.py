@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dicomweb.errors import BadSetting, Conflict, OutOfSpace, Unavailable
+from dicomweb.errors import BadSetting, Conflict, Damaged, OutOfSpace, Unavailable
 from dicomweb.index import matchers
 from dicomweb.index.schema import STEPS, VERSION, Dialect
 from dicomweb.index.session import SqlRow, Values
@@ -238,12 +238,12 @@ def _translated() -> Iterator[None]:
         raise Conflict("the index has such a row already") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "") or ""
-        if code.startswith("SQLITE_FULL"):
+        if code.startswith(("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")):
             raise OutOfSpace("the disk that holds the index is full") from error
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise Unavailable("another process keeps the index busy; try again") from error
         if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            raise Unavailable("the index is damaged; rebuild it from the objects") from error
+            raise Damaged("the index is damaged; `roentgate rebuild-index` makes it anew from the objects") from error
         if isinstance(error, sqlite3.OperationalError):
             raise Unavailable("the index cannot be read or written") from error
         raise
