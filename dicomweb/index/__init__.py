@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from dicomweb.errors import BadSetting
+from dicomweb.errors import BadSetting, Unavailable
 from dicomweb.standard.attributes import Level
 from dicomweb.standard.query import Query
 
