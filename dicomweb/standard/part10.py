@@ -147,7 +147,11 @@ def read_head(buffer: Buffer, limits: Limits) -> Head:
     else:
         syntax = syntax_of(named)
     if not syntax.kept:
-        raise UnsupportedSyntax(f"objects in {syntax.name} have no pixels of their own and are not kept")
+        raise UnsupportedSyntax(
+            f"objects in {syntax.name} have no pixels of their own and are not kept",
+            text(meta, "00020002"),
+            text(meta, "00020003"),
+        )
     if not syntax.deflated:
         real = _real(buffer, start, syntax)
         if real is not syntax:
