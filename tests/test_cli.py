@@ -114,6 +114,32 @@ def test_a_wrong_setting_in_the_environment_stops_every_command(tmp_path):
     assert list(tmp_path.iterdir()) == [], "nothing was opened"
 
 
+@pytest.mark.parametrize(
+    "command", [["stats"], ["verify"], ["rebuild-index", "--yes"], ["export", "--study", "1", "--to", "x"]]
+)
+def test_a_slip_in_the_folder_is_told_of_and_makes_no_empty_archive(tmp_path, command):
+    done = run(tmp_path, *command, "--data", "dtaa", status=2)
+    assert "dtaa" in done.stderr
+    assert "--data" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["serve", "--http-port", "0"], ["import", "note.txt"]])
+def test_a_folder_that_cannot_be_used_is_named(tmp_path, command):
+    (tmp_path / "note.txt").write_text("no folder")
+    done = run(tmp_path, *command, "--data", "note.txt", status=1)
+    assert f"storage is file:{tmp_path}/note.txt/files" in done.stderr
+    assert "Not a directory" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_archive_file_that_cannot_be_written_is_one_sentence(filled):
+    (filled / "note.txt").write_text("no folder")
+    done = run(filled, "export", "--study", STUDY, "--to", "note.txt/out.zip", status=1)
+    assert "out.zip cannot be written" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_study_that_is_not_there_is_one_sentence_and_status_one(filled):
     done = run(filled, "export", "--study", "1.2.3", "--to", "out", status=1)
     assert len(done.stderr.splitlines()) == 1

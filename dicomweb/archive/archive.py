@@ -1,6 +1,7 @@
 """The archive as one object: a storage and an index, and the use cases that keep them in agreement."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from dicomweb.archive import delete as deletion
 from dicomweb.archive.entries import EntryReader
@@ -8,7 +9,9 @@ from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.store import OnConflict, Store
 from dicomweb.archive.upkeep import Finding, Sweeper, Swept, Upkeep
 from dicomweb.config import Config
+from dicomweb.errors import OutOfSpace, Unavailable
 from dicomweb.index import Held, Index, open_index
+from dicomweb.settings import mask
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.outcomes import Outcome
 from dicomweb.storage import Storage, Stored, open_storage
@@ -89,18 +92,29 @@ def open_archive(config: Config) -> Archive:
 
     Raises:
         BadSetting: a URL cannot be used.
-        Unavailable: a back end does not answer.
+        Unavailable, OutOfSpace: a back end does not answer; the sentence names the setting.
     """
-    storage = open_storage(
-        config.storage,
-        s3_endpoint=config.s3_endpoint or None,
-        s3_region=config.s3_region or None,
-        s3_connect_seconds=config.s3_connect_seconds,
-        s3_read_seconds=config.s3_read_seconds,
-    )
+    with _naming("storage", config.storage):
+        storage = open_storage(
+            config.storage,
+            s3_endpoint=config.s3_endpoint or None,
+            s3_region=config.s3_region or None,
+            s3_connect_seconds=config.s3_connect_seconds,
+            s3_read_seconds=config.s3_read_seconds,
+        )
     try:
-        index = open_index(config.index, scan_limit=config.scan_limit_instances)
+        with _naming("index", config.index):
+            index = open_index(config.index, scan_limit=config.scan_limit_instances)
     except BaseException:
         storage.close()
         raise
     return Archive(storage, index, config)
+
+
+@contextmanager
+def _naming(setting: str, url: str) -> Iterator[None]:
+    """Say in errors which setting names what cannot be opened, and what it holds."""
+    try:
+        yield
+    except (Unavailable, OutOfSpace) as error:
+        raise type(error)(f"{setting} is {mask(url) if '//' in url else url}, which cannot be used: {error}") from error

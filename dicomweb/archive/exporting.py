@@ -18,7 +18,7 @@ from typing import Any, Literal
 import orjson
 
 from dicomweb.archive import zipped
-from dicomweb.errors import Conflict, Corrupt, Error, OutOfSpace
+from dicomweb.errors import Conflict, Corrupt, Error, OutOfSpace, Unavailable
 from dicomweb.index import Held, Index
 from dicomweb.storage import Storage
 
@@ -110,10 +110,10 @@ def to_zip(storage: Storage, named: Iterable[tuple[str, Held]], path: Path) -> I
         Conflict: there is something under that name already.
         NotFound, Unavailable, Corrupt: an object cannot be read; there is no archive then.
         OutOfSpace: the disk is full.
+        Unavailable: nothing can be written there.
     """
     if path.exists():
         raise Conflict(f"{path} is there already; choose another name or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
     done: list[Step] = []
 
     def entries() -> Iterator[zipped.Entry]:
@@ -121,7 +121,11 @@ def to_zip(storage: Storage, named: Iterable[tuple[str, Held]], path: Path) -> I
             yield zipped.Entry(name, held.size, lambda held=held: _pieces(storage, held))  # type: ignore[misc]
             done.append(Step(name, held.size, "written"))
 
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(handle, "wb") as file:
             for piece in zipped.write(entries()):

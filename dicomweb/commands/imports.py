@@ -23,7 +23,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     size = 0
     noted: list[importing.Step] = []
     interrupted = False
-    with opened(config) as archive, meter("Importing", shown=not args.json) as bar:
+    with opened(config, make=True) as archive, meter("Importing", shown=not args.json) as bar:
         _measure(args.paths, bounds, bar)
         steps = importing.run(args.paths, archive.spool, archive.store, bounds, args.threads)
         try:

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,16 +23,28 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomweb.config import Config
+from dicomweb.errors import BadSetting
 
 if TYPE_CHECKING:
     from dicomweb.archive.archive import Archive
 
 
 @contextlib.contextmanager
-def opened(config: Config) -> Iterator["Archive"]:
-    """The archive, closed afterwards."""
+def opened(config: Config, *, make: bool = False) -> Iterator["Archive"]:
+    """The archive, closed afterwards.
+
+    Args:
+        make: an archive that is not there is made; otherwise a slip in the folder's name would show an empty one.
+
+    Raises:
+        BadSetting: there is none.
+    """
     from dicomweb.archive.archive import open_archive
 
+    if not make and config.storage.startswith("file:") and not Path(config.storage.removeprefix("file:")).is_dir():
+        raise BadSetting(
+            f"there is no archive at {config.storage}; --data, or --storage and --index, say where it lies"
+        )
     archive = open_archive(config)
     try:
         yield archive
