@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise, repeat
 from mmap import mmap
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from dicomweb.errors import BadObject, ObjectTooComplex, TruncatedObject
 from dicomweb.standard import headers
@@ -48,6 +48,8 @@ from dicomweb.standard.syntaxes import Syntax
 from dicomweb.standard.values import BIG, BINARY, BULK, BULK_TEXT, LITTLE, LONG, UNITS
 
 _HUGE = 1 << 16
+_SHORT, _SHORT_SEQUENCE = 64, 1024
+_MEMO = 8192
 _HUGE_TEXT = 1 << 22
 _CHARSET = "00080005"
 _SIGN = "00280103"
@@ -151,7 +153,7 @@ class Walker:
     """One walk. What is in force (character set) changes as it goes; see `walk`."""
 
     def __init__(self, buffer: Buffer, syntax: Syntax, limits: Limits, meta: bool) -> None:
-        self.buffer = buffer
+        self.buffer = cast("bytes", buffer)  # slices of the other kinds are not all bytes, see `sliced`
         self.sliced = isinstance(buffer, bytes | mmap)
         if syntax.implicit:
             self.form = IMPLICIT_META if meta else IMPLICIT_LITTLE
@@ -166,6 +168,9 @@ class Walker:
         self.decoder = Decoder()
         self.decode = self.decoder.decode
         self.misread = False
+        self.memo: dict[bytes, Element] = {}
+        self.recent: dict[str, tuple[bytes, int, int, Element]] = {}
+        self.sequences = 0
         self.root: Dataset = {}
         self.bulk: list[tuple[str, Bulk]] = []
         self.pixels: Pixels | None = None
@@ -230,6 +235,8 @@ class Walker:
         head, table = form.head, form.table
         buffer, sliced = self.buffer, self.sliced
         outer = self.decoder
+        memo = self.memo
+        repeats = sliced and up is not None
         mark = len(self.ambiguous)
         result: Dataset = {}
         if up is None:
@@ -252,18 +259,27 @@ class Walker:
                         break
                     continue
                 element, position = self.special(form, result, key, length, position, stop, up, depth)
+                memo = self.memo
                 if element is None:
                     continue
             else:
                 end = position + length
                 if end > stop:
                     raise TruncatedObject(f"the data set ends inside of the value of {name}")
-                if length:
-                    raw = buffer[position:end]
-                    element = convert(raw if sliced else bytes(raw), self)  # type: ignore
+                if not length:
+                    element = {"vr": vr}
+                elif repeats and length <= _SHORT:
+                    written = buffer[position - 8 : end]
+                    element = memo.get(written)
+                    if element is None:
+                        element = convert(buffer[position:end], self)  # type: ignore[misc]
+                        if len(memo) < _MEMO:
+                            memo[written] = element
                     position = end
                 else:
-                    element = {"vr": vr}
+                    raw = buffer[position:end]
+                    element = convert(raw if sliced else bytes(raw), self)  # type: ignore[misc]
+                    position = end
             if name > last:
                 last = name
             elif name in result:
@@ -295,8 +311,7 @@ class Walker:
             del self.ambiguous[mark:]
         if self.decoder is not outer:
             self.misread |= self.decoder.faulty
-            self.decoder = outer
-            self.decode = outer.decode
+            self.put(outer)
         return result
 
     def rest(self, start: int, position: int, stop: int, up: Up, undefined: bool) -> int:
@@ -359,8 +374,8 @@ class Walker:
             (length,) = form.long(self.buffer, position)
             position += 4
         end = position + length
-        if kind == SEQUENCE and end <= stop and length != UNDEFINED:
-            return self.sequence(form, name, position, end, up, depth, False)[0], end
+        if kind == SEQUENCE and (end <= stop or length == UNDEFINED):
+            return self.repeated(form, name, position, length, stop, up, depth)
         unsure = kind in (PRIVATE, UNKNOWN)
         width = 1
         if unsure:
@@ -392,10 +407,20 @@ class Walker:
             return self.sequence(form, name, position, end, up, depth, False)[0], end
         return self.value(name, vr, position, end, length, up, big, kind == SIGNED), end
 
-    def charset(self, raw: bytes | bytearray | memoryview) -> None:
+    def charset(self, raw: bytes) -> None:
         """Put Specific Character Set in force until the end of the data set (PS3.3 C.12.1.1.2)."""
-        self.decoder = Decoder(bytes(raw).decode("latin-1").split("\\"))
-        self.decode = self.decoder.decode
+        self.put(Decoder(bytes(raw).decode("latin-1").split("\\")))
+
+    def put(self, decoder: Decoder) -> None:
+        """Put a decoder in force; what was read under another one cannot be used again."""
+        self.decoder = decoder
+        self.decode = decoder.decode
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what could be used again."""
+        self.memo = {}
+        self.recent = {}
 
     # -- values ---------------------------------------------------------------------------------------------
 
@@ -441,7 +466,7 @@ class Walker:
             except ObjectTooComplex:
                 raise
             except BadObject:
-                self.decoder, self.decode = decoder, decoder.decode
+                self.put(decoder)
                 del self.bulk[bulk:], self.ambiguous[ambiguous:]
         return self.value(name, "UN", start, start + length, length, up, False, False)
 
@@ -457,10 +482,38 @@ class Walker:
             form = IMPLICIT_LITTLE
             if headers.is_explicit(self.buffer, position, stop):
                 self.notes["a sequence of unknown VR is in Explicit VR"] += 1
-                form = EXPLICIT_LITTLE
+                self.forget()
+                read = self.sequence(EXPLICIT_LITTLE, name, position, stop, up, depth, True)
+                self.forget()
+                return read
         elif vr != "SQ" and form.explicit:
             raise BadObject(f"{name} has an undefined length, which VR {vr} cannot have")
         return self.sequence(form, name, position, stop, up, depth, True)
+
+    def repeated(
+        self, form: Form, name: str, position: int, length: int, stop: int, up: Up, depth: int
+    ) -> tuple[Element, int]:
+        """Read a sequence; one inside of an item that is byte for byte as the last one with this tag is that
+        one. Most functional groups of most frames are (PS3.3 C.7.6.16). What other attributes decide, bulk,
+        and sequences that hold sequences are always read."""
+        undefined = length == UNDEFINED
+        recent = self.recent.get(name)
+        if recent is not None and up is not None:
+            written, known, cost, element = recent
+            end = position + len(written)
+            if known == length and end <= stop and self.buffer[position:end] == written:
+                self.budget -= cost
+                return element, end
+        before = self.sequences, len(self.bulk), len(self.ambiguous)
+        budget = self.budget
+        element, end = self.sequence(
+            form, name, position, stop if undefined else position + length, up, depth, undefined
+        )
+        if end - position <= _SHORT_SEQUENCE and self.sliced:
+            after = self.sequences - 1, len(self.bulk), len(self.ambiguous)
+            if before == after:
+                self.recent[name] = self.buffer[position:end], length, budget - self.budget, element
+        return element, end
 
     def sequence(
         self, form: Form, name: str, position: int, stop: int, up: Up, depth: int, undefined: bool
@@ -478,6 +531,7 @@ class Walker:
         """
         if depth <= 0:
             raise ObjectTooComplex("sequences are nested deeper than the limit")
+        self.sequences += 1
         buffer, header = self.buffer, form.item
         items: list[Dataset] = []
         while undefined or position < stop:

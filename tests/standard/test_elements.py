@@ -755,6 +755,49 @@ def test_the_three_encodings_of_a_data_set_have_one_model(data):
     assert models[0] == models[1] == models[2]
 
 
+@pytest.mark.parametrize("uid", NATIVE)
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_what_repeats_itself_is_read_as_if_it_did_not(uid, data):
+    encoding = ENCODINGS[uid]
+    # In a bytes object, what repeats itself is used again; in a memoryview it is read each time
+    charsets = st.sampled_from(["", "ISO_IR 144", "ISO_IR 126", "ISO_IR 192"]).map(
+        lambda term: encoding.text(0x00080005, "CS", term) if term else b""
+    )
+    texts = st.sampled_from([b"\xc4\xe9", b"plain ", b"\xd0\x9b"]).map(
+        lambda text: encoding.element(0x00080104, "LO", text)
+    )
+    signs = st.sampled_from([b"", encoding.us(0x00280103, 1), encoding.us(0x00280103, 0)])
+    creators = st.sampled_from(
+        [b"", encoding.text(0x00190010, "LO", "GEMS_ACQU_01"), encoding.text(0x00190010, "LO", "X")]
+    )
+    private = encoding.element(0x00191002, "UN", b"\1\2\3\4")
+    padding = encoding.element(0x00280120, "UN" if not encoding.implicit else "US", b"\xfe\xff")
+    bulk = st.sampled_from([b"", encoding.element(0x00282000, "OB", bytes(2000))])
+    undefined = st.booleans()
+    single = st.tuples(charsets, texts, creators).map(lambda parts: b"".join(parts) + private)
+    single = st.tuples(single, signs, bulk).map(lambda parts: parts[0] + parts[1] + padding + parts[2])
+    inner = st.tuples(
+        undefined, st.lists(st.tuples(single, undefined).map(lambda pair: encoding.item(*pair)), max_size=2)
+    ).map(lambda pair: encoding.sequence(0x00081140, *pair[1], undefined=pair[0]))
+    frame = st.tuples(charsets, inner, undefined).map(lambda parts: encoding.item(parts[0] + parts[1], parts[2]))
+    content = data.draw(charsets) + encoding.sequence(
+        0x52009230, *data.draw(st.lists(frame, max_size=6)), undefined=data.draw(undefined)
+    )
+    whole = data.draw(signs) + content if data.draw(undefined) else content
+    again = walk(memoryview(whole), 0, len(whole), syntax_of(uid), LIMITS)
+    assert read(whole, uid)[:3] == again[:3]
+
+
+def test_sequences_that_repeat_themselves_are_counted_each_time():
+    inner = LITTLE.sequence(0x00081140, LITTLE.item(LITTLE.text(0x00081150, "UI", "1.2")))
+    data = LITTLE.sequence(0x52009230, *[LITTLE.item(inner)] * 10)
+    # ten items, in each a sequence with an item with an element; and the sequence around them
+    assert read(data, limits=Limits(elements=41)).dataset
+    with pytest.raises(ObjectTooComplex):
+        read(data, limits=Limits(elements=40))
+
+
 # -- against pydicom ----------------------------------------------------------------------------------------
 
 # We refuse these, pydicom does not: cut off, or no DICOM at all
