@@ -780,13 +780,27 @@ def test_what_repeats_itself_is_read_as_if_it_did_not(uid, data):
     inner = st.tuples(
         undefined, st.lists(st.tuples(single, undefined).map(lambda pair: encoding.item(*pair)), max_size=2)
     ).map(lambda pair: encoding.sequence(0x00081140, *pair[1], undefined=pair[0]))
-    frame = st.tuples(charsets, inner, undefined).map(lambda parts: encoding.item(parts[0] + parts[1], parts[2]))
-    content = data.draw(charsets) + encoding.sequence(
-        0x52009230, *data.draw(st.lists(frame, max_size=6)), undefined=data.draw(undefined)
-    )
+    frame = st.tuples(charsets, inner, signs).map(b"".join)
+    frames = st.lists(st.tuples(frame, undefined).map(lambda pair: encoding.item(*pair)), max_size=6)
+    content = data.draw(charsets) + encoding.sequence(0x52009230, *data.draw(frames), undefined=data.draw(undefined))
     whole = data.draw(signs) + content if data.draw(undefined) else content
     again = walk(memoryview(whole), 0, len(whole), syntax_of(uid), LIMITS)
     assert read(whole, uid)[:3] == again[:3]
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_sequences_that_repeat_themselves_follow_the_sign_around_them(undefined):
+    inner = WITHOUT_VR.sequence(0x00081140, WITHOUT_VR.item(WITHOUT_VR.us(0x00280120, 0xFFFE)), undefined=undefined)
+    items = [WITHOUT_VR.item(inner + WITHOUT_VR.us(0x00280103, sign), undefined) for sign in (0, 1, 0)]
+    frames = model(WITHOUT_VR.sequence(0x52009230, *items), IMPLICIT)["52009230"]["Value"]
+    assert [frame["00081140"]["Value"][0]["00280120"]["Value"] for frame in frames] == [[0xFFFE], [-2], [0xFFFE]]
+
+
+def test_sequences_that_repeat_themselves_have_bulk_of_their_own():
+    inner = LITTLE.sequence(0x00081140, LITTLE.item(LITTLE.element(0x00282000, "OB", b"x" * 700)))
+    walked = read(LITTLE.sequence(0x52009230, *[LITTLE.item(inner)] * 2), limits=Limits(inline=100))
+    assert list(walked.bulk) == ["52009230/0/00081140/0/00282000", "52009230/1/00081140/0/00282000"]
+    assert len(set(walked.bulk.values())) == 2
 
 
 def test_sequences_that_repeat_themselves_are_counted_each_time():
