@@ -68,6 +68,7 @@ class Limits:
     Attributes:
         depth: sequences inside of each other.
         elements: elements of all data sets and items together.
+        attributes: elements of one data set or item.
         items: items of one sequence, or fragments of pixel data.
         inline: largest binary value in bytes that is written into the model.
         inflate: largest size in bytes of an inflated data set.
@@ -76,6 +77,7 @@ class Limits:
 
     depth: int = 64
     elements: int = 20_000_000
+    attributes: int = 65_536
     items: int = 1_000_000
     inline: int = 1024
     inflate: int = 1 << 30
@@ -246,7 +248,7 @@ class Walker:
         last = ""
         ordered = True
         ended = False
-        for _ in repeat(None, self.budget + 1):
+        for _ in repeat(None, min(self.budget, self.limits.attributes) + 1):
             if position > edge:
                 break
             key, length = head(buffer, position)
@@ -266,16 +268,16 @@ class Walker:
                 end = position + length
                 if end > stop:
                     raise TruncatedObject(f"the data set ends inside of the value of {name}")
-                if not length:
-                    element = {"vr": vr}
-                elif repeats and length <= _SHORT:
+                if repeats and length <= _SHORT:
                     written = buffer[position - 8 : end]
                     element = memo.get(written)
                     if element is None:
-                        element = convert(buffer[position:end], self)  # type: ignore[misc]
+                        element = convert(written[8:], self) if length else {"vr": vr}  # type: ignore[misc]
                         if len(memo) < _MEMO:
                             memo[written] = element
                     position = end
+                elif not length:
+                    element = {"vr": vr}
                 else:
                     raw = buffer[position:end]
                     element = convert(raw if sliced else bytes(raw), self)  # type: ignore[misc]

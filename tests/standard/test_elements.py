@@ -5,6 +5,7 @@ import json
 import mmap
 import struct
 import tempfile
+import tracemalloc
 import warnings
 import zlib
 from base64 import b64encode
@@ -613,6 +614,22 @@ def test_elements_are_counted():
     assert len(read(data, limits=Limits(elements=20)).dataset) == 20
     with pytest.raises(ObjectTooComplex):
         read(data, limits=Limits(elements=19))
+
+
+def test_a_data_set_of_a_million_attributes_is_given_up_early():
+    data = b"".join(
+        struct.pack("<HH4s", group, number, b"LO\0\0") for group in range(0x1000, 0x1010) for number in range(1, 65_000)
+    )
+    tracemalloc.start()
+    with pytest.raises(ObjectTooComplex):
+        read(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 << 20
+    item = LITTLE.item(data[: 8 * 20])
+    assert read(LITTLE.sequence(0x00081140, item, item), limits=Limits(attributes=20)).dataset
+    with pytest.raises(ObjectTooComplex):
+        read(LITTLE.sequence(0x00081140, item, item), limits=Limits(attributes=19))
 
 
 def test_elements_of_all_items_are_counted_together():
