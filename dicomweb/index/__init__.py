@@ -275,7 +275,7 @@ class Index(Protocol):
         """Count what is held."""
 
     def check(self) -> None:
-        """Raise Unavailable (with a sentence) if the index cannot be read or written."""
+        """Raise Unavailable (with a sentence) if the index cannot be read or written, OutOfSpace if it is full."""
 
     def close(self) -> None:
         """Release connections."""

@@ -86,7 +86,7 @@ class Storage(Protocol):
         """
 
     def check(self) -> None:
-        """Raise Unavailable (with a sentence) if the back end cannot be reached or written."""
+        """Raise Unavailable (with a sentence) if the back end cannot be reached or written; OutOfSpace if full."""
 
     def sweep(self) -> None:
         """Remove what an interrupted `put` left behind (temporary files, open multipart uploads)."""

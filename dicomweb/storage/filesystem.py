@@ -318,7 +318,7 @@ class Filesystem:
                 self._drafts.remove(f"{draft}-linked")
                 self._drafts.remove(draft)
         except OSError as error:
-            raise Unavailable(str(_translated(error))) from error
+            raise _translated(error) from error
 
     def sweep(self) -> None:
         """As Storage.sweep: drafts whose writer is gone."""

@@ -31,7 +31,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dicomweb.errors import AlreadyStored, BadSetting, Error, NotFound, OutOfSpace, Unavailable
+from dicomweb.errors import AlreadyStored, BadSetting, Error, NotFound, Unavailable
 from dicomweb.storage import Put, Stored
 from dicomweb.storage.answers import Answer, BrokenOff
 from dicomweb.storage.keys import check_key, check_prefix
@@ -404,7 +404,7 @@ class S3:
             self._learn()
             key = f"{self._prefix}.check"
             self._ask(lambda _: self._client.put_object(Bucket=self._bucket, Key=key, Body=b""))
-        except (NotFound, OutOfSpace) as error:
+        except NotFound as error:
             raise Unavailable(str(error)) from error
 
     def sweep(self) -> None:

@@ -1,15 +1,17 @@
 """Alive and ready, for orchestrators and load balancers (no clause of the Standard).
 
-Alive: this process answers. Ready: storage and index answer too. Neither says more than that.
+Alive: this process answers. Ready: storage and index answer too. One that is only full still serves reads, so it
+is ready, and named: a server taken out of service for a full disk would take the images with it.
 """
 
 import time
 from typing import Protocol
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb.errors import Error
+from dicomweb.errors import Error, OutOfSpace
 from dicomweb.web.bodies import Answer
 from dicomweb.web.problems import problem
 from dicomweb.web.threads import hop
@@ -26,19 +28,21 @@ async def live(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """GET /health/ready: storage and index answer; 503 with a sentence naming the one that does not."""
+    """GET /health/ready: storage and index answer, `full` names those without room; 503 with a sentence naming the
+    one that does not answer."""
     readiness: Readiness = request.app.state.readiness
     failing = await hop(readiness.failing)
     if failing:
         return problem(503, f"Not ready: {' and '.join(failing)} cannot be reached.", {"retry-after": "5"})
-    return Answer(200, [*_HEADERS, (b"content-length", b"18")], b'{"status":"ready"}')
+    body = orjson.dumps({"status": "ready"} | ({"full": readiness.full} if readiness.full else {}))
+    return Answer(200, [*_HEADERS, (b"content-length", b"%d" % len(body))], body)
 
 
 class Checked(Protocol):
     """Anything with a `check` that raises Unavailable when it does not answer."""
 
     def check(self) -> None:
-        """Raise Unavailable."""
+        """Raise Unavailable, or OutOfSpace if it answers but has no room."""
 
 
 class Readiness:
@@ -46,25 +50,33 @@ class Readiness:
 
     Args:
         parts: what has a `check` that raises Unavailable, by the name that people are told.
+
+    Attributes:
+        full: names of those that had no room when they were last asked.
     """
 
     def __init__(self, **parts: Checked) -> None:
         self._parts = parts
         self._until = 0.0
         self._failing: list[str] = []
+        self.full: list[str] = []
 
     def failing(self) -> list[str]:
         """Return the names of those that do not answer."""
         now = time.monotonic()
         if now >= self._until:
-            self._failing = [name for name, part in self._parts.items() if not _answers(part)]
+            found = {name: _check(part) for name, part in self._parts.items()}
+            self._failing = [name for name, state in found.items() if state == "silent"]
+            self.full = [name for name, state in found.items() if state == "full"]
             self._until = time.monotonic() + FRESH
         return self._failing
 
 
-def _answers(part: Checked) -> bool:
+def _check(part: Checked) -> str:
     try:
         part.check()
+    except OutOfSpace:
+        return "full"
     except Error:
-        return False
-    return True
+        return "silent"
+    return "well"

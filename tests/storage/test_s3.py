@@ -127,7 +127,7 @@ def test_a_full_service_is_out_of_space_and_not_tried_again(ready: S3, faulty: F
     (result,) = ready.put([put_of()])
     assert isinstance(result, OutOfSpace)
     assert len(faulty.requests) == 1
-    with pytest.raises(Unavailable, match="no room left"):
+    with pytest.raises(OutOfSpace, match="no room left"):
         ready.check()
 
 

@@ -2,7 +2,7 @@ from asgi import Client
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from dicomweb.errors import Unavailable
+from dicomweb.errors import OutOfSpace, Unavailable
 from dicomweb.web import health
 from dicomweb.web.health import Readiness
 from dicomweb.web.methods import Methods
@@ -36,6 +36,16 @@ def test_ready_when_all_answer():
     response = client(storage=Part(False), index=Part(False)).get("/ready")
     assert response.status_code == 200
     assert response.json() == {"status": "ready"}
+
+
+def test_a_full_disk_is_named_and_takes_no_reader_away():
+    class Full(Part):
+        def check(self) -> None:
+            raise OutOfSpace("the file store has no room left")
+
+    response = client(storage=Full(False), index=Part(False)).get("/ready")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "full": ["storage"]}
 
 
 def test_not_ready_names_the_part_and_nothing_of_the_inside():
