@@ -81,7 +81,9 @@ def answer(error: Exception) -> Response:
         detail = _PLAIN.get(error.status_code, error.detail)
         return problem(error.status_code, detail, error.headers)
     status = status_of(error)
-    if not isinstance(error, errors.Error) or status == 500:
+    if isinstance(error, errors.Corrupt):
+        log.error("a request failed: %s; `roentgate verify` finds the objects", error)
+    elif not isinstance(error, errors.Error) or status == 500:
         log.error("a request failed", exc_info=error)
     if not isinstance(error, errors.Error) or type(error) is errors.Error:
         return problem(500, _HIDDEN)

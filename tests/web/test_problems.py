@@ -128,3 +128,10 @@ def test_an_error_in_the_middle_of_an_answer_cuts_it_off():
 
     with pytest.raises(errors.Unavailable):
         served(broken, raises=True).get("/x")
+
+
+def test_damaged_objects_are_one_line_of_the_log_that_says_what_to_do(caplog):
+    assert problems.answer(errors.Corrupt("a stored object is shorter than it was")).status_code == 500
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert "roentgate verify" in record.getMessage()
