@@ -243,9 +243,7 @@ def _read_metadata(index: Index, rows: Sequence[Row]) -> list[bytes]:
 def _parse(metadata: bytes, base_url: str) -> Dataset:
     model: Dataset = orjson.loads(metadata)
     if b'"BulkDataURI"' in metadata:
-        study, series, instance = (
-            dicomjson.text(model, name) for name in ("0020000D", "0020000E", "00080018")
-        )
+        study, series, instance = (dicomjson.text(model, name) for name in ("0020000D", "0020000E", "00080018"))
         url = resources.instance_url(base_url, study, series, instance)
         model = orjson.loads(dicomjson.absolute(metadata, url))
     return model

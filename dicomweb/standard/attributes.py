@@ -72,8 +72,7 @@ ATTRIBUTES: tuple[Attribute, ...] = tuple(
         True,
         True,
         False,
-        "StudyInstanceUID StudyDate StudyTime AccessionNumber ReferringPhysicianName StudyID "
-        "StudyDescription",
+        "StudyInstanceUID StudyDate StudyTime AccessionNumber ReferringPhysicianName StudyID StudyDescription",
     )
     + _rows("study", False, True, False, "TimezoneOffsetFromUTC")
     + _rows("study", True, True, True, "ModalitiesInStudy")
@@ -232,9 +231,7 @@ def returned(level: Level, study: bool, series: bool) -> tuple[Attribute, ...]:
         series: the URL names the series.
     """
     if level == "patient":
-        return tuple(
-            attribute for attribute in ATTRIBUTES if attribute.level == level and _of_patient(attribute)
-        )
+        return tuple(attribute for attribute in ATTRIBUTES if attribute.level == level and _of_patient(attribute))
     levels: set[Level] = {level}
     unique = set()
     if level != "study":

@@ -276,9 +276,7 @@ def accepts(match: Match, element: Element | None, sibling: Element | None = Non
     """
     if isinstance(match, Anything):
         return True
-    values = (
-        [] if element is None else [value for value in element.get("Value") or () if value not in (None, "")]
-    )
+    values = [] if element is None else [value for value in element.get("Value") or () if value not in (None, "")]
     if isinstance(match, Absent):
         return element is None or not (values or "InlineBinary" in element or "BulkDataURI" in element)
     if element is None:

@@ -90,9 +90,7 @@ def boundary_of(content_type: str) -> str:
     if not boundary:
         raise BadRequest("the Content-Type names no boundary")
     if len(boundary) > _LONGEST_BOUNDARY or not _BOUNDARY.fullmatch(boundary):
-        raise BadRequest(
-            "the boundary in the Content-Type is too long or holds characters that are not allowed"
-        )
+        raise BadRequest("the boundary in the Content-Type is too long or holds characters that are not allowed")
     return boundary
 
 
@@ -230,9 +228,7 @@ class PartReader:
         """Read a part's header; `start` is the line break before it."""
         reach = start + self._limits.header + len("\n\n\r\n")
         blank = _BLANK.search(buffer, start, reach)
-        at, after, closing = self._delimiter(
-            buffer[start : blank.start() + 1] if blank else buffer[start:reach], 0
-        )
+        at, after, closing = self._delimiter(buffer[start : blank.start() + 1] if blank else buffer[start:reach], 0)
         if after:  # a part without a body: the next delimiter follows its header at once
             self._begin(buffer[start + 1 : start + at], events)
             events.append(PartEnd())

@@ -177,9 +177,7 @@ def wants_bulkdata(accepted: Accepted) -> bool:
     Args:
         accepted: by the client; `for_instances` has found nothing in it, or has not been asked.
     """
-    named = {
-        range_.media_type for range_ in (*accepted.query, *accepted.header) if range_.multipart and range_.q
-    }
+    named = {range_.media_type for range_ in (*accepted.query, *accepted.header) if range_.multipart and range_.q}
     return bool(named & {"image/*", "video/*", *map(str.lower, media.SYNTAXES)})
 
 
@@ -236,9 +234,7 @@ def for_value(accepted: Accepted, media_type: str = OCTETS, single: bool = True)
     return replace(choice, syntax=EXPLICIT) if choice.media_type == OCTETS else choice
 
 
-def for_rendered(
-    accepted: Accepted, media_types: Sequence[str], single: bool, representative: bool = False
-) -> Choice:
+def for_rendered(accepted: Accepted, media_types: Sequence[str], single: bool, representative: bool = False) -> Choice:
     """Choose the form of rendered images, texts, videos, and thumbnails (PS3.18 8.7.4, W-059, W-060).
 
     Args:
@@ -309,9 +305,7 @@ def _as_json(range_: Range) -> Range:
     return replace(range_, media_type=JSON) if range_.media_type == "application/json" else range_
 
 
-def _choose(
-    accepted: Accepted, offers: Sequence[_Offer], others: set[str], sources: Sequence[Source]
-) -> Choice:
+def _choose(accepted: Accepted, offers: Sequence[_Offer], others: set[str], sources: Sequence[Source]) -> Choice:
     for ranges in (accepted.query, accepted.header):
         best = _best(ranges, offers)
         if best:
@@ -386,9 +380,7 @@ def _why(sources: Sequence[Source]) -> str:
     return ""
 
 
-def _refusal(
-    accepted: Accepted, offers: Sequence[_Offer], others: set[str], why: str
-) -> BadRequest | NotAcceptable:
+def _refusal(accepted: Accepted, offers: Sequence[_Offer], others: set[str], why: str) -> BadRequest | NotAcceptable:
     """Say what there is; or, of a list that mixes DICOM and rendered types, that it does (W-025)."""
     asked = {range_.media_type for range_ in (*accepted.query, *accepted.header)}
     ours = {offer.media_type for offer in offers}

@@ -212,9 +212,7 @@ _PLURAL = {"study": "studies", "series": "series", "instance": "instances"}
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(
-        re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{'.+' if m[1] == 'value' else '[^/]+'})", path)
-    )
+    return re.compile(re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{'.+' if m[1] == 'value' else '[^/]+'})", path))
 
 
 _PATTERNS = tuple(

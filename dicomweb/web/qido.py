@@ -86,9 +86,7 @@ def _uid(request: Request, name: str) -> str | None:
 
 
 def _path(level: Level, study: str | None, series: str | None) -> str:
-    collection = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}[
-        level
-    ]
+    collection = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}[level]
     above = (f"/studies/{study}" if study else "") + (f"/series/{series}" if series else "")
     return f"{above}/{collection}"
 
@@ -107,9 +105,7 @@ def _write_xml(result: SearchResult) -> tuple[bytes, str]:
     return multipart.write(boundary, documents), multipart.write_type(boundary, media.XML)
 
 
-def _fields(
-    result: SearchResult, base: str, path: str, params: Sequence[tuple[str, str]]
-) -> list[tuple[bytes, bytes]]:
+def _fields(result: SearchResult, base: str, path: str, params: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Warnings (PS3.18 8.3.4.4.1), and where the next page is (RFC 8288)."""
     warnings = list(result.warnings)
     if result.remaining:

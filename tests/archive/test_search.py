@@ -82,9 +82,7 @@ def index(shelve: Callable[..., Shelf]) -> Shelf:
     return shelve(ct(1, 1, 1), ct(1, 1, 2), ct(1, 2, 1, Modality="SR", Rows=None), ct(2, 1, 1))
 
 
-def ask(
-    index: Any, level: Level, text: str = "", study: str | None = None, series: str | None = None
-) -> SearchResult:
+def ask(index: Any, level: Level, text: str = "", study: str | None = None, series: str | None = None) -> SearchResult:
     return search(index, read_qido(level, study, series, split(text.encode())), BASE)
 
 
@@ -114,9 +112,7 @@ def test_required_attributes_without_value_are_there_and_optional_ones_are_not(i
 
 
 @pytest.mark.parametrize("level", ["patient", "study", "series", "instance"])
-@pytest.mark.parametrize(
-    "text", ["", "includefield=all", "includefield=StationName,PatientSpeciesDescription"]
-)
+@pytest.mark.parametrize("text", ["", "includefield=all", "includefield=StationName,PatientSpeciesDescription"])
 def test_tags_ascend_and_no_element_has_an_empty_value(index: Shelf, level: Level, text: str) -> None:
     rows = ask(index, level, text).rows
     assert rows

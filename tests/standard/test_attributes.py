@@ -47,9 +47,7 @@ def test_a_study_is_answered_with_what_the_standard_requires() -> None:
 
 def test_a_series_of_a_study_is_answered_with_its_own_attributes_and_the_study_uid() -> None:
     assert keywords("series", study=True) >= SERIES | {"StudyInstanceUID"}
-    assert not keywords("series", study=True) & (
-        STUDY - SERIES - {"StudyInstanceUID", "InstanceAvailability"}
-    )
+    assert not keywords("series", study=True) & (STUDY - SERIES - {"StudyInstanceUID", "InstanceAvailability"})
 
 
 def test_a_series_of_any_study_is_answered_with_all_study_attributes_too() -> None:

@@ -67,9 +67,7 @@ def test_universal_matching_takes_what_is_empty_or_not_there() -> None:
         Within(()),
     ],
 )
-@pytest.mark.parametrize(
-    "stored", [None, {"vr": "LO"}, {"vr": "LO", "Value": [None]}, {"vr": "LO", "Value": [""]}]
-)
+@pytest.mark.parametrize("stored", [None, {"vr": "LO"}, {"vr": "LO", "Value": [None]}, {"vr": "LO", "Value": [""]}])
 def test_an_empty_stored_value_satisfies_no_key_that_asks_for_something(match: Any, stored: Any) -> None:
     assert not accepts(match, stored)
 
@@ -341,9 +339,7 @@ def test_dates_with_dots_are_dates(stored: str) -> None:
         ("2300-0100", "233000", False),
     ],
 )
-def test_times_are_compared_by_meaning_and_partial_ends_cover_their_unit(
-    key: str, stored: str, is_found: bool
-) -> None:
+def test_times_are_compared_by_meaning_and_partial_ends_cover_their_unit(key: str, stored: str, is_found: bool) -> None:
     assert found("TM", key, stored) is is_found
 
 
@@ -438,9 +434,7 @@ def test_open_ends_of_date_and_time_leave_the_interval_open() -> None:
     after = combine("20240705-", "1000-", 0x00080030)
     assert after == Moment(0x00080030, "20240705100000.000000", None)
     assert combine("-20240705", "-1000", 0) == Moment(0, None, "20240705100059.999999")
-    assert combine("20240705-20240706", "1000-", 0) == Moment(
-        0, "20240705100000.000000", "20240706235959.999999"
-    )
+    assert combine("20240705-20240706", "1000-", 0) == Moment(0, "20240705100000.000000", "20240706235959.999999")
 
 
 def test_a_date_without_time_counts_as_the_beginning_of_its_day() -> None:
@@ -451,9 +445,7 @@ def test_a_date_without_time_counts_as_the_beginning_of_its_day() -> None:
     assert moment(match, "20240707", None)
 
 
-@pytest.mark.parametrize(
-    ("date", "at"), [("20240705", "1000-1800"), ("20240705-20240707", "1000"), ("*", "10-11")]
-)
+@pytest.mark.parametrize(("date", "at"), [("20240705", "1000-1800"), ("20240705-20240707", "1000"), ("*", "10-11")])
 def test_date_and_time_stay_apart_unless_both_are_ranges(date: str, at: str) -> None:
     assert combine(date, at, 0x00080030) is None
 
@@ -523,9 +515,7 @@ def test_a_private_creator_is_found_whichever_block_it_has() -> None:
         ({"vr": "UN", "InlineBinary": base64.b64encode(b"A\\B").decode()}, "B"),
     ],
 )
-def test_a_key_of_unknown_vr_is_read_with_the_vr_of_the_stored_value(
-    stored: dict[str, Any], key: str
-) -> None:
+def test_a_key_of_unknown_vr_is_read_with_the_vr_of_the_stored_value(stored: dict[str, Any], key: str) -> None:
     assert accepts(read("", key), stored)
     assert not accepts(read("", "8"), stored)
 

@@ -80,9 +80,7 @@ def offered(call, *arguments, **named):
         pytest.param("*/*", NATIVE, False, parts(DICOM, EXPLICIT), id="study, any"),
         pytest.param("application/dicom", NATIVE, False, NotAcceptable, id="one part for a study"),
         pytest.param("application/dicom", NATIVE, True, bare(DICOM, EXPLICIT), id="one part for an instance"),
-        pytest.param(
-            f"{MULTI_DICOM}; transfer-syntax=*", stored(JP2), True, parts(DICOM, JP2), id="as stored"
-        ),
+        pytest.param(f"{MULTI_DICOM}; transfer-syntax=*", stored(JP2), True, parts(DICOM, JP2), id="as stored"),
         pytest.param(
             MULTI_DICOM, stored(JP2, makes=CODED), True, parts(DICOM, EXPLICIT), id="lossless is decompressed"
         ),
@@ -100,17 +98,11 @@ def offered(call, *arguments, **named):
             parts(DICOM, EXPLICIT),
             id="lossy is if that is named",
         ),
-        pytest.param(
-            f"{MULTI_DICOM}; transfer-syntax={IMPLICIT}", NATIVE, True, NotAcceptable, id="never implicit"
-        ),
-        pytest.param(
-            f"{MULTI_DICOM}; transfer-syntax={IMPLICIT}, image/png", NATIVE, True, BadRequest, id="mixed"
-        ),
+        pytest.param(f"{MULTI_DICOM}; transfer-syntax={IMPLICIT}", NATIVE, True, NotAcceptable, id="never implicit"),
+        pytest.param(f"{MULTI_DICOM}; transfer-syntax={IMPLICIT}, image/png", NATIVE, True, BadRequest, id="mixed"),
         pytest.param(f"{MULTI_DICOM}, image/png", NATIVE, True, parts(DICOM, EXPLICIT), id="mixed, one fits"),
         pytest.param("image/png", NATIVE, True, NotAcceptable, id="only rendered"),
-        pytest.param(
-            MULTI_DICOM, Source(IMPLICIT), True, parts(DICOM, EXPLICIT), id="implicit leaves explicit"
-        ),
+        pytest.param(MULTI_DICOM, Source(IMPLICIT), True, parts(DICOM, EXPLICIT), id="implicit leaves explicit"),
         pytest.param(
             f"{MULTI_DICOM}; transfer-syntax=*",
             Source(IMPLICIT),
@@ -149,9 +141,7 @@ def offered(call, *arguments, **named):
             parts(DICOM, JLS),
             id="other",
         ),
-        pytest.param(
-            "application/zip", stored(JP2, makes=CODED), False, bare("application/zip", JP2), id="zip"
-        ),
+        pytest.param("application/zip", stored(JP2, makes=CODED), False, bare("application/zip", JP2), id="zip"),
         pytest.param(
             f"application/zip; transfer-syntax={EXPLICIT}",
             stored(JP2, makes=CODED),
@@ -160,9 +150,7 @@ def offered(call, *arguments, **named):
             id="zip, decompressed",
         ),
         pytest.param("application/*", NATIVE, True, bare(DICOM, EXPLICIT), id="any application type"),
-        pytest.param(
-            "application/*", stored(JP2, makes=CODED), True, bare(DICOM, EXPLICIT), id="but never zip"
-        ),
+        pytest.param("application/*", stored(JP2, makes=CODED), True, bare(DICOM, EXPLICIT), id="but never zip"),
     ],
 )
 def test_whole_instances(accept, source, single, expected):
@@ -205,13 +193,9 @@ def test_whole_instances(accept, source, single, expected):
         ),
         pytest.param(MULTI_OCTETS, NATIVE, parts(OCTETS, EXPLICIT), id="native"),
         pytest.param(MULTI_OCTETS, stored(JP2, makes=CODED), parts(OCTETS, EXPLICIT), id="decoded"),
-        pytest.param(
-            MULTI_OCTETS, stored(BASELINE, lossy=True, makes=CODED), parts(OCTETS, EXPLICIT), id="lossy too"
-        ),
+        pytest.param(MULTI_OCTETS, stored(BASELINE, lossy=True, makes=CODED), parts(OCTETS, EXPLICIT), id="lossy too"),
         pytest.param(MULTI_OCTETS, stored(JP2), NotAcceptable, id="nobody can decode it"),
-        pytest.param(
-            'multipart/related; type="image/*"', stored(JP2), parts("image/jp2", JP2), id="any image"
-        ),
+        pytest.param('multipart/related; type="image/*"', stored(JP2), parts("image/jp2", JP2), id="any image"),
         pytest.param(
             'multipart/related; type="image/*"',
             Source(EXPLICIT, makes=CODED),
@@ -225,9 +209,7 @@ def test_whole_instances(accept, source, single, expected):
         pytest.param("image/jhc", stored(HTJ2K), bare("image/jphc", HTJ2K), id="name of an old client"),
         pytest.param("*/*", NATIVE, parts(OCTETS, EXPLICIT), id="any, native"),
         pytest.param("*/*", stored(JP2, makes=CODED), parts(OCTETS, EXPLICIT), id="any, lossless"),
-        pytest.param(
-            "*/*", stored(BASELINE, lossy=True, makes=CODED), parts("image/jpeg", BASELINE), id="any, lossy"
-        ),
+        pytest.param("*/*", stored(BASELINE, lossy=True, makes=CODED), parts("image/jpeg", BASELINE), id="any, lossy"),
         pytest.param("*/*", stored(JP2), parts("image/jp2", JP2), id="any, undecodable"),
         pytest.param("*/*", stored(PRIVATE), parts(OCTETS, PRIVATE), id="any, unknown"),
         pytest.param(None, stored(JP2, makes=CODED), parts(OCTETS, EXPLICIT), id="no Accept"),
@@ -251,12 +233,8 @@ def test_whole_instances(accept, source, single, expected):
             NotAcceptable,
             id="a syntax of another type",
         ),
-        pytest.param(
-            f"{MULTI_OCTETS}; transfer-syntax={IMPLICIT}", NATIVE, NotAcceptable, id="never implicit"
-        ),
-        pytest.param(
-            f"{MULTI_OCTETS}; transfer-syntax=*", Source(DEFLATED), parts(OCTETS, EXPLICIT), id="deflated"
-        ),
+        pytest.param(f"{MULTI_OCTETS}; transfer-syntax={IMPLICIT}", NATIVE, NotAcceptable, id="never implicit"),
+        pytest.param(f"{MULTI_OCTETS}; transfer-syntax=*", Source(DEFLATED), parts(OCTETS, EXPLICIT), id="deflated"),
         pytest.param(MULTI_OCTETS, Source(BIG_ENDIAN), parts(OCTETS, EXPLICIT), id="big endian"),
         pytest.param(
             f"{MULTI_OCTETS}; transfer-syntax={JP2}",
@@ -369,9 +347,7 @@ def test_xml_is_sent_to_those_who_ask_for_it(accept):
     assert for_metadata(read_accept(accept)) == "xml"
 
 
-@pytest.mark.parametrize(
-    "accept", ["image/png", "text/html", "application/xml", "*/*;q=0", "nonsense", MULTI_DICOM]
-)
+@pytest.mark.parametrize("accept", ["image/png", "text/html", "application/xml", "*/*;q=0", "nonsense", MULTI_DICOM])
 def test_metadata_in_any_other_form_is_refused_with_what_there_is(accept):
     with pytest.raises(NotAcceptable, match=r"there is application/dicom\+json, multipart/related"):
         for_metadata(read_accept(accept))
@@ -544,9 +520,7 @@ def test_the_refusal_lists_what_there_is():
         f' multipart/related; type="image/jp2"; transfer-syntax={JP2}, image/jp2; transfer-syntax={JP2}'
         f"; the pixels are in transfer syntax {JP2}, which cannot be decoded here"
     )
-    with pytest.raises(
-        NotAcceptable, match='there is multipart/related; type="application/dicom"; transfer-s'
-    ):
+    with pytest.raises(NotAcceptable, match='there is multipart/related; type="application/dicom"; transfer-s'):
         instance("application/dicom", NATIVE, single=False)
 
 

@@ -26,9 +26,7 @@ from dicomweb.standard.query import Limits, Order, Query, read_path, read_qido, 
 
 
 def ask(text: str, level: Level = "study", **options: Any) -> Query:
-    return read_qido(
-        level, options.pop("study", None), options.pop("series", None), split(text.encode()), **options
-    )
+    return read_qido(level, options.pop("study", None), options.pop("series", None), split(text.encode()), **options)
 
 
 def tag(keyword: str) -> int:
@@ -104,9 +102,7 @@ def test_an_attribute_may_be_both_a_key_and_a_field() -> None:
     assert query.include == {(tag("PatientID"),)}
 
 
-@pytest.mark.parametrize(
-    "name", ["patientid", "NoSuchKeyword", "00999998", "_", "00020010", "00100000", "FFFEE000"]
-)
+@pytest.mark.parametrize("name", ["patientid", "NoSuchKeyword", "00999998", "_", "00020010", "00100000", "FFFEE000"])
 def test_what_is_no_attribute_is_ignored_with_a_warning(name: str) -> None:
     query = ask(f"{name}=x&PatientID=1")
     assert matches(query) == {tag("PatientID"): OneOf(("1",))}
@@ -166,9 +162,7 @@ def test_a_comma_in_a_text_is_part_of_it() -> None:
 
 # -- sequences ----------------------------------------------------------------------------------------------
 def test_keys_of_one_sequence_ask_for_one_item() -> None:
-    query = ask(
-        "RequestAttributesSequence.RequestedProcedureID=R1&00400275.ScheduledProcedureStepID=S*", "series"
-    )
+    query = ask("RequestAttributesSequence.RequestedProcedureID=R1&00400275.ScheduledProcedureStepID=S*", "series")
     keys = (
         Key(tag("RequestedProcedureID"), OneOf(("R1",))),
         Key(tag("ScheduledProcedureStepID"), Pattern("S*")),
@@ -187,9 +181,7 @@ def test_sequences_nest() -> None:
     assert ask(f"{path}=X", "series").keys == (Key(0x00400275, outer),)
 
 
-@pytest.mark.parametrize(
-    "text", ["PatientName.PatientID=1", "includefield=PatientID.CodeValue", "00400275=x"]
-)
+@pytest.mark.parametrize("text", ["PatientName.PatientID=1", "includefield=PatientID.CodeValue", "00400275=x"])
 def test_only_sequences_have_something_inside_and_only_that_can_be_searched(text: str) -> None:
     with pytest.raises(BadQuery):
         ask(text)
@@ -267,9 +259,7 @@ def test_date_and_time_inside_a_sequence_are_joined_there() -> None:
 def test_a_time_zone_is_no_key_but_the_zone_of_date_times() -> None:
     for zone in ["%2B0100", "+0100"]:
         query = ask(f"TimezoneOffsetFromUTC={zone}&AcquisitionDateTime=20240101120000", "instance")
-        assert matches(query) == {
-            tag("AcquisitionDateTime"): Between("20240101110000.000000", "20240101110000.999999")
-        }
+        assert matches(query) == {tag("AcquisitionDateTime"): Between("20240101110000.000000", "20240101110000.999999")}
         assert len(query.warnings) == 1
     with pytest.raises(BadQuery):
         ask("TimezoneOffsetFromUTC=Berlin")
@@ -283,9 +273,7 @@ def test_fuzzy_matching_is_for_names() -> None:
 
 
 def test_two_quotation_marks_are_the_empty_value_when_that_is_asked_for() -> None:
-    assert matches(ask("AccessionNumber=%22%22&emptyvaluematching=true")) == {
-        tag("AccessionNumber"): Absent()
-    }
+    assert matches(ask("AccessionNumber=%22%22&emptyvaluematching=true")) == {tag("AccessionNumber"): Absent()}
     assert matches(ask("AccessionNumber=%22%22")) == {tag("AccessionNumber"): OneOf(('""',))}
     assert matches(ask("ProcedureCodeSequence=%22%22&emptyvaluematching=true")) == {
         tag("ProcedureCodeSequence"): Absent()
@@ -440,9 +428,7 @@ def test_any_parameters_are_read_or_refused(pairs: list[tuple[str, str]]) -> Non
     assert query.limit <= 10_000
 
 
-@given(
-    st.sampled_from(["PatientName", "StudyDate", "StudyInstanceUID", "00230010", "includefield"]), st.text()
-)
+@given(st.sampled_from(["PatientName", "StudyDate", "StudyInstanceUID", "00230010", "includefield"]), st.text())
 def test_any_value_is_read_or_refused(name: str, value: str) -> None:
     try:
         query = ask(f"{name}={quote(value)}")

@@ -217,9 +217,7 @@ def test_what_is_written_is_read_back(resource):
 
 
 steps = st.lists(
-    st.sampled_from(
-        ["studies", "series", "instances", "frames", "bulkdata", "metadata", "1.2", "..", "", "7FE00010"]
-    )
+    st.sampled_from(["studies", "series", "instances", "frames", "bulkdata", "metadata", "1.2", "..", "", "7FE00010"])
     | st.text(string.printable + "\u0661\u00e9", max_size=5),
     max_size=10,
 )

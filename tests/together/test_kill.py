@@ -81,7 +81,7 @@ def check(data: Path, lines: list[str]) -> None:
         assert archive.index.counts().pending == 0
         keys = {stored.key for stored in archive.storage.list("objects/")}
         assert len(keys) == len(archive.index.walk())
-        left = [path for path in data.rglob("*.part")] + [path for path in data.rglob("*.tmp")]
+        left = list(data.rglob("*.part")) + list(data.rglob("*.tmp"))
         assert left == []
     finally:
         archive.close()

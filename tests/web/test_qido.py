@@ -58,9 +58,7 @@ def client(index: Any, **settings: Any) -> Client:
             Route(f"{base}/instances", Methods(GET=qido.search_instances)),
             Route(f"{base}/studies/{{study}}/series", Methods(GET=qido.search_series)),
             Route(f"{base}/studies/{{study}}/instances", Methods(GET=qido.search_instances)),
-            Route(
-                f"{base}/studies/{{study}}/series/{{series}}/instances", Methods(GET=qido.search_instances)
-            ),
+            Route(f"{base}/studies/{{study}}/series/{{series}}/instances", Methods(GET=qido.search_instances)),
             Route("/lookup", Methods(GET=qido.look_up)),
         ],
         middleware=[Middleware(problems.Guard)],
@@ -95,9 +93,7 @@ def test_every_search_resource_answers_in_dicom_json(web: Client, path: str, cou
 
 def test_names_come_out_as_they_went_in(web: Client) -> None:
     answer = web.get("/dicom-web/studies", params={"PatientName": "muller*", "limit": "1"})
-    assert answer.json()[0]["00100010"]["Value"] == [
-        {"Alphabetic": "Müller^Jörg", "Ideographic": "山田^太郎"}
-    ]
+    assert answer.json()[0]["00100010"]["Value"] == [{"Alphabetic": "Müller^Jörg", "Ideographic": "山田^太郎"}]
 
 
 def test_links_begin_as_the_client_wrote_the_address(web: Client) -> None:
@@ -143,9 +139,7 @@ def test_xml_has_one_part_for_each_result(web: Client, url_and_accept: tuple[str
     reader.finish()
     documents = re.findall(rb"<\?xml.*?</NativeDicomModel>", answer.content, re.DOTALL)
     studies = web.get("/dicom-web/studies", headers={"accept": "application/dicom+json"}).json()
-    assert [nativexml.read(document)["0020000D"] for document in documents] == [
-        study["0020000D"] for study in studies
-    ]
+    assert [nativexml.read(document)["0020000D"] for document in documents] == [study["0020000D"] for study in studies]
     assert web.get(url, headers={"accept": accept}).content == answer.content
 
 
@@ -219,9 +213,7 @@ def test_more_results_are_announced_and_linked(web: Client) -> None:
 
 def test_the_next_page_stays_in_its_study(web: Client) -> None:
     answer = web.get("/dicom-web/studies/1.2.1/series/1.2.1.1/instances?limit=1")
-    assert answer.links["next"]["url"].startswith(
-        f"{BASE}/studies/1.2.1/series/1.2.1.1/instances?limit=1&cursor="
-    )
+    assert answer.links["next"]["url"].startswith(f"{BASE}/studies/1.2.1/series/1.2.1.1/instances?limit=1&cursor=")
 
 
 def test_results_come_in_the_order_asked_for(web: Client) -> None:
