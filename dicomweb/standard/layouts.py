@@ -103,6 +103,8 @@ def _frame_bits(dataset: Dataset, path: str) -> int:
 def _native(
     bulk: dict[str, Bulk], pixels: Pixels, syntax: Syntax, frames: int, bits: int, warnings: list[Warning_]
 ) -> Layout:
+    """Native pixels (PS3.5 8.1). OW is made of words of 16 bits in big endian too, whatever Bits Allocated
+    says (PS3.5 7.3, 8.1.1): DCMTK reads and writes it so, some writers swap 32 bits at once."""
     length = pixels.stop - pixels.start
     swap = UNITS.get(pixels.vr, 0) if syntax.big_endian else 0
     if not bits:
