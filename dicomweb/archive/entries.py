@@ -56,7 +56,7 @@ class EntryReader:
         version = new_version() if version is None else version
         held = Held(
             version=version,
-            key=object_key(upload.sha256, version),
+            key=object_key(upload.sha256, version, bare=not _is_file(upload, parsed)),
             study=parsed.study,
             series=parsed.series,
             instance=parsed.instance,
@@ -68,6 +68,12 @@ class EntryReader:
         )
         metadata = dicomjson.write(with_syntax(parsed.dataset, parsed.syntax), ordered=True)
         return Entry(held, parsed.dataset, metadata, parsed.layout.to_bytes())
+
+
+def _is_file(upload: Upload, parsed: part10.Part10) -> bool:
+    """Say whether an object begins as a file must: preamble, prefix, File Meta group (PS3.10 7.1)."""
+    with upload.open() as buffer:
+        return bool(parsed.meta) and bytes(buffer[128:132]) == b"DICM"
 
 
 def with_syntax(dataset: Dataset, syntax: Syntax) -> Dataset:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dicomweb.archive.content import CHUNK, Made, Segment, Stretch
 from dicomweb.archive.spool import Spool
+from dicomweb.archive.versions import is_bare
 from dicomweb.errors import AlreadyStored, BadObject, Corrupt, NotFound
 from dicomweb.index import Held
 from dicomweb.standard import encode, part10, reencode
@@ -60,7 +61,7 @@ class Objects:
 
     def copies(self, held: Held, syntax: str) -> bool:
         """Say whether this syntax is the stored one, so that nothing need be read to describe the object."""
-        return syntax == held.syntax
+        return syntax == held.syntax and not is_bare(held.key)
 
     def segments(self, held: Held, syntax: str) -> tuple[Segment, ...]:
         """Return the object as a Part 10 file in a transfer syntax that `making.object_source` names.
@@ -69,9 +70,13 @@ class Objects:
             Corrupt: the stored object is not what it was when it was stored.
             NotFound, Unavailable: storage does not give it.
         """
-        if syntax == held.syntax:
+        if self.copies(held, syntax):
             return self._stored(held)
         try:
+            if syntax == held.syntax:
+                meta, start = self._head(held)
+                head = encode.write_meta(held.sop_class, held.instance, syntax, meta)
+                return (head, Stretch(held.key, start, held.size))
             if held.syntax == DEFLATED:
                 key, size = self._inflated(held)
                 meta, _ = self._head(held)

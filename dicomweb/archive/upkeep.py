@@ -16,7 +16,7 @@ from typing import Literal
 from dicomweb.archive import tombstones
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.archive.versions import kept_key, object_key, version_of
+from dicomweb.archive.versions import is_bare, kept_key, object_key, version_of
 from dicomweb.errors import AlreadyStored, BadObject, Error, NotFound, Unavailable
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
 from dicomweb.storage import Put, Storage, Stored
@@ -304,7 +304,7 @@ class Upkeep:
         """Read the object's entry; None if its bytes do not have the digest in its key."""
         upload = self._fetch(stored.key)
         try:
-            if object_key(upload.sha256, version) != stored.key:
+            if object_key(upload.sha256, version, is_bare(stored.key)) != stored.key:
                 return None
             return self._reader.entry(upload, self._reader.parse(upload), version)
         finally:

@@ -9,6 +9,7 @@ import time
 
 _EPOCH = 1_577_836_800  # 2020-01-01T00:00:00Z, in seconds since 1970
 _RANDOM_BITS = 22
+_BARE = ".bare"
 
 
 def new_version() -> int:
@@ -17,10 +18,17 @@ def new_version() -> int:
     return milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
 
 
-def object_key(sha256: bytes, version: int) -> str:
-    """Return the key of an object: `objects/ab/cd/<sha256>-<version>`."""
+def object_key(sha256: bytes, version: int, bare: bool = False) -> str:
+    """Return the key of an object: `objects/ab/cd/<sha256>-<version>`, with `.bare` behind it where the bytes
+    are a data set without what makes it a file (preamble, prefix, File Meta group; PS3.10 7.1). Whoever sends
+    the object on sees by its key that these have to be put before it."""
     digest = sha256.hex()
-    return f"objects/{digest[:2]}/{digest[2:4]}/{digest}-{version:016x}"
+    return f"objects/{digest[:2]}/{digest[2:4]}/{digest}-{version:016x}{_BARE if bare else ''}"
+
+
+def is_bare(key: str) -> bool:
+    """Say whether an object's key tells that the bytes are no Part 10 file."""
+    return key.endswith(_BARE)
 
 
 def tombstone_key(version: int) -> str:
@@ -35,7 +43,7 @@ def kept_key(version: int) -> str:
 
 def version_of(key: str) -> int | None:
     """Return the version that a key names, or None if it is no such key."""
-    name = key.rpartition("/")[2].rpartition("-")[2]
+    name = key.removesuffix(_BARE).rpartition("/")[2].rpartition("-")[2]
     try:
         return int(name, 16) if len(name) == 16 else None
     except ValueError:

@@ -19,6 +19,9 @@ Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
 UNDEFINED = 0xFFFFFFFF
 """A length that is not written (PS3.5 7.1.1)."""
 
+_PIECE = 1 << 16
+_ZEROS = bytes(_PIECE)
+
 # What is to be done with an element
 PLAIN = 0
 """Convert the value."""
@@ -259,4 +262,7 @@ def is_explicit(buffer: Buffer, position: int, stop: int) -> bool:
 def are_zero(buffer: Buffer, start: int, stop: int) -> bool:
     """Say whether all bytes of a range are zero, as behind the last element of padded files (PS3.10 7.2 has
     an element for that, old devices have not); looked at piece by piece."""
-    return all(not any(buffer[place : min(place + 65536, stop)]) for place in range(start, stop, 65536))
+    return all(
+        bytes(buffer[place : min(place + _PIECE, stop)]) == _ZEROS[: stop - place]
+        for place in range(start, stop, _PIECE)
+    )
