@@ -8,6 +8,8 @@ from benchmarks.client import Call, get, post
 
 JSON = "application/dicom+json"
 FRAMES = "multipart/related; type=application/octet-stream; transfer-syntax=*"
+GZIP = "Accept-Encoding: gzip\r\n"
+"""What every browser sends; Orthanc ignores it unless told otherwise."""
 PART10 = "multipart/related; type=application/dicom; transfer-syntax=*"
 
 CT_STUDIES = (90001, 90002)
@@ -53,11 +55,11 @@ def _frames(base: str, count: int) -> list[Call]:
     return [get(f"{base}{_instance(CT_STUDIES[0], 1 + n % 200)}/frames/1", FRAMES) for n in range(count)]
 
 
-def _stow(size: int, requests: int, small: bool = False) -> Callable[[str, int], list[Call]]:
+def _stow(at: int, size: int, requests: int, small: bool = False) -> Callable[[str, int], list[Call]]:
     def calls(base: str, turn: int) -> list[Call]:
         made = []
         for request in range(requests):
-            study = STORED + turn * 1000 + size * 10 + request + (500 if small else 0)
+            study = STORED + turn * 10_000 + at + request
             if small:
                 parts = [data.part10(data.image(data.header(study, 1, n), 1, 40, 40)) for n in range(1, size + 1)]
             else:
@@ -82,10 +84,10 @@ def _open(base: str, turn: int) -> list[Call]:
 
 
 WORKLOADS: tuple[Workload, ...] = (
-    Workload("STOW, 1 CT instance a request", _stow(1, 40), 40, bar=0.5),
-    Workload("STOW, 50 CT instances a request", _stow(50, 2), 100, bar=0.5),
-    Workload("STOW, 1 CT instance, 8 clients", _stow(1, 80), 80, clients=8, bar=0.5),
-    Workload("STOW, 9 KB instances, 50 a request", _stow(50, 4, small=True), 200, bar=0.7),
+    Workload("STOW, 1 CT instance a request", _stow(0, 1, 80), 80, bar=0.5),
+    Workload("STOW, 50 CT instances a request", _stow(1000, 50, 3), 150, bar=0.5),
+    Workload("STOW, 1 CT instance, 8 clients", _stow(2000, 1, 80), 80, clients=8, bar=0.5),
+    Workload("STOW, 9 KB instances, 50 a request", _stow(3000, 50, 4, small=True), 200, bar=0.7),
     Workload(
         "QIDO studies, name + date + modality",
         lambda base, _: (
@@ -120,21 +122,21 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     Workload(
         "series metadata, first time",
-        lambda base, _: [get(f"{base}{_series(CT_STUDIES[1])}/metadata", JSON)],
+        lambda base, _: [get(f"{base}{_series(CT_STUDIES[1])}/metadata", JSON, GZIP)],
         1,
         bar=0.06,
         once=True,
     ),
     Workload(
         "series metadata, again",
-        lambda base, _: [get(f"{base}{_series(CT_STUDIES[1])}/metadata", JSON)] * 10,
-        10,
+        lambda base, _: [get(f"{base}{_series(CT_STUDIES[1])}/metadata", JSON, GZIP)] * 20,
+        20,
         bar=0.015,
     ),
     Workload(
-        "series metadata, again, gzip",
-        lambda base, _: [get(f"{base}{_series(CT_STUDIES[1])}/metadata", JSON, "Accept-Encoding: gzip\r\n")] * 10,
-        10,
+        "series metadata, client without gzip",
+        lambda base, _: [get(f"{base}{_series(CT_STUDIES[1])}/metadata", JSON)] * 20,
+        20,
     ),
     Workload(
         "instance metadata",
@@ -144,8 +146,8 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     Workload(
         "metadata of the 300-frame object",
-        lambda base, _: [get(f"{base}{_instance(MULTI_FRAME, 1)}/metadata", JSON)] * 5,
-        5,
+        lambda base, _: [get(f"{base}{_instance(MULTI_FRAME, 1)}/metadata", JSON)] * 15,
+        15,
         bar=0.03,
     ),
     Workload("one CT frame, 1 client", lambda base, _: _frames(base, 400), 400, bar=0.35),
@@ -153,8 +155,8 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("one CT frame, 32 clients", lambda base, _: _frames(base, 800), 800, clients=32, bar=0.35),
     Workload(
         "one frame of the 300-frame object",
-        lambda base, _: [get(f"{base}{_instance(MULTI_FRAME, 1)}/frames/{n}", FRAMES) for n in (1, 150, 300, 77)],
-        4,
+        lambda base, _: [get(f"{base}{_instance(MULTI_FRAME, 1)}/frames/{n}", FRAMES) for n in range(1, 300, 12)],
+        25,
         bar=0.01,
     ),
     Workload(
@@ -171,7 +173,7 @@ WORKLOADS: tuple[Workload, ...] = (
         2,
         bar=0.001,
     ),
-    Workload("whole series, 104 MB", lambda base, _: [get(f"{base}{_series(CT_STUDIES[0])}", PART10)], 1, bar=0.9),
+    Workload("whole series, 104 MB", lambda base, _: [get(f"{base}{_series(CT_STUDIES[0])}", PART10)] * 4, 4, bar=0.9),
     Workload(
         "one instance, 8 clients",
         lambda base, _: [get(f"{base}{_instance(CT_STUDIES[0], 1 + n % 200)}", PART10) for n in range(400)],
