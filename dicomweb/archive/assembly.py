@@ -10,7 +10,7 @@ from typing import Any
 
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.errors import BadIdentity, BadObject, BadReference, BadRequest
-from dicomweb.standard import dicomjson, encode, media, syntaxes
+from dicomweb.standard import codestreams, dicomjson, encode, media, syntaxes
 
 _PIXEL_DATA = "7FE00010"
 _AVAILABLE = "00083002"
@@ -65,7 +65,8 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
     reception = spool.receive()
     try:
         reception.write(encode.write_meta(sop_class, instance, syntax))
-        kept = {tag: element for tag, element in dataset.items() if tag != _AVAILABLE}
+        kept = {**_described(parts, syntax), **dataset}
+        kept.pop(_AVAILABLE, None)
         for piece in encode.write_dataset(kept, find):
             reception.write(piece)
         return reception.finish()
@@ -97,6 +98,19 @@ def _syntax(parts: list[BulkPart]) -> str:
     if len(named) != 1 or "" in named:
         raise BadObject("the parts of the pixel data are in no transfer syntax that we know, or in several")
     return named.pop()
+
+
+def _described(parts: list[BulkPart], syntax: str) -> dict[str, Any]:
+    """What compressed frames say of themselves, for metadata that do not say it (PS3.18 10.5.1.4)."""
+    if not parts or not syntaxes.syntax_of(syntax).encapsulated:
+        return {}
+    with parts[0].upload.open() as buffer:
+        picture = codestreams.read_picture(bytes(buffer[: codestreams.HEAD]), syntax)
+    if picture is None:
+        return {}
+    if len(parts) == 1:
+        return picture.attributes()
+    return {**picture.attributes(), "00280008": {"vr": "IS", "Value": [len(parts)]}}
 
 
 def _source(upload: Upload) -> encode.Source:

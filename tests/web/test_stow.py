@@ -155,6 +155,20 @@ def test_metadata_and_a_compressed_frame_make_an_instance_in_its_syntax(served, 
     assert part.data.rstrip(b"\0") == frame
 
 
+def test_what_metadata_do_not_say_of_compressed_pixels_the_codestream_says(served):
+    head = b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x20\x00\x10\x01\x01\x11\x00"
+    unsaid = dict.fromkeys(("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PhotometricInterpretation"))
+    model = model_of(**unsaid, SamplesPerPixel=None) | {"7FE00010": {"vr": "OB", "BulkDataURI": "pixels"}}
+    response = send(
+        served, with_bulk(model, *[("pixels", "image/jpeg; transfer-syntax=" + JPEGBaseline8Bit, head)] * 2), JSON
+    )
+    assert response.status_code == 200, response.text
+    stored = read_back(served)
+    assert (stored.Rows, stored.Columns, stored.SamplesPerPixel, stored.NumberOfFrames) == (32, 16, 1, 2)
+    assert (stored.BitsAllocated, stored.BitsStored, stored.HighBit, stored.PixelRepresentation) == (8, 8, 7, 0)
+    assert stored.PhotometricInterpretation == "MONOCHROME2"
+
+
 @pytest.mark.parametrize("numbered", [True, False])
 def test_metadata_and_a_part_per_frame_make_a_multi_frame_instance(served, numbered):
     frames = [b"\0" * 64 + bytes([number]) * 20 for number in range(5)]
