@@ -12,7 +12,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not long"
 
 test-long: $(VENV)/.test
-	$(BIN)/python -m pytest
+	ROENTGATE_TEST_RANDOM=1 $(BIN)/python -m pytest
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

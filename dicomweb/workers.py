@@ -79,7 +79,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                 worker, message = happened
                 if message == "ready":
                     worker.ready = True
-                    if not announced:
+                    if not announced and len(workers) == config.workers and all(w.ready for w in workers.values()):
                         announced = True
                         ready()
                 elif isinstance(message, Error):

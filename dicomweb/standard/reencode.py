@@ -278,8 +278,7 @@ class _Walk:
         if vr == "SQ":
             private = scope.implicit and tag >> 16 & 1
             if not private:
-                self.sequence(head, end, scope)
-                return end
+                return self.sequence(head, end, scope)
             if self.tried(head, end, scope):
                 return end
             vr = "UN"

@@ -7,7 +7,7 @@ import dicoms
 import models
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oddities import Oddity
 from pydicom.dataset import Dataset
@@ -295,6 +295,7 @@ def test_bytes_are_swapped_in_units_and_a_rest_stays():
 
 @settings(max_examples=500, deadline=None)
 @given(st.integers(0, 1 << 32), st.booleans())
+@example(159, False)  # a sequence that is delimited before its length is over
 def test_whatever_the_element_walker_reads_is_the_same_for_it_after_reencoding(seed, big):
     source = Oddity(seed, big).data
     syntax = syntax_of(BIG_ENDIAN if big else IMPLICIT)
