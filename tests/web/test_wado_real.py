@@ -9,6 +9,7 @@ import pytest
 from realdata import needs_real_files, real_files
 from served import BASE, Served, parts
 
+from dicomweb.archive.versions import is_bare
 from dicomweb.standard.syntaxes import EXPLICIT, syntax_of
 
 DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -43,6 +44,9 @@ def test_what_was_stored_comes_back(file: Path, tmp_path: Path):
     if stored.implicit or stored.big_endian:
         sent = pydicom.dcmread(io.BytesIO(part.data), stop_before_pixels=True)
         assert sent.file_meta.TransferSyntaxUID == EXPLICIT
+    elif is_bare(held.key):
+        assert part.data.endswith(data)
+        assert pydicom.dcmread(io.BytesIO(part.data)).file_meta.TransferSyntaxUID == held.syntax
     else:
         assert part.data == data
 
