@@ -46,6 +46,11 @@ class NotAcceptable(Error):
     """None of the forms that the client accepts can be made."""
 
 
+class Undecodable(NotAcceptable):
+    """Pixels cannot be decoded, or not be encoded as asked: the codestream is damaged, of a kind that nobody here
+    reads, or above a limit on pixels, seconds or memory."""
+
+
 class BadRange(Error):
     """A byte range lies outside of the representation."""
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import orjson
 
 from dicomweb.errors import BadRequest, Corrupt, NotFound
+from dicomweb.standard.pixels import Format
 from dicomweb.standard.values import swapped
 
 Kind: TypeAlias = Literal["none", "native", "bits", "encapsulated", "video", "opaque"]
@@ -24,9 +25,10 @@ LONGEST_LIST = 10_000
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _WIDTHS = {4: "I", 8: "Q"}
 _PIXELS = ("7FE00010", "7FE00008", "7FE00009")
-# version, kind, derived, swap, width of the tables, count, first, stop, size, fragments, has groups, pixels
-_HEAD = struct.Struct("<BBBBBBxxIQQQII")
-_VERSION = 1
+# version, kind, derived, swap, width of the tables, pixels, bytes of the format, count, first, stop, size, bytes
+# of fragments and of groups
+_HEAD = struct.Struct("<BBBBBBHIQQQII")
+_VERSION = 2
 
 
 class Span(NamedTuple):
@@ -88,6 +90,7 @@ class Layout:
         count: of frames; 1 for a stream, 0 without pixels.
         swap: width in bytes of the units to reverse, because stored big endian; 0 is none.
         derived: ranges refer to the inflated data set, not to the object.
+        format: what the bytes of a frame mean; None without pixels.
     """
 
     __slots__ = (
@@ -102,6 +105,7 @@ class Layout:
         "_width",
         "count",
         "derived",
+        "format",
         "kind",
         "swap",
     )
@@ -120,6 +124,7 @@ class Layout:
         groups: bytes = b"",
         width: int = 4,
         pixels: str = "",
+        format: Format | None = None,
         bulk: Mapping[str, Bulk] | None = None,
     ) -> None:
         """Describe a layout; `native`, `fragmented` and `stream` are easier.
@@ -138,12 +143,14 @@ class Layout:
                 frame is one fragment.
             width: bytes of a number in `fragments` (4 or 8); `groups` has 4.
             pixels: path of the pixel element.
+            format: see the class.
             bulk: by path.
         """
         self.kind = kind
         self.count = count
         self.swap = swap
         self.derived = derived
+        self.format = format
         self._first = first
         self._stop = stop
         self._size = size
@@ -264,6 +271,7 @@ class Layout:
         rows = self._tail
         if self._bulk is not None:
             rows = orjson.dumps([[path, *_write_bulk(bulk)] for path, bulk in self._bulk.items()])
+        described = self.format.to_bytes() if self.format is not None else b""
         head = _HEAD.pack(
             _VERSION,
             _KINDS.index(self.kind),
@@ -271,6 +279,7 @@ class Layout:
             self.swap,
             self._width,
             _PIXELS.index(self._pixels) + 1 if self._pixels else 0,
+            len(described),
             self.count,
             self._first,
             self._stop,
@@ -278,7 +287,7 @@ class Layout:
             len(self._fragments),
             len(self._groups),
         )
-        return head + self._fragments + self._groups + rows
+        return head + described + self._fragments + self._groups + rows
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Layout":
@@ -288,10 +297,11 @@ class Layout:
             Corrupt: it is something else.
         """
         try:
-            version, kind, derived, swap, width, pixels, count, first, stop, size, fragments, groups = (
+            version, kind, derived, swap, width, pixels, described, count, first, stop, size, fragments, groups = (
                 _HEAD.unpack_from(data)
             )
-            if version != _VERSION or len(data) < _HEAD.size + fragments + groups:
+            tables = _HEAD.size + described
+            if version != _VERSION or len(data) < tables + fragments + groups:
                 raise Corrupt("a frame table cannot be read")
             layout = cls(
                 _KINDS[kind],
@@ -301,14 +311,15 @@ class Layout:
                 size=size,
                 swap=swap,
                 derived=bool(derived),
-                fragments=data[_HEAD.size : _HEAD.size + fragments],
-                groups=data[_HEAD.size + fragments : _HEAD.size + fragments + groups],
+                fragments=data[tables : tables + fragments],
+                groups=data[tables + fragments : tables + fragments + groups],
                 width=width,
                 pixels=_PIXELS[pixels - 1] if pixels else "",
+                format=Format.from_bytes(data[_HEAD.size : tables]) if described else None,
             )
-        except (struct.error, IndexError) as error:
+        except (struct.error, IndexError, UnicodeDecodeError) as error:
             raise Corrupt("a frame table cannot be read") from error
-        layout._tail = data[_HEAD.size + fragments + groups :]
+        layout._tail = data[tables + fragments + groups :]
         layout._bulk = None
         return layout
 

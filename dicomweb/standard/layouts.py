@@ -15,6 +15,7 @@ from dicomweb.standard.elements import Pixels, Walked
 from dicomweb.standard.frames import Bulk, Layout
 from dicomweb.standard.headers import Buffer
 from dicomweb.standard.leniency import Dataset
+from dicomweb.standard.pixels import Format, read_format
 from dicomweb.standard.syntaxes import ENCAPSULATED_UNCOMPRESSED, Syntax
 from dicomweb.standard.values import UNITS
 
@@ -71,6 +72,7 @@ def layout_of(data: Buffer, walked: Walked, syntax: Syntax, warnings: list[Warni
             warnings.append(Warning_("class", "pixels are described, and there are none"))
         return Layout("none", derived=syntax.deflated, bulk=bulk), syntax
     frames = max(_number(dataset, "00280008"), 1)
+    format = read_format(dataset, pixels.path)
     bits = _frame_bits(dataset, pixels.path)
     if pixels.items is not None:
         if not syntax.encapsulated:
@@ -78,10 +80,10 @@ def layout_of(data: Buffer, walked: Walked, syntax: Syntax, warnings: list[Warni
                 raise BadObject("pixel data are encapsulated in a transfer syntax that has none")
             syntax = replace(syntax, encapsulated=True)
         bulk[pixels.path] = bulk[pixels.path]._replace(media_type=syntax.media_type)
-        return _encapsulated(data, dataset, bulk, pixels, syntax, frames, bits, warnings), syntax
+        return _encapsulated(data, dataset, bulk, pixels, syntax, frames, bits, format, warnings), syntax
     if syntax.encapsulated:
         warnings.append(Warning_("class", "pixel data are native in a transfer syntax that encapsulates"))
-    return _native(bulk, pixels, syntax, frames, bits, warnings), syntax
+    return _native(bulk, pixels, syntax, frames, bits, format, warnings), syntax
 
 
 def _document(dataset: Dataset, bulk: Bulk) -> Bulk:
@@ -101,7 +103,13 @@ def _frame_bits(dataset: Dataset, path: str) -> int:
 
 
 def _native(
-    bulk: dict[str, Bulk], pixels: Pixels, syntax: Syntax, frames: int, bits: int, warnings: list[Warning_]
+    bulk: dict[str, Bulk],
+    pixels: Pixels,
+    syntax: Syntax,
+    frames: int,
+    bits: int,
+    format: Format,
+    warnings: list[Warning_],
 ) -> Layout:
     """Native pixels (PS3.5 8.1). OW is made of words of 16 bits in big endian too, whatever Bits Allocated
     says (PS3.5 7.3, 8.1.1): DCMTK reads and writes it so, some writers swap 32 bits at once."""
@@ -119,6 +127,7 @@ def _native(
             swap=swap,
             derived=syntax.deflated,
             pixels=pixels.path,
+            format=format,
             bulk=bulk,
         )
     needed = (frames * bits + 7) // 8
@@ -137,6 +146,7 @@ def _native(
         swap=swap,
         derived=syntax.deflated,
         pixels=pixels.path,
+        format=format,
         bulk=bulk,
     )
 
@@ -149,6 +159,7 @@ def _encapsulated(
     syntax: Syntax,
     frames: int,
     bits: int,
+    format: Format,
     warnings: list[Warning_],
 ) -> Layout:
     assert pixels.items is not None
@@ -174,6 +185,7 @@ def _encapsulated(
         groups=struct.pack(f"<{len(firsts)}I", *firsts) if kind == "encapsulated" else b"",
         width=width,
         pixels=pixels.path,
+        format=format,
         bulk=bulk,
     )
 
