@@ -26,6 +26,10 @@ class BadQuery(BadRequest):
     """A search parameter is not well formed."""
 
 
+class BadNode(BadRequest):
+    """The description of a node (in `nodes.toml` or at `/nodes`) is not well formed."""
+
+
 class TooBroad(Error):
     """A search would have to read more than the limit allows."""
 
