@@ -7,11 +7,16 @@ at most one current version; only current versions are visible to searches and r
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dicomweb.errors import BadSetting, Unavailable
 from dicomweb.standard.attributes import Level
 from dicomweb.standard.query import Query
+
+if TYPE_CHECKING:
+    from dicomweb.index.jobs import Jobs
+    from dicomweb.index.nodes import NodeRows
+    from dicomweb.index.refusals import Refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,14 @@ class Index(Protocol):
     """Metadata of everything stored, with durable, atomic changes; safe to call from several threads.
 
     Every method may raise Unavailable. Changes are durable when the method returns.
+
+    Attributes:
+        nodes, jobs, refusals: what concerns other systems; `clear` leaves them alone.
     """
+
+    nodes: "NodeRows"
+    jobs: "Jobs"
+    refusals: "Refusals"
 
     # -- writing -----------------------------------------------------------------------------------------
     def intend(self, intents: Sequence[Intent]) -> None:

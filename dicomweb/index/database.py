@@ -12,8 +12,11 @@ from dicomweb.index import Entry, Found, Held, Intent, Row, Tombstone
 from dicomweb.index.finding import Finder
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
+from dicomweb.index.jobs import Jobs
+from dicomweb.index.nodes import NodeRows
 from dicomweb.index.owners import this_process
 from dicomweb.index.reading import Reader
+from dicomweb.index.refusals import Refusals
 from dicomweb.index.rows import key_form
 from dicomweb.index.schema import TABLES
 from dicomweb.index.session import Engine, Session, SqlRow, among, lock
@@ -36,6 +39,9 @@ class Database(Reader):
         self._groups = Groups(engine)
         self._owner = this_process()
         self._finder = Finder(engine, self._codes, self._read_metadata, scan_limit)
+        self.nodes = NodeRows(engine, self._groups)
+        self.jobs = Jobs(engine, self._groups)
+        self.refusals = Refusals(engine, self._groups)
 
     # -- searches ----------------------------------------------------------------------------------------
     def search(self, query: Query) -> Found:
