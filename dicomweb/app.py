@@ -8,10 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from dicomweb.archive.archive import Archive, open_archive
+from dicomweb.archive.nodes import Nodes
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.config import Config, is_loopback
 from dicomweb.web import memory, problems
 from dicomweb.web.addresses import Addresses
+from dicomweb.web.bridge import Bridge
 from dicomweb.web.cors import Cors
 from dicomweb.web.draining import Draining
 from dicomweb.web.hardening import Hardening
@@ -24,7 +26,8 @@ from dicomweb.web.routes import routes
 def build(config: Config, archive: Archive | None = None) -> Starlette:
     """Make the application.
 
-    Its `state` has what the handlers use: `archive`, `retrieval`, `addresses`, `readiness`, `sweeper`.
+    Its `state` has what the handlers use: `archive`, `retrieval`, `addresses`, `nodes`, `bridge`,
+    `readiness`, `sweeper`.
 
     Args:
         config: what holds for this process.
@@ -39,6 +42,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     if archive is None:
         opened.check_index()
     sweeper = opened.sweeper()
+    bridge = Bridge(config.bridge_url, config.bridge_token)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -48,6 +52,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
             yield
         finally:
             sweeper.stop()
+            bridge.close()
             if archive is None:
                 opened.close()
 
@@ -75,6 +80,8 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     app.state.addresses = Addresses(
         config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host)
     )
+    app.state.nodes = Nodes(opened.index.nodes, config.data / "nodes.toml")
+    app.state.bridge = bridge
     app.state.sweeper = sweeper
     app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
     return app

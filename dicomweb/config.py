@@ -166,6 +166,11 @@ class Config:
     bridge_url: str = setting("", BRIDGE, "where the web server finds the bridge", shown="none")
     bridge_token: str = setting("", BRIDGE, "secret that the two share", shown="none", secret=True)
     spool: bool = setting(False, BRIDGE, "answer C-STORE once it lies on the bridge's own disk")
+    job_attempts: int = setting(8, BRIDGE, "attempts at a job, with growing pauses, until it counts as failed", least=1)
+    job_days: float = setting(30.0, BRIDGE, "how long jobs that are over are listed", least=0)
+    visit_hours: float = setting(
+        24.0, BRIDGE, "how long what `/aets` fetched from a node for a viewer is kept beside the archive", least=0.1
+    )
 
     # -- not settings ------------------------------------------------------------------------------------
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)

@@ -139,3 +139,7 @@ class WrongStudy(BadObject):
 
 class OtherContent(BadObject):
     """Another object with the same SOP Instance UID is stored already."""
+
+
+class Forbidden(Error):
+    """Whoever asks may not have this."""

@@ -41,7 +41,7 @@ HOMES = {
     "psycopg_pool": ("dicomweb.index",),
     "sqlite3": ("dicomweb.index",),
     "pynetdicom": ("bridge",),
-    "urllib3": ("bridge",),
+    "urllib3": ("bridge", "dicomweb.web.bridge"),
     "pydicom": ("dicomweb.standard", "bridge"),
     "numpy": ("dicomweb.imaging",),
     "imagecodecs": ("dicomweb.imaging",),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import dicoms
+import exchanging
 import httpx
 import pytest
 import yaml
@@ -257,7 +258,7 @@ def test_media_types_of_instances_are_dicom_zip_and_those_of_their_pixels():
 
 def test_no_media_type_is_named_that_the_code_does_not_know():
     known = {media.DICOM, media.JSON, media.XML, media.ZIP, *media.SYNTAXES, problems.MEDIA_TYPE}
-    known |= {capabilities.JSON, capabilities.WADL, "text/html"}
+    known |= {capabilities.JSON, capabilities.WADL, "text/html", "text/event-stream"}
     named = set()
     for name, (_, _, operation, _) in OPERATIONS.items():
         if not name.endswith(("Bulkdata", "BulkdataValue")):  # documents have any type: tested above
@@ -277,7 +278,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    usual = Served(tmp_path_factory.mktemp("usual"))
+    usual = exchanging.served(tmp_path_factory.mktemp("usual"))
     for study in (ALIVE, GONE, *DOOMED.values()):
         usual.store(dicoms.ct(study=study))
     usual.store(written(dicoms.dataset(study=DEFLATED), DeflatedExplicitVRLittleEndian))
@@ -301,7 +302,9 @@ def fill(name: str, study: int = ALIVE) -> str:
         return f"/wado?requestType=WADO&{what}&contentType=application/dicom"
     if path == "/lookup":
         return f"/lookup?q=P{study}"
-    return path.format(study=uid, series=f"{uid}.1", instance=f"{uid}.1.1", frames="1", value="7FE00010")
+    return path.format(
+        study=uid, series=f"{uid}.1", instance=f"{uid}.1.1", frames="1", value="7FE00010", **exchanging.NAMES
+    )
 
 
 class Broken:
@@ -322,6 +325,8 @@ def obtain(world: World, patch: pytest.MonkeyPatch, name: str, status: str) -> h
     _, method, operation, _ = OPERATIONS[name]
     if operation["tags"] == ["Store"]:
         return obtain_of_store(world, patch, name, status)
+    if name in exchanging.OPERATIONS:
+        return exchanging.obtain(world.usual, name, status)
     served, url, headers = world.usual, fill(name), {}
     if status == "204":
         if method == "delete":
@@ -348,7 +353,7 @@ def obtain(world: World, patch: pytest.MonkeyPatch, name: str, status: str) -> h
     elif status == "416":
         headers = {"range": "bytes=100000000-"}
     elif status in {"500", "503"}:
-        break_down(patch, served, RuntimeError("secret") if status == "500" else Unavailable("no answer"))
+        break_down(patch, served, RuntimeError("hush") if status == "500" else Unavailable("no answer"))
     elif status == "507":
         url = fill(name, DEFLATED)
         patch.setattr(served.archive.storage, "put", lambda puts: [OutOfSpace("the disk is full") for _ in puts])
@@ -382,7 +387,7 @@ def obtain_of_store(world: World, patch: pytest.MonkeyPatch, name: str, status: 
     elif status == "415":
         kind = "text/plain"
     elif status == "500":
-        patch.setitem(served.client.app.state._state, "archive", Broken(RuntimeError("secret")))
+        patch.setitem(served.client.app.state._state, "archive", Broken(RuntimeError("hush")))
     elif status in {"503", "507"}:
         error: Error = OutOfSpace("the disk is full") if status == "507" else Unavailable("no answer")
         patch.setattr(served.archive.storage, "put", lambda puts: [error for _ in puts])
@@ -438,7 +443,7 @@ def test_every_status_in_the_document_is_obtained_and_looks_as_described(world, 
     answer = obtain(world, monkeypatch, name, status)
     assert answer.status_code == int(status), answer.text[:300]
     check(name, answer)
-    assert "secret" not in answer.text
+    assert "hush" not in answer.text
 
 
 @pytest.mark.parametrize("name", ["storeInstances", "storeStudyInstances"])
@@ -535,6 +540,10 @@ def read_curl(text: str) -> tuple[str, str, dict[str, str], bytes | None]:
         elif word == "-H":
             key, _, value = next(words).partition(": ")
             headers[key] = value
+        elif word == "-d":
+            body, method = next(words).encode(), "POST" if method == "GET" else method
+        elif word == "-N":
+            continue
         elif word == "--data-binary":
             assert next(words) == "@CT_small.dcm"
             body = CT_SMALL.read_bytes()
@@ -552,7 +561,7 @@ CT_SMALL = Path(str(get_testdata_file("CT_small.dcm")))
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_command_line_of_every_operation_works(tmp_path, name):
     path, method, operation, _ = OPERATIONS[name]
-    served = Served(tmp_path)
+    served = exchanging.served(tmp_path)
     served.store(CT_SMALL.read_bytes())
     asked, url, headers, body = read_curl(operation["x-curl"])
     assert asked == method.upper()

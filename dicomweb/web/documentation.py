@@ -24,7 +24,7 @@ from dicomweb.web.threads import hop
 
 Node: TypeAlias = dict[str, Any]
 
-METHODS = ("get", "post", "delete", "options")
+METHODS = ("get", "put", "post", "delete", "options")
 EXAMPLE_ROOT = "http://localhost:8080"
 """What stands for the server's root in the source; clients read their own there."""
 
@@ -176,14 +176,14 @@ def _write_group(described: Node, tag: Node, members: list[_Operation]) -> str:
 
 
 def _write_operation(described: Node, path: str, method: str, operation: Node, params: list[Node]) -> str:
-    body = [write_prose(operation["description"])]
+    body = [write_prose(operation.get("description", ""))]
     body.append(f'<h4>Example</h4><div class="curl">{_write_code(operation["x-curl"].strip())}</div>')
     if params:
         rows = ["".join(_write_parameter(one)) for one in params]
         body.append("<h4>Parameters</h4>" + _write_table("Parameters", ("Name", "In", "Meaning"), rows))
     if "requestBody" in operation:
         sent = resolve(described, operation["requestBody"])
-        body.append(f"<h4>Request body</h4>{_write_types(sent['content'])}{write_prose(sent['description'])}")
+        body.append(f"<h4>Request body</h4>{_write_types(sent['content'])}{write_prose(sent.get('description', ''))}")
     rows = [
         _write_response(described, status, resolve(described, response))
         for status, response in operation["responses"].items()

@@ -23,6 +23,7 @@ RETRY_AFTER = 5
 # PS3.18 Table 8.5-1. An error that is not listed is answered as its nearest listed ancestor.
 STATUS: dict[type[Exception], int] = {
     errors.BadRequest: 400,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.NotAcceptable: 406,
     errors.TooSlow: 408,

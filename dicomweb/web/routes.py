@@ -5,7 +5,20 @@ The order is that of how often viewers ask, since the routes are tried one after
 
 from starlette.routing import Route
 
-from dicomweb.web import bulkdata, capabilities, delete, documentation, health, qido, stow, wado, wado_uri
+from dicomweb.web import (
+    bulkdata,
+    capabilities,
+    delete,
+    documentation,
+    health,
+    jobs,
+    nodes,
+    qido,
+    refusals,
+    stow,
+    wado,
+    wado_uri,
+)
 from dicomweb.web.addresses import DICOMWEB
 from dicomweb.web.methods import Methods
 
@@ -42,6 +55,17 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     (DICOMWEB, Methods(OPTIONS=capabilities.capabilities, GET=capabilities.capabilities)),
     ("/wado", Methods(GET=wado_uri.retrieve)),
     ("/lookup", Methods(GET=qido.look_up)),
+    ("/nodes", Methods(GET=nodes.listing)),
+    ("/nodes/{node}", Methods(GET=nodes.one, PUT=nodes.change, DELETE=nodes.remove)),
+    ("/jobs", Methods(GET=jobs.listing)),
+    ("/jobs/claim", Methods(POST=jobs.claim)),
+    ("/jobs/{job}", Methods(GET=jobs.one)),
+    ("/jobs/{job}/events", Methods(GET=jobs.events)),
+    ("/jobs/{job}/cancel", Methods(POST=jobs.cancel)),
+    ("/jobs/{job}/retry", Methods(POST=jobs.retry)),
+    ("/jobs/{job}/report", Methods(POST=jobs.report)),
+    ("/jobs/{job}/finish", Methods(POST=jobs.finish)),
+    ("/refusals", Methods(GET=refusals.listing, POST=refusals.report, DELETE=refusals.clear)),
     ("/health/live", Methods(GET=health.live)),
     ("/health/ready", Methods(GET=health.ready)),
     ("/openapi.json", Methods(GET=documentation.document)),

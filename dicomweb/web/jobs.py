@@ -1,0 +1,169 @@
+"""`/jobs`: long work, watched and steered by people, claimed and reported by runners. An extension.
+
+A runner is a bridge: it waits for a job by `POST /jobs/claim`, has it for `LEASE` seconds, and keeps it by reporting
+progress under the fencing number that came with it. What it says under a number that is no longer the job's is
+answered by 409, and it stops.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from dicomweb.errors import BadRequest, NotFound
+from dicomweb.index.jobs import OVER, STATES, Job, Jobs
+from dicomweb.standard.nodes import write_node
+from dicomweb.web import jsonbodies
+from dicomweb.web.threads import hop
+
+LEASE = 60.0
+"""Seconds for which a claim holds without a report."""
+WAIT = 20.0
+"""Seconds for which a claim waits for a job, and for which a stream of events lasts: a server that is told to stop
+need not wait longer."""
+
+_LOOK = 0.25
+_QUIET = 10.0
+_MOST = 1000
+
+
+async def listing(request: Request) -> Response:
+    """GET /jobs?state=&node=&limit=&before=: the latest first; `before` is the number after which to go on."""
+    states = [state for text in request.query_params.getlist("state") for state in text.split(",") if state]
+    for state in states:
+        if state not in STATES:
+            raise BadRequest(f"state is one of {', '.join(STATES)}")
+    limit = jsonbodies.count(request, "limit", 100, _MOST)
+    before = jsonbodies.count(request, "before", 0, 1 << 62) or None
+    node = request.query_params.get("node") or None
+    found = await hop(_jobs(request).latest, limit, before, states or STATES, node)
+    return jsonbodies.respond({"jobs": [write(job) for job in found]})
+
+
+async def one(request: Request) -> Response:
+    """GET /jobs/{job}."""
+    return jsonbodies.respond(write(await hop(_jobs(request).get, _number(request))))
+
+
+async def cancel(request: Request) -> Response:
+    """POST /jobs/{job}/cancel: stop it; what has arrived stays."""
+    return jsonbodies.respond(write(await hop(_jobs(request).cancel, _number(request))))
+
+
+async def retry(request: Request) -> Response:
+    """POST /jobs/{job}/retry: begin again at once; what has arrived already is not sent again."""
+    return jsonbodies.respond(write(await hop(_jobs(request).retry, _number(request))))
+
+
+async def events(request: Request) -> Response:
+    """GET /jobs/{job}/events: the job each time that it changes, as server-sent events, until it is over.
+
+    The stream ends after `WAIT` seconds; a browser's EventSource comes again by itself.
+    """
+    jobs, number = _jobs(request), _number(request)
+    job = await hop(jobs.get, number)
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"retry: 200\n\n"
+        told, spoken, end = job, time.monotonic(), time.monotonic() + WAIT
+        yield _event(told)
+        while told.state not in OVER and time.monotonic() < end:
+            await asyncio.sleep(_LOOK)
+            try:
+                now = await hop(jobs.get, number)
+            except NotFound:
+                return
+            if now != told:
+                told, spoken = now, time.monotonic()
+                yield _event(told)
+            elif time.monotonic() - spoken > _QUIET:
+                spoken = time.monotonic()
+                yield b": still here\n\n"
+
+    return StreamingResponse(stream(), headers={"cache-control": "no-store"}, media_type="text/event-stream")
+
+
+def _event(job: Job) -> bytes:
+    kind = "end" if job.state in OVER else "progress"
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), int(job.changed * 1000), orjson.dumps(write(job)))
+
+
+# -- for runners ---------------------------------------------------------------------------------------------
+async def claim(request: Request) -> Response:
+    """POST /jobs/claim: the job that has waited longest, with the nodes that it needs; 204 if none comes in time."""
+    request.app.state.bridge.check(request)
+    value = await jsonbodies.read(request)
+    owner, wait = value.get("owner", ""), value.get("wait", WAIT)
+    if not isinstance(owner, str) or not owner or not isinstance(wait, (int, float)):
+        raise BadRequest("a claim has an owner, and wait in seconds")
+    jobs, end = _jobs(request), time.monotonic() + min(max(float(wait), 0.0), WAIT)
+    while True:
+        if await hop(jobs.has_work) and not await request.is_disconnected():
+            job = await hop(jobs.claim, owner[:200], LEASE, request.app.state.archive.config.job_attempts)
+            if job is not None:
+                return jsonbodies.respond(
+                    {"job": write(job), "lease": LEASE, "nodes": await hop(_needed, request, job)}
+                )
+        if time.monotonic() >= end:
+            return Response(status_code=204, headers={"cache-control": "no-store"})
+        await asyncio.sleep(_LOOK)
+
+
+def _needed(request: Request, job: Job) -> dict[str, Any]:
+    """The nodes that a job speaks of, as they are now; one that is no more is not among them."""
+    nodes = request.app.state.nodes.all()
+    names = [job.node, str(job.task.get("destination") or "")]
+    return {name: write_node(nodes[name], secrets=True) for name in names if name in nodes}
+
+
+async def report(request: Request) -> Response:
+    """POST /jobs/{job}/report: progress, which keeps the claim; the answer says whether to stop."""
+    request.app.state.bridge.check(request)
+    value = await jsonbodies.read(request)
+    job = await hop(_jobs(request).report, _number(request), jsonbodies.whole(value, "fence"), _progress(value), LEASE)
+    return jsonbodies.respond({"cancel": job.cancel, "lease": LEASE})
+
+
+async def finish(request: Request) -> Response:
+    """POST /jobs/{job}/finish: what became of it; `waiting` asks for another attempt in `again` seconds."""
+    request.app.state.bridge.check(request)
+    value = await jsonbodies.read(request)
+    state, error, again = value.get("state"), value.get("error", ""), value.get("again", 0)
+    if state not in ("done", "failed", "canceled", "waiting") or not isinstance(error, str):
+        raise BadRequest("state is done, failed, canceled or waiting, and error a sentence")
+    if not isinstance(again, (int, float)):
+        raise BadRequest("again is in seconds")
+    job = await hop(
+        _jobs(request).finish, _number(request), jsonbodies.whole(value, "fence"), state, _progress(value), error,
+        float(again), request.app.state.archive.config.job_attempts,
+    )  # fmt: skip
+    return jsonbodies.respond(write(job))
+
+
+def _progress(value: dict[str, Any]) -> dict[str, Any]:
+    progress = value.get("progress", {})
+    if not isinstance(progress, dict):
+        raise BadRequest("progress is no object")
+    return progress
+
+
+def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.archive.index.jobs
+    return jobs
+
+
+def _number(request: Request) -> int:
+    text = request.path_params["job"]
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise NotFound("there is no such job")
+    return int(text)
+
+
+def write(job: Job) -> dict[str, Any]:
+    """Write a job as JSON."""
+    told = {name: getattr(job, name) for name in Job.__dataclass_fields__ if name not in ("lease",)}
+    return told | {"progress": job.progress or {}}

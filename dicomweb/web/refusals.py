@@ -1,0 +1,49 @@
+"""`/refusals`: associations, requests and instances that the bridge refused, in plain words. An extension."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomweb.errors import BadRequest
+from dicomweb.index.refusals import Refusal, RefusalRow, Refusals
+from dicomweb.web import jsonbodies
+from dicomweb.web.threads import hop
+
+_MOST = 1000
+_FIELDS = ("kind", "calling", "called", "address", "node", "reason", "advice")
+
+
+async def listing(request: Request) -> Response:
+    """GET /refusals?limit=&before=: the latest first; `before` is the `last` of the one after which to go on."""
+    limit = jsonbodies.count(request, "limit", 100, _MOST)
+    text = request.query_params.get("before", "")
+    try:
+        before = float(text) if text else None
+    except ValueError as error:
+        raise BadRequest("before is a time in seconds since 1970") from error
+    refusals: Refusals = request.app.state.archive.index.refusals
+    rows = await hop(refusals.latest, limit, before)
+    return jsonbodies.respond({"refusals": [_write(row) for row in rows]})
+
+
+async def report(request: Request) -> Response:
+    """POST /refusals: the bridge tells what it refused; 204."""
+    request.app.state.bridge.check(request)
+    value = await jsonbodies.read(request)
+    fields = [value.get(name, "") for name in _FIELDS]
+    if not all(isinstance(field, str) for field in fields) or not value.get("kind") or not value.get("reason"):
+        raise BadRequest(f"a refusal has texts: {', '.join(_FIELDS)}; kind and reason say something")
+    await hop(request.app.state.archive.index.refusals.add, Refusal(*fields))
+    return Response(status_code=204)
+
+
+async def clear(request: Request) -> Response:
+    """DELETE /refusals: forget them all; 204."""
+    await hop(request.app.state.archive.index.refusals.clear)
+    return Response(status_code=204)
+
+
+def _write(row: RefusalRow) -> dict[str, Any]:
+    told = {name: getattr(row.refusal, name) for name in _FIELDS}
+    return {"id": row.id, **told, "first": row.first, "last": row.last, "count": row.count}

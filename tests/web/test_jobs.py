@@ -1,0 +1,69 @@
+"""`/jobs` as people and bridges use it."""
+
+import json
+
+import pytest
+from exchanging import BRIDGE, OVER, RUNNING, WAITING
+from exchanging import served as make
+
+
+@pytest.fixture
+def served(tmp_path):
+    return make(tmp_path)
+
+
+def post(served, path, **value):
+    return served.client.post(path, json=value, headers=BRIDGE)
+
+
+def test_a_claim_brings_the_job_and_its_nodes_and_the_next_one_waits_in_vain(served):
+    claimed = post(served, "/jobs/claim", owner="b", wait=0).json()
+    assert claimed["job"]["id"] == WAITING
+    assert claimed["nodes"]["STORESCP"]["port"] == 24290
+    assert post(served, "/jobs/claim", owner="b", wait=0).status_code == 204
+
+
+def test_progress_is_seen_and_a_stop_is_heard(served):
+    assert post(served, f"/jobs/{RUNNING}/report", fence=1, progress={"done": 7}).json()["cancel"] is False
+    assert served.client.get(f"/jobs/{RUNNING}").json()["progress"] == {"done": 7}
+    assert served.client.post(f"/jobs/{RUNNING}/cancel").json()["cancel"] is True
+    assert post(served, f"/jobs/{RUNNING}/report", fence=1).json()["cancel"] is True
+    assert post(served, f"/jobs/{RUNNING}/finish", fence=1, state="canceled").json()["state"] == "canceled"
+
+
+def test_an_old_fence_is_refused(served):
+    answer = post(served, f"/jobs/{RUNNING}/report", fence=0)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        f"Job {RUNNING} was claimed by another runner meanwhile.",
+    )
+
+
+def test_events_tell_of_a_job_until_it_is_over(served):
+    post(served, f"/jobs/{RUNNING}/finish", fence=1, state="done", progress={"done": 9})
+    answer = served.client.get(f"/jobs/{RUNNING}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    *_, last = answer.text.strip().split("\n\n")
+    kind, _, data = last.split("\n")
+    assert kind == "event: end"
+    assert json.loads(data.removeprefix("data: "))["progress"] == {"done": 9}
+
+
+def test_jobs_are_listed_by_state_node_and_page(served):
+    def ids(query):
+        return [job["id"] for job in served.client.get(f"/jobs{query}").json()["jobs"]]
+
+    assert ids("") == [OVER, WAITING, RUNNING]
+    assert ids("?state=waiting,running") == [WAITING, RUNNING]
+    assert ids("?limit=1") == [OVER]
+    assert ids(f"?before={OVER}") == [WAITING, RUNNING]
+    assert ids("?node=OTHER") == []
+
+
+def test_refusals_come_from_the_bridge_and_count(served):
+    for _ in range(2):
+        assert post(served, "/refusals", kind="association", calling="CT9", reason="CT9 is no node").status_code == 204
+    (refusal,) = served.client.get("/refusals").json()["refusals"]
+    assert (refusal["calling"], refusal["count"]) == ("CT9", 2)
+    assert served.client.delete("/refusals").status_code == 204
+    assert served.client.get("/refusals").json() == {"refusals": []}
