@@ -1,4 +1,4 @@
-"""The data dictionary: tags, keywords, value representations (PS3.6, PS3.5 6.2).
+"""The data dictionary: tags, names, keywords, value representations, and names of UIDs (PS3.6, PS3.5 6.2).
 
 The tables are pydicom's; this module turns them into flat dictionaries keyed by integer tags, since the
 element walker asks once per element.
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom._private_dict import private_dictionaries
+from pydicom._uid_dict import UID_dictionary
 
 # PS3.6 6: VR by tag; where the table allows two ("US or SS", "OB or OW"), the text is kept as it stands.
 _ENTRIES: dict[int, tuple[str, str]] = {tag: (row[0], row[4]) for tag, row in DicomDictionary.items()}
@@ -48,6 +49,21 @@ def keyword_of(tag: int) -> str:
     """Return the keyword of a standard tag (PS3.6 6), or "" if it has none."""
     entry = _ENTRIES.get(tag) or _repeating(tag)
     return entry[1] if entry else ""
+
+
+def name_of(tag: int) -> str:
+    """Return the name of a standard tag for people (PS3.6 6), such as "Patient's Name", or "" if it has none."""
+    if (entry := DicomDictionary.get(tag)) is not None:
+        return entry[2]
+    if tag >> 16 & 1 or (repeated := _repeating(tag)) is None:
+        return ""
+    return next(row[2] for row in RepeatersDictionary.values() if row[4] == repeated[1])
+
+
+def uid_name_of(uid: str) -> str:
+    """Return the name of a UID that the Standard registers (PS3.6 A), such as "CT Image Storage", or ""."""
+    entry = UID_dictionary.get(uid)
+    return entry[0] if entry else ""
 
 
 def tag_of(keyword: str) -> int | None:
