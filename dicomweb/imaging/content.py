@@ -4,7 +4,7 @@ A tree is read once and then written as a page or as plain text by `reports`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dicomweb.imaging import readable
@@ -87,8 +87,8 @@ class _Reading:
     """What is the same for all items of a document."""
 
     evidence: Mapping[str, tuple[str, str]]
-    left: int = ITEMS
-    cut: bool = field(default=False)
+    left: int
+    cut: bool = False
 
 
 def has_content(dataset: Mapping[str, Any]) -> bool:
@@ -105,7 +105,7 @@ def read(dataset: Mapping[str, Any]) -> tuple[Item, bool]:
     Returns:
         The root, and whether something was left out because of `ITEMS` or `DEPTH`.
     """
-    reading = _Reading(_evidence(dataset))
+    reading = _Reading(_evidence(dataset), ITEMS)
     return _item(dataset, "1", reading, DEPTH), reading.cut
 
 
@@ -207,9 +207,9 @@ def _measurement(item: Mapping[str, Any]) -> tuple[str, str]:
     numbers = dicomjson.values(measured[0], "0040A30A") or dicomjson.values(measured[0], "0040A161")
     value = numbers[0] if numbers else None
     unit = readable.unit(readable.first_code(measured[0], "004008EA"))
-    exact, short = readable.number(value), readable.rounded(value)
-    gap = "" if unit in {"", "°", "%"} else " "
-    return f"{short}{gap}{unit}{noted}", "" if exact == short else f"{exact}{gap}{unit}{noted}"
+    short, exact = readable.rounded(value), readable.number(value)
+    words = readable.measure(value, unit)
+    return words + noted, "" if exact == short else exact + words.removeprefix(short) + noted
 
 
 def _reference(item: Mapping[str, Any], reading: _Reading) -> tuple[str, str, Reference | None]:

@@ -31,7 +31,12 @@ def html(dataset: Mapping[str, Any]) -> bytes:
     label = next(filter(None, (dicomjson.text(dataset, tag) for tag in ("30060002", "300A0002", "00700080"))), "")
     title = f"{kind[:1].upper()}{kind[1:]}{f': {readable.clean(label)}' if label else ''}"
     sheet = _Sheet()
-    body = [pages.header(dataset, title), *_summary(dataset), "<h2>All attributes</h2>\n", *sheet.table(dataset, _DEPTH)]
+    body = [
+        pages.header(dataset, title),
+        *_summary(dataset),
+        "<h2>All attributes</h2>\n",
+        *sheet.table(dataset, _DEPTH),
+    ]
     if sheet.left <= 0:
         body.append('<p class="soft">There are more attributes than are shown here.</p>')
     return pages.page(title, body)
@@ -89,7 +94,8 @@ class _Sheet:
     def row(self, tag: str, element: Mapping[str, Any], depth: int) -> Iterator[str]:
         vr = str(element.get("vr", ""))
         number = pages.escape(f"{tag[:4]},{tag[4:]}")
-        head = f'<tr><td class="id">{number}</td><td class="id">{pages.escape(vr)}</td><td>{pages.value(_name(tag))}</td><td>'
+        name = pages.value(_name(tag))
+        head = f'<tr><td class="id">{number}</td><td class="id">{pages.escape(vr)}</td><td>{name}</td><td>'
         self.left -= len(head)
         yield head
         if vr == "SQ":
@@ -163,9 +169,9 @@ def _summary(dataset: Mapping[str, Any]) -> Iterator[str]:
     """What matters in a structure set and in a plan (PS3.3 C.8.8.5, C.8.8.6, C.8.8.10, C.8.8.14), as tables."""
     for title, names, rows in (_structures(dataset), _prescriptions(dataset), _beams(dataset)):
         if rows:
-            head = "".join(f"<th>{name}</th>" for name in names)
-            body = "".join(f"<tr>{''.join(f'<td>{pages.value(cell)}</td>' for cell in row)}</tr>" for row in rows[:1000])
-            yield f'<h2>{title}</h2>\n<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\n'
+            used = [place for place in range(len(names)) if any(row[place] for row in rows)]
+            cells = [[pages.value(row[place]) for place in used] for row in rows[:_ITEMS]]
+            yield f"<h2>{title}</h2>\n{pages.grid([names[place] for place in used], cells)}"
 
 
 def _items(dataset: Mapping[str, Any], tag: str) -> list[dict[str, Any]]:
@@ -222,7 +228,9 @@ def _beams(dataset: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]
     for beam in _items(dataset, "300A00B0") or _items(dataset, "300A03A2"):
         points = _items(beam, "300A0111") or _items(beam, "300A03A8")
         first = points[0] if points else {}
-        angles = [_number(point, "300A011E", "°") for point in (points[:1] + points[-1:] if len(points) > 1 else points)]
+        angles = [
+            _number(point, "300A011E", "°") for point in (points[:1] + points[-1:] if len(points) > 1 else points)
+        ]
         turned = " to ".join(dict.fromkeys(filter(None, angles)))
         number = _number(beam, "300A00C0")
         energy = _number(first, "300A0114", " MeV" if "300A03A2" in dataset else " MV")

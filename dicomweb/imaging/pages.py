@@ -30,7 +30,8 @@ h3{font-size:1.08rem}h4,h5,h6{font-size:1rem;color:var(--soft)}
 section section{padding-left:.9rem;border-left:2px solid var(--line);margin-left:.1rem}
 .who{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:.9rem 2rem;margin:1rem 0 1.5rem;
 padding:.9rem 1.1rem;background:var(--tint);border:1px solid var(--line);border-radius:.4rem}
-.who h2{font-size:.8rem;text-transform:uppercase;letter-spacing:.05em;color:var(--soft);border:0;margin:0 0 .2rem;padding:0}
+.who h2{font-size:.8rem;text-transform:uppercase;letter-spacing:.05em;color:var(--soft);border:0;margin:0 0 .2rem;
+padding:0}
 .who p{margin:0}.who .first{font-weight:600;font-size:1.08rem}
 .marks{display:flex;flex-wrap:wrap;gap:.4rem;margin:.3rem 0;padding:0;list-style:none}
 .marks li{font-size:.82rem;border:1px solid currentColor;border-radius:1rem;padding:0 .6rem;color:var(--soft)}
@@ -46,9 +47,11 @@ ul{margin:.4rem 0;padding-left:1.3rem}
 .scroll{overflow-x:auto;margin:.6rem 0}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line);min-width:4.5rem}
-th{color:var(--soft);font-weight:600;border-bottom:2px solid var(--line)}tbody tr:nth-child(even){background:var(--tint)}
+th{color:var(--soft);font-weight:600;border-bottom:2px solid var(--line)}
+tbody tr:nth-child(even){background:var(--tint)}
 details{margin:.5rem 0}summary{cursor:pointer;color:var(--soft)}
 .sheet td:nth-child(-n+2),.sheet th:nth-child(-n+2){min-width:0}.sheet td.id{white-space:nowrap}
+.sheet th{white-space:nowrap}
 .sheet td details td{font-size:.95em}
 footer{margin-top:2.5rem;padding-top:.6rem;border-top:1px solid var(--line);color:var(--soft);font-size:.8rem}
 @media(max-width:40rem){main{padding:1rem}dl,dd>dl{grid-template-columns:1fr;gap:0 0}dd{margin:0 0 .5rem}}
@@ -111,9 +114,20 @@ def header(dataset: Mapping[str, Any], title: str, marks: Iterable[tuple[str, st
 
 def _block(name: str, lines: list[str]) -> str:
     first, *rest = lines
-    return (
-        f'<div><h2>{name}</h2><p class="first">{value(first)}</p>{"".join(f"<p>{value(line)}</p>" for line in rest)}</div>'
-    )
+    below = "".join(f"<p>{value(line)}</p>" for line in rest)
+    return f'<div><h2>{name}</h2><p class="first">{value(first)}</p>{below}</div>'
+
+
+def grid(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table.
+
+    Args:
+        names: of the columns, plain text.
+        rows: cells in HTML.
+    """
+    head = "".join(f"<th>{value(name)}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\n'
 
 
 def facts(dataset: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

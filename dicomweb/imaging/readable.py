@@ -25,7 +25,9 @@ _SEXES = {"M": "male", "F": "female", "O": "other"}
 # What would be seen as nothing, or would turn the text around it: C0 and C1 controls but for tab and line feed,
 # embeddings and isolates of direction, lone surrogates and what is no character at all. Marks of direction
 # (U+200E, U+200F) have their place in Arabic and Hebrew; a page isolates each value.
-_TRICKS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]")
+_TRICKS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+)
 _SHOWN = str.maketrans({"1": "¹", "2": "²", "3": "³", "-": "⁻"})
 # UCUM (PS3.3 8.3): codes that are not what people write
 _UNITS = {
@@ -33,6 +35,7 @@ _UNITS = {
     "ug/mL": "µg/mL", "mm[Hg]": "mmHg", "{beats}/min": "/min", "/min": "/min", "Ohm": "Ω", "uSv": "µSv", "uGy": "µGy",
     "[in_i]": "in", "[lb_av]": "lb", "[pi].rad": "π rad", "umol/L": "µmol/L",
 }  # fmt: skip
+_CLOSE = frozenset(("", "°", "%"))
 _POWER = re.compile(r"(?<=[a-zµΩ%])(-?[1-3])(?![0-9])")
 
 
@@ -151,6 +154,11 @@ def rounded(value: object) -> str:
         return exact
     short = f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
     return number(float(short))
+
+
+def measure(value: object, unit: str) -> str:
+    """Return a number, rounded, with its unit, such as "3.2 mm", "45°", "12%"."""
+    return f"{rounded(value)}{'' if unit in _CLOSE else ' '}{unit}"
 
 
 def code(item: Mapping[str, Any] | None) -> Code | None:

@@ -136,7 +136,9 @@ def _marks(dataset: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     completion, verification = words(dataset, "0040A491"), words(dataset, "0040A493")
     if completion:
-        found.append({"COMPLETE": ("Complete", "good"), "PARTIAL": ("Partial", "care")}.get(completion, (completion, "")))
+        found.append(
+            {"COMPLETE": ("Complete", "good"), "PARTIAL": ("Partial", "care")}.get(completion, (completion, ""))
+        )
     if verification:
         verified = {"VERIFIED": ("Verified", "good"), "UNVERIFIED": ("Not verified", "care")}
         found.append(verified.get(verification, (verification, "")))
@@ -200,9 +202,8 @@ def _sources(dataset: Mapping[str, Any], link: Link) -> str:
         found = list(members)
         kinds = sorted({readable.class_name(reference.sop_class) for reference in found})
         numbered = (_anchor(str(index), link(reference)) for index, reference in enumerate(found, 1))
-        lines.append(
-            f'<li>{pages.value(", ".join(kinds))}: {" ".join(numbered)}<br><span class="id">{pages.escape(series)}</span>'
-        )
+        uid = f'<span class="id">{pages.escape(series)}</span>'
+        lines.append(f"<li>{pages.value(', '.join(kinds))}: {' '.join(numbered)}<br>{uid}")
     total = f"{len(listed):,} object{'' if len(listed) == 1 else 's'}"
     return f"<details><summary>Based on {total}</summary><ul>{'</li>'.join(lines)}</li></ul></details>\n"
 
@@ -296,7 +297,7 @@ class _Page:
             place = pages.escape(item.target)
             return f'<a href="#i{place}">item {place}</a>'
         if item.rows:
-            return _grid(item.rows[0], [[pages.value(cell) for cell in row] for row in item.rows[1:]])
+            return pages.grid(item.rows[0], [[pages.value(cell) for cell in row] for row in item.rows[1:]])
         if item.kind == "NUM":
             number = f'<b class="num">{pages.value(item.text)}</b>'
             return f'<span title="{pages.escape(item.exact)}">{number}</span>' if item.exact else number
@@ -356,17 +357,11 @@ def _kind(item: Item) -> str:
 def _rows(columns: Mapping[str, str], rows: list[dict[str, list[str]]]) -> str:
     """A row for each of many things with few columns, a column for each of few things with many; else ""."""
     if len(columns) <= _COLUMNS:
-        return _grid(columns.values(), [["<br>".join(row.get(key, ())) for key in columns] for row in rows])
+        return pages.grid(columns.values(), [["<br>".join(row.get(key, ())) for key in columns] for row in rows])
     if len(rows) > _COLUMNS:
         return ""
     lines = [
         [f'<span class="soft">{pages.value(name)}</span>', *("<br>".join(row.get(key, ())) for row in rows)]
         for key, name in columns.items()
     ]
-    return _grid(["", *(str(number) for number in range(1, len(rows) + 1))], lines)
-
-
-def _grid(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f"<th>{pages.value(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\n'
+    return pages.grid(["", *(str(number) for number in range(1, len(rows) + 1))], lines)
