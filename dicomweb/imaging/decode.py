@@ -6,13 +6,16 @@ was described, go with the decoded bytes. Both are checked before a codec is cal
 
 Which library reads what:
 
-- libjpeg-turbo reads JPEG: baseline, extended, progressive, arithmetic, lossless of one component. Lossless ones of
-  several components, which it mistakes where they have Huffman tables of their own, go to another reader.
+- libjpeg-turbo reads JPEG: baseline, extended, progressive, arithmetic, lossless. (imagecodecs has other readers of
+  lossless JPEG; of a damaged one they leave memory of others in the picture.)
 - CharLS reads JPEG-LS, OpenJPEG JPEG 2000, OpenJPH its high-throughput form, libjxl JPEG XL.
-- What OpenJPEG refuses in imagecodecs for components of several sizes goes to pylibjpeg's.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import imagecodecs
@@ -31,6 +34,7 @@ _LOSSLESS_JPEG = 0xC3
 _JPEG_LS = 0xF7
 _SAMPLES = frozenset((1, 3, 4))
 _BIGGEST_HEADER = 1 << 20
+_HEARING = Lock()
 
 
 def decode(data: bytes, stored: str, format: Format, most_pixels: int | None = None) -> tuple[NDArray[Any], Format]:
@@ -125,13 +129,9 @@ def _ordered(array: NDArray[Any], picture: Picture) -> NDArray[Any]:
 
 
 def _jpeg(data: bytes, picture: Picture, format: Format) -> NDArray[Any]:
-    if picture.process == _LOSSLESS_JPEG:
-        if picture.samples == 1:
-            return imagecodecs.jpeg8_decode(data)
-        return imagecodecs.jpegsof3_decode(data)
     if picture.samples != 3:
         return imagecodecs.jpeg8_decode(data)
-    space = "ycbcr" if _has_chrominance(picture, format) else "rgb"
+    space = "ycbcr" if picture.process != _LOSSLESS_JPEG and _has_chrominance(picture, format) else "rgb"
     return imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace="rgb")
 
 
@@ -145,12 +145,36 @@ def _has_chrominance(picture: Picture, format: Format) -> bool:
 
 def _jpeg_2000(data: bytes, stored: str, picture: Picture, format: Format) -> NDArray[Any]:
     if stored in HTJ2K_ALL and not picture.subsampled:
-        array = imagecodecs.htj2k_decode(data, planar=False)
+        with _heard():
+            array = imagecodecs.htj2k_decode(data, planar=False)
     else:
         array = imagecodecs.jpeg2k_decode(data, planar=False, numthreads=1)
     if format.photometric in {"YBR_FULL_422", "YBR_PARTIAL_420"} and picture.photometric == "RGB" and array.ndim == 3:
         return colours.to_rgb(array, replace(format, stored=picture.bits))
     return array
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Raise what OpenJPH says of damage: imagecodecs prints it, raises it where nobody can catch it, and gives the rows
+    that it has, with whatever else lay in memory."""
+    said: list[BaseException | None] = []
+
+    def hear(unraisable: "sys.UnraisableHookArgs") -> None:
+        if "_htj2k" in f"{unraisable.err_msg}{unraisable.object}":
+            said.append(unraisable.exc_value)
+        else:
+            unraised(unraisable)
+
+    with _HEARING:
+        unraised, printed = sys.unraisablehook, sys.excepthook
+        sys.unraisablehook, sys.excepthook = hear, lambda *_: None
+        try:
+            yield
+        finally:
+            sys.unraisablehook, sys.excepthook = unraised, printed
+    if said:
+        raise Undecodable("a frame is damaged") from said[0]
 
 
 def _fit(array: NDArray[Any], picture: Picture, stored: str, format: Format) -> NDArray[Any]:

@@ -15,6 +15,7 @@ HEAD = 64 << 10
 
 # Start of frame, of every process but the differential ones; F7 is JPEG-LS.
 _FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB, 0xF7))
+_TILE_PART = 0xFF90
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _JPEG_LOSSY = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))
 
@@ -108,20 +109,31 @@ def is_whole(data: bytes, syntax: str) -> bool:
 def _reaches_end(data: bytes) -> bool:
     """Follow the lengths of a JPEG 2000 codestream's tile-parts (ISO 15444-1 A.4.2)."""
     place = data.index(b"\xff\x4f\xff\x51") + 2
+    tiles = _tiles(data, place)
     while True:
         marker, size = struct.unpack_from(">HH", data, place)
-        if marker == 0xFF90:
+        if marker == _TILE_PART:
             break
         place += 2 + size
-    while True:
-        marker, _, _, length = struct.unpack_from(">HHHI", data, place)
-        if marker != 0xFF90:
-            return False
-        place = place + length if length else len(data)
-        if place > len(data):
-            return False
-        if length == 0 or data[place : place + 2] != b"\xff\x90":
+    missing: dict[int, int] = {}
+    while place + 12 <= len(data):
+        marker, _, tile, length, _, parts = struct.unpack_from(">HHHIBB", data, place)
+        if marker != _TILE_PART:
+            break
+        if length == 0:
             return True
+        missing[tile] = (missing.get(tile) or parts or 1) - 1
+        place += max(length, 12)
+    ended = data[place : place + 2] == b"\xff\xd9"
+    return place <= len(data) and (ended or (len(missing) == tiles and not any(missing.values())))
+
+
+def _tiles(data: bytes, place: int) -> int:
+    """How many tiles there are (ISO 15444-1 B.3)."""
+    right, lower, _, _, width, height, left, upper = struct.unpack_from(">8I", data, place + 6)
+    if not (width and height):
+        raise ValueError("tiles have no size")
+    return -((left - right) // width) * -((upper - lower) // height)
 
 
 def _read_jpeg(head: bytes) -> Picture | None:
