@@ -8,7 +8,9 @@ Which library reads what:
 
 - libjpeg-turbo reads JPEG: baseline, extended, progressive, arithmetic, lossless. (imagecodecs has other readers of
   lossless JPEG; of a damaged one they leave memory of others in the picture.)
-- CharLS reads JPEG-LS, OpenJPEG JPEG 2000, OpenJPH its high-throughput form, libjxl JPEG XL.
+- CharLS reads JPEG-LS, OpenJPEG JPEG 2000, libjxl JPEG XL.
+- OpenJPH reads high-throughput JPEG 2000 where it is lossless. In imagecodecs it lets lossy samples above white come
+  out as black; those go to OpenJPEG.
 """
 
 import sys
@@ -28,7 +30,7 @@ from dicomweb.imaging.targets import DECODED, HTJ2K_ALL, JPEG_2000_ALL, JPEG_LS_
 from dicomweb.standard import codestreams, syntaxes
 from dicomweb.standard.codestreams import Picture
 from dicomweb.standard.pixels import Format
-from dicomweb.standard.syntaxes import EXPLICIT
+from dicomweb.standard.syntaxes import EXPLICIT, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL
 
 _LOSSLESS_JPEG = 0xC3
 _JPEG_LS = 0xF7
@@ -144,7 +146,7 @@ def _has_chrominance(picture: Picture, format: Format) -> bool:
 
 
 def _jpeg_2000(data: bytes, stored: str, picture: Picture, format: Format) -> NDArray[Any]:
-    if stored in HTJ2K_ALL and not picture.subsampled:
+    if stored in {HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL} and picture.reversible and not picture.subsampled:
         with _heard():
             array = imagecodecs.htj2k_decode(data, planar=False)
     else:

@@ -193,21 +193,21 @@ def _fits(format: Format, wanted: str) -> bool:
     )
 
 
-# Bits Stored that an encoder takes, and whether it represents signed samples.
+# Bits Stored that an encoder takes, and whether it represents signed samples. Fewer than 6 have nothing to lose.
 _BITS = {
-    JPEG_BASELINE: (2, 8, False),
+    JPEG_BASELINE: (6, 8, False),
     JPEG_EXTENDED: (9, 12, False),
     JPEG_LOSSLESS_P14: (2, 16, True),
     JPEG_LOSSLESS: (2, 16, True),
     JPEG_LS: (2, 16, True),
-    JPEG_LS_LOSSY: (2, 16, False),
+    JPEG_LS_LOSSY: (6, 16, False),
     JPEG_2000_LOSSLESS: (1, 24, True),
-    JPEG_2000: (2, 16, True),
+    JPEG_2000: (6, 16, True),
     HTJ2K_LOSSLESS: (1, 32, True),
     HTJ2K_LOSSLESS_RPCL: (1, 32, True),
-    HTJ2K: (2, 16, True),
+    HTJ2K: (6, 16, True),
     JPEG_XL_LOSSLESS: (1, 16, False),
-    JPEG_XL: (2, 16, False),
+    JPEG_XL: (6, 16, False),
 }
 _ENCODED = frozenset((EXPLICIT, ENCAPSULATED_UNCOMPRESSED, DEFLATED_FRAME, RLE, *_BITS))
 _REVERSIBLE = {JPEG_BASELINE, JPEG_XL_RECOMPRESSION}

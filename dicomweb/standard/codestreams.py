@@ -32,6 +32,7 @@ class Picture(NamedTuple):
         process: the marker code that a JPEG frame begins with (C0 is baseline, C3 lossless, F7 JPEG-LS), else 0.
         colours: "RGB" or "YBR" where a JPEG says so itself, by a marker or the names of its components; else "".
         subsampled: whether chrominance is coarser than luminance.
+        reversible: whether a JPEG 2000 codestream has the reversible wavelet transform.
     """
 
     rows: int
@@ -43,6 +44,7 @@ class Picture(NamedTuple):
     process: int = 0
     colours: str = ""
     subsampled: bool = False
+    reversible: bool = False
 
     def attributes(self) -> dict[str, dict[str, Any]]:
         """Return the Image Pixel Description as DICOM JSON model (PS3.3 C.7.6.3)."""
@@ -199,6 +201,7 @@ def _read_jpeg2000(head: bytes) -> Picture | None:
         bool(depth & 0x80),
         photometric,
         subsampled=len(factors) > 1,
+        reversible=coding >= 0 and head[coding + 13] == 1,
     )
 
 
