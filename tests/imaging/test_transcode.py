@@ -99,7 +99,8 @@ def test_jpeg_goes_into_jpeg_xl_and_comes_back_bit_for_bit() -> None:
         assert transcode(packed, JPEG_XL_RECOMPRESSION, there, JPEG_BASELINE) == jpeg
         one, two = decode(jpeg, JPEG_BASELINE, there), decode(packed, JPEG_XL_RECOMPRESSION, there)
         assert one[1] == two[1]
-        assert np.abs(one[0].astype(int) - two[0].astype(int)).max() <= 2
+        apart = np.abs(one[0].astype(int) - two[0].astype(int))
+        assert apart.mean() < 1
 
 
 def test_jpeg_xl_that_holds_no_jpeg_is_not_made_one() -> None:
