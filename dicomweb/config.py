@@ -19,18 +19,19 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from dicomweb.errors import BadSetting
-from dicomweb.settings import GIB, KIB, PREFIX, Setting, mask, setting, write_unknown
+from dicomweb.settings import GIB, KIB, MIB, PREFIX, Setting, mask, setting, write_unknown
 
 RESERVED = "ROENTGATE_TEST_"
 """Names that begin like this belong to the tests and are passed over."""
 FILE = "ROENTGATE_CONFIG"
 """Names another file than `roentgate.toml` in the current folder."""
 
-PLACES, HTTP, ARCHIVE, LIMITS, BRIDGE = "places", "http", "archive", "limits", "bridge"
+PLACES, HTTP, ARCHIVE, IMAGES, LIMITS, BRIDGE = "places", "http", "archive", "images", "limits", "bridge"
 GROUPS = {
     PLACES: "Where things lie",
     HTTP: "HTTP",
     ARCHIVE: "Archive and searches",
+    IMAGES: "Images",
     LIMITS: "Limits",
     BRIDGE: "DIMSE bridge (to come; read by nothing yet)",
 }
@@ -75,6 +76,12 @@ class Config:
         PLACES,
         "folder for uploads under way; on the file system of `storage` they are moved, not copied",
         shown="`scratch` under `data`",
+    )
+    cache: Path = setting(
+        Path(),
+        PLACES,
+        "folder for images that were transcoded or drawn; may be emptied at any time",
+        shown="`cache` under `data`",
     )
 
     # -- http --------------------------------------------------------------------------------------------
@@ -130,6 +137,22 @@ class Config:
     abandoned_seconds: float = setting(3600.0, ARCHIVE, "age at which an unfinished store counts as given up", least=1)
     tombstone_days: float = setting(30.0, ARCHIVE, "how long a deletion is remembered, and answered by 410", least=0)
 
+    # -- images ------------------------------------------------------------------------------------------
+    codec_processes: int = setting(
+        0,
+        IMAGES,
+        "processes in which each web process decodes, encodes and draws, started when first needed",
+        shown="one per core, shared out among `workers`",
+        least=0,
+        most=256,
+    )
+    cache_memory_bytes: int = setting(
+        64 * MIB, IMAGES, "transcoded and drawn images kept in memory by each web process", shown="64 MiB", least=0
+    )
+    cache_disk_bytes: int = setting(
+        4 * GIB, IMAGES, "the same in the folder `cache`; 0 keeps none there", shown="4 GiB", least=0
+    )
+
     # -- limits ------------------------------------------------------------------------------------------
     limit_request_bytes: int = setting(8 * GIB, LIMITS, "largest request body", shown="8 GiB", least=1)
     limit_part_bytes: int = setting(8 * GIB, LIMITS, "largest part of one", shown="8 GiB", least=1)
@@ -146,6 +169,13 @@ class Config:
     limit_rate_bytes: int = setting(1000, LIMITS, "slowest upload, in bytes a second; 0 lets all go on", least=0)
     limit_rate_grace_seconds: float = setting(
         20.0, LIMITS, "how long an upload may be slower before it is cut", least=0.1
+    )
+    limit_frame_pixels: int = setting(
+        100_000_000, LIMITS, "most pixels of a frame that is decoded, and of a picture that is drawn", least=1
+    )
+    limit_codec_seconds: float = setting(30.0, LIMITS, "longest that one image may be worked on", least=0.1)
+    limit_codec_bytes: int = setting(
+        4 * GIB, LIMITS, "memory that working on one image may take", shown="4 GiB", least=64 * MIB
     )
 
     # -- bridge ------------------------------------------------------------------------------------------
@@ -191,12 +221,15 @@ class Config:
         fill(self, "index", self.index or f"sqlite:{data / 'index.sqlite'}")
         scratch = data / "scratch" if self.scratch == Path() else Path(os.path.abspath(self.scratch))
         fill(self, "scratch", scratch)
+        fill(self, "cache", data / "cache" if self.cache == Path() else Path(os.path.abspath(self.cache)))
         fill(self, "public_url", self.public_url.rstrip("/"))
         prefix = self.path_prefix.strip("/")
         fill(self, "path_prefix", f"/{prefix}" if prefix else "")
         if not self.workers:
             embedded = self.index.startswith("sqlite:") or self.storage.startswith("memory:")
             fill(self, "workers", 1 if embedded else min(os.cpu_count() or 1, 4))
+        if not self.codec_processes:
+            fill(self, "codec_processes", max(-(-(os.cpu_count() or 1) // self.workers), 1))
         if not self.unknown_aets:
             fill(self, "unknown_aets", "everything" if is_loopback(self.dimse_host) else "refuse")
         if not self.dicomweb:

@@ -19,6 +19,7 @@ LAYERS = {
     "dicomweb.storage": 2,
     "dicomweb.index": 2,
     "dicomweb.imaging": 2,
+    "dicomweb.workshop": 2,
     "dicomweb.archive": 3,
     "dicomweb.web": 4,
     "dicomweb.app": 5,

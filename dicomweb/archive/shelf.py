@@ -1,0 +1,191 @@
+"""Results that cost much to make, kept: in memory and in files, bounded, and made once on this machine.
+
+Whoever asks for a result first makes it; all others who ask meanwhile wait for it, in this process and in the other
+web processes of the machine, which share the folder. A name says all that decides about the bytes (a version, a
+digest, a form), so nothing kept is ever out of date, and everything may be removed at any time. Failures are
+remembered for a short time, so that a hundred viewers who ask for what cannot be made cost one attempt.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import struct
+import tempfile
+import threading
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+from dicomweb.archive.caches import Cache
+from dicomweb.errors import Undecodable
+
+LOCKS = 256
+"""Lock files: two results that have to be made at the same time rarely share one."""
+REMEMBERED = 60.0
+"""Seconds for which a failure is remembered."""
+_FAILURES = 1024
+_RECENT = 300.0
+_HEAD = struct.Struct("<QI")  # length and CRC-32, since files are not synced
+
+log = logging.getLogger(__name__)
+
+
+class Shelf:
+    """Results by name.
+
+    Args:
+        folder: for files and locks; made when first needed.
+        memory: bytes kept in memory.
+        disk: bytes kept in files, exceeded by an eighth at most; 0 keeps none.
+    """
+
+    def __init__(self, folder: Path, memory: int, disk: int) -> None:
+        self._folder = folder
+        self._memory: Cache[str, bytes] = Cache(memory)
+        self._disk = disk
+        self._lock = threading.Lock()
+        self._making: dict[str, Future[bytes]] = {}
+        self._failures: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._written = disk  # so that the first file looks at what earlier processes left
+
+    def find(self, name: str) -> bytes | None:
+        """Return a result that is in memory, or None."""
+        return self._memory.get(name)
+
+    def get(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """Return a result; make it if it is not there. Blocks.
+
+        Args:
+            name: says all that decides about the bytes.
+            make: makes them.
+
+        Raises:
+            Undecodable: it cannot be made, now or a short while ago.
+            Whatever else making it raises.
+        """
+        found = self._memory.get(name)
+        if found is not None:
+            return found
+        with self._lock:
+            self._check_failed(name)
+            future = self._making.get(name)
+            mine = future is None
+            if future is None:
+                future = self._making[name] = Future()
+        if not mine:
+            return future.result()
+        try:
+            result = self._found_or_made(name, make)
+        except BaseException as error:
+            if isinstance(error, Undecodable):
+                self._remember(name, error)
+            future.set_exception(error)
+            raise
+        else:
+            self._memory.put(name, result, len(result))
+            future.set_result(result)
+            return result
+        finally:
+            with self._lock:
+                del self._making[name]
+
+    # -- failures ----------------------------------------------------------------------------------------
+    def _check_failed(self, name: str) -> None:
+        failure = self._failures.get(name)
+        if failure is not None and time.monotonic() - failure[0] < REMEMBERED:
+            raise Undecodable(failure[1])
+
+    def _remember(self, name: str, error: Undecodable) -> None:
+        with self._lock:
+            self._failures[name] = (time.monotonic(), str(error))
+            while len(self._failures) > _FAILURES:
+                self._failures.popitem(last=False)
+
+    # -- files -------------------------------------------------------------------------------------------
+    def _found_or_made(self, name: str, make: Callable[[], bytes]) -> bytes:
+        if not self._disk:
+            return make()
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        path = self._folder / digest[:2] / digest[2:]
+        with contextlib.suppress(OSError):
+            return self._read(path)
+        with self._alone(int(digest[:8], 16) % LOCKS):
+            with contextlib.suppress(OSError):
+                return self._read(path)
+            result = make()
+            try:
+                self._write(path, result)
+            except OSError as error:
+                log.warning("a result cannot be kept in the cache folder: %s", error.strerror)
+            return result
+
+    def _read(self, path: Path) -> bytes:
+        """Read a result; one that was used lately is not the first to go."""
+        with path.open("rb") as file:
+            if time.time() - os.fstat(file.fileno()).st_mtime > _RECENT:
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+            size, checksum = _HEAD.unpack(file.read(_HEAD.size).ljust(_HEAD.size))
+            result = file.read()
+        if len(result) != size or zlib.crc32(result) != checksum:
+            raise OSError("half written")
+        return result
+
+    @contextlib.contextmanager
+    def _alone(self, number: int) -> Iterator[None]:
+        """Be the only one of this machine who makes what this lock stands for. Whoever dies lets go of it."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self._folder / f"{number:02x}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # no folder, no lock: made twice at worst
+            yield
+            return
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _write(self, path: Path, result: bytes) -> None:
+        if len(result) > self._disk >> 3:
+            return
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_HEAD.pack(len(result), zlib.crc32(result)))
+                file.write(result)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        with self._lock:
+            self._written += len(result)
+            due = self._written > self._disk >> 3
+            if due:
+                self._written = 0
+        if due:
+            self._trim()
+
+    def _trim(self) -> None:
+        """Remove what was used longest ago until the rest fits, and what dead processes left half written."""
+        files = []
+        for below in os.scandir(self._folder):
+            if below.is_dir(follow_symlinks=False):
+                for entry in os.scandir(below.path):
+                    with contextlib.suppress(OSError):
+                        facts = entry.stat(follow_symlinks=False)
+                        files.append((facts.st_mtime, facts.st_size, entry.path))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= self._disk:
+                break
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            total -= size

@@ -1,0 +1,174 @@
+"""Work that may go wrong badly, done in processes of its own (A15, A21).
+
+Pixels come from strangers, and codecs are large libraries in C: a stream of a few bytes can ask for gigabytes or
+hours, or crash the process that reads it. So decoding, encoding and drawing happen here, one piece of work at a
+time in each process, with a deadline and a limit on memory. What goes wrong costs the request that asked for it.
+
+Processes are started when they are first needed and end when they have been idle for a while, so that a server
+that only hands out stored bytes never pays for them. What comes back from them is bytes and nothing else, never a
+pickle: a codec that was taken over can draw a wrong picture, but runs nothing here.
+"""
+
+import contextlib
+import logging
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from dicomweb.errors import Unavailable, Undecodable
+from dicomweb.workshop.process import FAILED, LARGE, MADE, UNDECODABLE
+
+PATIENCE = 30.0
+"""Seconds that a piece of work waits for a free process before the client is asked to come back."""
+IDLE = 60.0
+"""Seconds without work after which a process ends."""
+
+log = logging.getLogger(__name__)
+
+
+class Workshop:
+    """Runs functions of modules that work on bytes.
+
+    Args:
+        processes: at most so many at a time.
+        seconds: that one piece of work may take.
+        memory: bytes that one piece of work may use beside the code itself.
+        idle: seconds without work after which a process ends.
+        patience: seconds that work waits for a free process.
+    """
+
+    def __init__(
+        self, processes: int, seconds: float, memory: int, idle: float = IDLE, patience: float = PATIENCE
+    ) -> None:
+        self.processes = processes
+        self._seconds = seconds
+        self._memory = memory
+        self._idle = idle
+        self._patience = patience
+        self._places = threading.BoundedSemaphore(processes)
+        self._lock = threading.Lock()
+        self._resting: list[_Process] = []
+        self._closed = False
+
+    def run(self, module: str, function: str, *args: Any) -> bytes:
+        """Call `function` of `module` in a process, and return the bytes that it returns. Blocks.
+
+        Args:
+            module: full name; it is imported there, not here.
+            function: its name in the module.
+            args: anything that can be pickled.
+
+        Raises:
+            Undecodable: the function says so, took too long, needed too much memory, or its process died.
+            Unavailable: no process became free in time.
+        """
+        request = pickle.dumps((module, function, args), pickle.HIGHEST_PROTOCOL)
+        if not self._places.acquire(timeout=self._patience):
+            raise Unavailable("too many images are being worked on; the same request may succeed later")
+        try:
+            return self._run(request)
+        finally:
+            self._places.release()
+
+    def _run(self, request: bytes) -> bytes:
+        while True:
+            process = self._take()
+            try:
+                answer = process.ask(request, self._seconds)
+            except _Ended as ended:
+                if ended.quietly:  # it was idle for long and went just now
+                    continue
+                log.warning("a codec process died (%s); the request that it worked for was refused", ended)
+                raise Undecodable("the image cannot be worked on: reading it made the decoder fail") from ended
+            if answer is None:
+                raise Undecodable(f"the image cannot be worked on within the limit of {self._seconds:g} seconds")
+            self._give_back(process)
+            return _result(answer)
+
+    def _take(self) -> "_Process":
+        with self._lock:
+            if self._resting:
+                return self._resting.pop()
+        return _Process(self._memory, self._idle)
+
+    def _give_back(self, process: "_Process") -> None:
+        with self._lock:
+            if not self._closed:
+                self._resting.append(process)  # last in, first out, so that those not needed become idle
+                return
+        process.end()
+
+    def close(self) -> None:
+        """End the processes that rest; those at work end after it."""
+        with self._lock:
+            self._closed = True
+            resting, self._resting = self._resting, []
+        for process in resting:
+            process.end()
+
+
+def _result(answer: bytes) -> bytes:
+    kind, rest = answer[:1], answer[1:]
+    if kind == MADE:
+        return rest
+    text = rest.decode("utf-8", "replace")
+    if kind == UNDECODABLE:
+        raise Undecodable(text)
+    if kind == LARGE:
+        raise Undecodable("the image cannot be worked on within the limit of memory")
+    assert kind == FAILED
+    log.error("work on an image failed:\n%s", text)
+    raise Undecodable("the image cannot be worked on: reading it made the decoder fail")
+
+
+class _Ended(Exception):
+    """The process is gone."""
+
+    def __init__(self, status: int) -> None:
+        self.quietly = status == 0
+        with contextlib.suppress(ValueError):
+            super().__init__(f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}")
+
+
+class _Process:
+    """One process, and the socket over which it is asked."""
+
+    def __init__(self, memory: int, idle: float) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handle = theirs.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dicomweb.workshop.process", str(handle), str(memory), str(idle)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[handle],
+                process_group=0,  # Ctrl-C is for the server, which ends its processes
+            )
+        self._connection = Connection(ours.detach())
+
+    def ask(self, request: bytes, seconds: float) -> bytes | None:
+        """Have a piece of work done; None if it took too long and the process was ended.
+
+        Raises:
+            _Ended: the process is gone.
+        """
+        try:
+            self._connection.send_bytes(request)
+            if self._connection.poll(seconds):
+                return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            self._connection.close()
+            raise _Ended(self._process.wait()) from None
+        self._process.kill()
+        self.end()
+        return None
+
+    def end(self) -> None:
+        """Let it end: it does when nobody can ask it any more."""
+        self._connection.close()
+        self._process.wait()

@@ -1,0 +1,96 @@
+"""A process of the workshop: does what it is asked, one piece after the other, within its limit of memory.
+
+It learns of its work over a socket, ends when the other side does or when it had nothing to do for a while, and
+takes no part in anything else of the server.
+"""
+
+import importlib
+import os
+import pickle
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from dicomweb.errors import Undecodable
+
+MADE, UNDECODABLE, LARGE, FAILED = b"m", b"u", b"l", b"f"
+"""What an answer begins with: the result, a sentence of ours, not enough memory, a traceback."""
+
+WORN = 768 << 20
+"""Bytes of memory at which a process ends after its work, so that what one giant needed is given back."""
+
+
+def serve(connection: Connection, memory: int, idle: float) -> None:
+    """Answer until the other side is gone or nothing is asked for a while."""
+    limits = _Limits(memory)
+    while connection.poll(idle):
+        try:
+            request = connection.recv_bytes()
+            connection.send_bytes(_answer(request, limits))
+        except (EOFError, OSError):
+            return
+        if limits.worn():
+            return
+
+
+def _answer(request: bytes, limits: "_Limits") -> bytes:
+    try:
+        module, function, args = pickle.loads(request)
+        work = getattr(importlib.import_module(module), function)
+        limits.hold(module)
+        return MADE + work(*args)
+    except Undecodable as error:
+        return UNDECODABLE + str(error).encode()
+    except MemoryError:
+        return LARGE
+    except Exception:
+        return FAILED + traceback.format_exc().encode()
+
+
+class _Limits:
+    """The limit of memory: so many bytes beyond what the process has when its code is loaded."""
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._loaded: set[str] = set()
+        try:
+            import resource
+        except ImportError:  # Windows has no such limits
+            return
+        self._resource = resource
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def hold(self, module: str) -> None:
+        """Set the limit anew when another module has been loaded."""
+        if module in self._loaded or not hasattr(self, "_resource"):
+            return
+        self._loaded.add(module)
+        try:
+            with open("/proc/self/statm", encoding="ascii") as file:
+                taken = int(file.read().split()[0]) * self._resource.getpagesize()
+        except OSError:  # no /proc: the limit counts from a size that code usually has
+            taken = 1 << 30
+        _, hard = self._resource.getrlimit(self._resource.RLIMIT_AS)
+        wanted = taken + self._memory
+        self._resource.setrlimit(self._resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
+
+    def worn(self) -> bool:
+        """Say whether the process has grown so much that a new one is better."""
+        if not hasattr(self, "_resource"):
+            return False
+        unit = 1 if sys.platform == "darwin" else 1024
+        return self._resource.getrusage(self._resource.RUSAGE_SELF).ru_maxrss * unit > WORN
+
+
+def main() -> None:
+    """Begin to serve; the arguments are the handle of the socket, bytes of memory, seconds of idleness."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.putenv(name, "1")  # as many processes as cores: threads inside of them only take memory
+    handle, memory, idle = sys.argv[1:]
+    serve(Connection(int(handle)), int(memory), float(idle))
+
+
+if __name__ == "__main__":
+    main()

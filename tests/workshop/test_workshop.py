@@ -1,0 +1,117 @@
+"""Work that goes wrong costs the request that asked for it, and nothing else."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dicomweb.errors import Unavailable, Undecodable
+from dicomweb.workshop import Workshop
+
+MEMORY = 256 << 20
+
+
+@pytest.fixture
+def workshop() -> Iterator[Workshop]:
+    made = Workshop(2, seconds=20, memory=MEMORY)
+    yield made
+    made.close()
+    gc.collect()
+
+
+def works(workshop: Workshop) -> bool:
+    return zlib.decompress(workshop.run("zlib", "compress", b"abc")) == b"abc"
+
+
+def test_bytes_come_back(workshop):
+    assert works(workshop)
+    assert workshop.run("zlib", "compress", bytes(1 << 20)) == zlib.compress(bytes(1 << 20))
+
+
+def test_a_process_is_used_again(workshop):
+    assert workshop.run("os", "urandom", 4) != workshop.run("os", "urandom", 4)
+    assert len(workshop._resting) == 1
+
+
+@pytest.mark.parametrize(
+    "work",
+    [("signal", "raise_signal", signal.SIGSEGV), ("os", "_exit", 3), ("zlib", "decompress", b"no"), ("os", "getpid")],
+)
+def test_what_fails_is_refused_and_the_next_one_is_done(workshop, work):
+    with pytest.raises(Undecodable, match="cannot be worked on"):
+        workshop.run(*work)
+    assert works(workshop)
+
+
+def test_work_that_takes_too_long_is_ended():
+    workshop = Workshop(1, seconds=1.0, memory=MEMORY)
+    assert works(workshop)
+    with pytest.raises(Undecodable, match="limit of 1 seconds"):
+        workshop.run("time", "sleep", 60)
+    assert works(workshop)
+    workshop.close()
+
+
+def test_work_that_takes_too_much_memory_is_refused(workshop):
+    with pytest.raises(Undecodable, match="limit of memory"):
+        workshop.run("builtins", "bytes", 4 * MEMORY)
+    assert works(workshop)
+
+
+def test_a_process_that_went_while_idle_is_replaced_unseen():
+    workshop = Workshop(1, seconds=20, memory=MEMORY, idle=0.05)
+    assert works(workshop)
+    (process,) = workshop._resting
+    process._process.wait(20)
+    assert works(workshop)
+    workshop.close()
+
+
+def test_no_more_processes_work_than_are_allowed(workshop):
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: works(workshop), range(40)))
+    assert len(workshop._resting) <= 2
+
+
+def test_who_waits_too_long_for_a_process_is_asked_to_come_back():
+    workshop = Workshop(1, seconds=20, memory=MEMORY, patience=0.01)
+    workshop._places.acquire()
+    with pytest.raises(Unavailable):
+        works(workshop)
+    workshop._places.release()
+    assert works(workshop)
+    workshop.close()
+
+
+def test_processes_end_with_the_server(tmp_path):
+    code = (
+        "import os, sys; from dicomweb.workshop import Workshop; w = Workshop(1, 20, 1 << 28);"
+        "w.run('zlib', 'compress', b'x'); print(w._resting[0]._process.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    gone = threading.Event()
+    for _ in range(2000):
+        if not Path(f"/proc/{done.stdout.strip()}").exists():
+            gone.set()
+            break
+        os.sched_yield()
+        gone.wait(0.01)
+    assert gone.is_set()
+
+
+def test_after_closing_nothing_rests(workshop):
+    assert works(workshop)
+    (process,) = workshop._resting
+    workshop.close()
+    assert process._process.returncode == 0
+    assert works(workshop)
+    assert workshop._resting == []
