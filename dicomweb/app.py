@@ -8,8 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from dicomweb.archive.archive import Archive, open_archive
+from dicomweb.archive.making import Maker
 from dicomweb.archive.nodes import Nodes
 from dicomweb.archive.retrieve import Retrieval
+from dicomweb.archive.shelf import Shelf
 from dicomweb.config import Config, is_loopback
 from dicomweb.web import memory, problems
 from dicomweb.web.addresses import Addresses
@@ -21,6 +23,7 @@ from dicomweb.web.health import Readiness
 from dicomweb.web.limits import Limits
 from dicomweb.web.paths import Paths
 from dicomweb.web.routes import routes
+from dicomweb.workshop import Workshop
 
 
 def build(config: Config, archive: Archive | None = None) -> Starlette:
@@ -42,6 +45,8 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     if archive is None:
         opened.check_index()
     sweeper = opened.sweeper()
+    workshop = Workshop(config.codec_processes, config.limit_codec_seconds, config.limit_codec_bytes)
+    shelf = Shelf(config.cache, config.cache_memory_bytes, config.cache_disk_bytes)
     bridge = Bridge(config.bridge_url, config.bridge_token)
 
     @asynccontextmanager
@@ -52,6 +57,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
             yield
         finally:
             sweeper.stop()
+            workshop.close()
             bridge.close()
             if archive is None:
                 opened.close()
@@ -76,7 +82,10 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.archive = opened
-    app.state.retrieval = Retrieval(opened.storage, opened.index, opened.spool, opened.limits, config.zero_preamble)
+    maker = Maker(opened.storage, workshop, shelf, config.limit_frame_pixels)
+    app.state.retrieval = Retrieval(
+        opened.storage, opened.index, opened.spool, maker, opened.limits, config.zero_preamble
+    )
     app.state.addresses = Addresses(
         config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host)
     )

@@ -37,7 +37,13 @@ class Made(NamedTuple):
     make: Callable[[int, int], Iterable[bytes]]
 
 
-Segment: TypeAlias = bytes | Stretch | Made
+class Unsized(NamedTuple):
+    """Bytes whose number is known only when they are made, and what yields all of them."""
+
+    make: Callable[[], Iterable[bytes]]
+
+
+Segment: TypeAlias = bytes | Stretch | Made | Unsized
 
 
 class Content(NamedTuple):
@@ -48,7 +54,7 @@ class Content(NamedTuple):
         syntax: transfer syntax UID of what is sent, or "" where it says nothing.
         location: its URL below the DICOMweb root, such as "studies/1.2/series/...", or "".
         segments: its bytes, in order.
-        size: bytes of all segments.
+        size: bytes of all segments, or None where one of them is Unsized.
         name: proposed file name, or "".
     """
 
@@ -56,11 +62,11 @@ class Content(NamedTuple):
     syntax: str
     location: str
     segments: tuple[Segment, ...]
-    size: int
+    size: int | None
     name: str = ""
 
 
-def size_of(segment: Segment) -> int:
+def size_of(segment: bytes | Stretch | Made) -> int:
     """Return the size of a segment in bytes."""
     if isinstance(segment, bytes):
         return len(segment)
@@ -69,13 +75,19 @@ def size_of(segment: Segment) -> int:
     return segment.size
 
 
-def total(segments: Iterable[Segment]) -> int:
-    """Return the size of all segments in bytes."""
-    return sum(map(size_of, segments))
+def total(segments: Iterable[Segment]) -> int | None:
+    """Return the size of all segments in bytes, or None if one of them does not know its own."""
+    size = 0
+    for segment in segments:
+        if isinstance(segment, Unsized):
+            return None
+        size += size_of(segment)
+    return size
 
 
 def read(storage: Storage, segments: Iterable[Segment], start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """Yield bytes [start, stop) of the segments put together, as they come: pieces of up to `CHUNK` bytes.
+    """Yield bytes [start, stop) of the segments put together, as they come: pieces of up to `CHUNK` bytes. Where a
+    segment is Unsized, all of them.
 
     Raises:
         NotFound, Unavailable: storage has lost an object or does not answer.
@@ -86,6 +98,9 @@ def read(storage: Storage, segments: Iterable[Segment], start: int = 0, stop: in
     for segment in segments:
         if wanted is not None and wanted <= 0:
             return
+        if isinstance(segment, Unsized):
+            yield from segment.make()
+            continue
         size = size_of(segment)
         if left >= size:
             left -= size
@@ -97,7 +112,7 @@ def read(storage: Storage, segments: Iterable[Segment], start: int = 0, stop: in
         yield from _read_one(storage, segment, first, last)
 
 
-def _read_one(storage: Storage, segment: Segment, first: int, last: int) -> Iterator[bytes]:
+def _read_one(storage: Storage, segment: bytes | Stretch | Made, first: int, last: int) -> Iterator[bytes]:
     """Yield bytes [first, last) of one segment."""
     if isinstance(segment, bytes):
         yield segment if last - first == len(segment) else segment[first:last]

@@ -1,45 +1,61 @@
 """What can be made of stored pixels, and making it.
 
 The one place that knows which transfer syntaxes an instance and its frames can go out in besides the stored
-one; it grows when pixels can be decoded and transcoded. Until then: little endian pixels of everything that is
-not compressed, whatever its byte order and packing, and of frames that are only deflated (PS3.5 A.4.12).
+one. Little endian pixels of what is not compressed are ranges of the stored bytes, or a little arithmetic; the rest
+is decoded and encoded frame by frame in the workshop, and kept on the shelf. A request for one frame touches one
+frame.
 """
 
-import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from dicomweb.archive.content import Made, Segment, Stretch
-from dicomweb.errors import Corrupt, NotAcceptable, NotFound
-from dicomweb.standard.frames import Layout
+from dicomweb.archive.shelf import Shelf
+from dicomweb.errors import NotAcceptable, NotFound, Undecodable
+from dicomweb.imaging.targets import described, loses, targets
+from dicomweb.index import Held
+from dicomweb.standard.frames import Layout, joined
 from dicomweb.standard.negotiation import Source
-from dicomweb.standard.syntaxes import BIG_ENDIAN, DEFLATED_FRAME, EXPLICIT, IMPLICIT, syntax_of
+from dicomweb.standard.pixels import Format
+from dicomweb.standard.syntaxes import BIG_ENDIAN, EXPLICIT, IMPLICIT, syntax_of
 from dicomweb.storage import Storage
+from dicomweb.workshop import Workshop
 
 NATIVE_KINDS = {"native", "bits"}
 
+REVISION = 1
+"""Counts changes in how the same pixels are encoded, so that nothing kept from before is taken for the same."""
 
-@lru_cache(maxsize=256)
-def object_source(syntax: str) -> Source:
-    """Say what can be made of a whole instance stored in a transfer syntax (PS3.18 8.7.3.4)."""
+
+@lru_cache(maxsize=1024)
+def object_source(syntax: str, kind: str = "none", format: Format | None = None) -> Source:
+    """Say what can be made of a whole instance (PS3.18 8.7.3.4).
+
+    Args:
+        syntax: transfer syntax as stored.
+        kind: of its layout.
+        format: of its frames; None where it does not matter, since nothing is to be transcoded.
+    """
     known = syntax_of(syntax)
     # Neither Implicit VR, in whichever of its syntaxes, nor Big Endian is legal on the web (W-011).
-    syntax = IMPLICIT if known.implicit else BIG_ENDIAN if known.big_endian else syntax
+    sent = IMPLICIT if known.implicit else BIG_ENDIAN if known.big_endian else syntax
     return Source(
-        syntax,
+        sent,
         native=bool(known.name) and not known.encapsulated,
         lossy=known.lossy is not False,
         video=known.video,
+        makes=_made_of(syntax, kind, format),
     )
 
 
-@lru_cache(maxsize=256)
-def pixel_source(syntax: str, kind: str) -> Source:
+@lru_cache(maxsize=1024)
+def pixel_source(syntax: str, kind: str, format: Format | None) -> Source:
     """Say what can be made of the pixels of an instance (PS3.18 8.7.3.3).
 
     Args:
         syntax: transfer syntax as stored.
         kind: of its layout.
+        format: of its frames; None where they cannot be decoded.
     """
     known = syntax_of(syntax)
     return Source(
@@ -47,8 +63,14 @@ def pixel_source(syntax: str, kind: str) -> Source:
         native=kind in NATIVE_KINDS,
         lossy=known.lossy is not False,
         video=kind == "video" or known.video,
-        makes=frozenset({EXPLICIT}) if syntax == DEFLATED_FRAME else frozenset(),
+        makes=_made_of(syntax, kind, format),
     )
+
+
+def _made_of(syntax: str, kind: str, format: Format | None) -> frozenset[str]:
+    if format is None or kind not in {*NATIVE_KINDS, "encapsulated"}:
+        return frozenset()
+    return targets(EXPLICIT if kind in NATIVE_KINDS else syntax, format)
 
 
 class Maker:
@@ -56,12 +78,16 @@ class Maker:
 
     Args:
         storage: where the stored bytes are.
-        inflate_bytes: most bytes of one inflated frame.
+        workshop: where pixels are decoded and encoded.
+        shelf: where what was made is kept.
+        most_pixels: of a frame that is decoded.
     """
 
-    def __init__(self, storage: Storage, inflate_bytes: int) -> None:
+    def __init__(self, storage: Storage, workshop: Workshop, shelf: Shelf, most_pixels: int) -> None:
         self._storage = storage
-        self._inflate_bytes = inflate_bytes
+        self._workshop = workshop
+        self._shelf = shelf
+        self._most_pixels = most_pixels
 
     def check(self, layout: Layout) -> None:
         """Raise what answers a request for frames of something that has none one could tell apart.
@@ -80,28 +106,46 @@ class Maker:
                 " .../pixeldata, the whole of it at the instance's own URL"
             )
 
-    def sizes_known(self, stored: str, wanted: str) -> bool:
-        """Say whether the size of a frame is known without making it."""
-        return stored != DEFLATED_FRAME or wanted != EXPLICIT
+    def transcodes(self, layout: Layout, stored: str, wanted: str) -> bool:
+        """Say whether frames in this syntax have to be made in the workshop, not only read."""
+        return wanted != (EXPLICIT if layout.kind in NATIVE_KINDS else stored)
 
-    def frame(self, layout: Layout, key: str, number: int, stored: str, wanted: str) -> tuple[Segment, ...]:
-        """Return the bytes of one frame in a form that `pixel_source` names.
+    def sizes_known(self, layout: Layout, stored: str, wanted: str) -> bool:
+        """Say whether the size of a frame is known without making it."""
+        return wanted == EXPLICIT or not self.transcodes(layout, stored, wanted)
+
+    def ready(self, held: Held, layout: Layout, number: int, wanted: str) -> bool:
+        """Say whether a frame can be had without waiting for the workshop."""
+        if not self.transcodes(layout, held.syntax, wanted):
+            return True
+        return self._shelf.find(_name(held, number, wanted)) is not None
+
+    def frame(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> tuple[Segment, ...]:
+        """Return one frame in a form that `pixel_source` names.
 
         Args:
+            held: the instance.
             layout: of the instance.
             key: of the object that the layout's ranges are in.
             number: of the frame, from 1.
-            stored: transfer syntax as stored.
             wanted: transfer syntax to send it in.
 
         Raises:
             NotFound: there is no such frame.
+            Undecodable: it cannot be made.
         """
-        if stored == DEFLATED_FRAME and wanted == EXPLICIT:
-            return (self._inflated(self._read(key, layout.spans(number))),)
+        if self.transcodes(layout, held.syntax, wanted):
+            layout.spans(number)
+            if wanted != EXPLICIT:
+                return (self.transcoded(held, layout, key, number, wanted),)
+
+            def decoded(start: int, stop: int) -> list[bytes]:
+                return [self.transcoded(held, layout, key, number, wanted)[start:stop]]
+
+            return (Made((_decoded_bits(layout, held.syntax) + 7) // 8, decoded),)
         size = layout.frame_size(number)
         if layout.swap or layout.kind == "bits":
-            return (Made(size, lambda start, stop: [self._finished(layout, key, number)[start:stop]]),)
+            return (Made(size, lambda start, stop: [self.stored(layout, key, number)[start:stop]]),)
         segments = []
         for start, stop in _joined(layout.spans(number)):
             stop = min(stop, start + size)  # what lies behind an uncompressed frame is padding
@@ -110,21 +154,87 @@ class Maker:
                 size -= stop - start
         return tuple(segments)
 
-    def _finished(self, layout: Layout, key: str, number: int) -> bytes:
-        return layout.finish(number, self._read(key, layout.spans(number)))
+    def stored(self, layout: Layout, key: str, number: int) -> bytes:
+        """Return one frame as it is stored, little endian if it is native."""
+        data = b"".join(self._storage.read(key, start, stop) for start, stop in _joined(layout.spans(number)))
+        return layout.finish(number, data)
 
-    def _read(self, key: str, spans: Iterable[tuple[int, int]]) -> bytes:
-        return b"".join(self._storage.read(key, start, stop) for start, stop in _joined(spans))
+    def transcoded(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> bytes:
+        """Return one frame in another transfer syntax than the stored one, made now or before.
 
-    def _inflated(self, data: bytes) -> bytes:
-        inflate = zlib.decompressobj(-15)
-        try:
-            frame = inflate.decompress(data, self._inflate_bytes)
-        except zlib.error as error:
-            raise Corrupt("the stored frame is no deflate stream") from error
-        if inflate.unconsumed_tail:
-            raise NotAcceptable("the inflated frame would be larger than the limit; ask for it as stored")
-        return frame
+        Raises:
+            Undecodable: it cannot be made.
+        """
+
+        def make() -> bytes:
+            data = self.stored(layout, key, number)
+            stored = stored_form(layout, held.syntax)
+            try:
+                return self._workshop.run(
+                    "dicomweb.imaging.transcode", "transcode",
+                    data, stored, layout.format, wanted, None, self._most_pixels,
+                )  # fmt: skip
+            except Undecodable as error:
+                raise Undecodable(
+                    f"{str(error).rstrip('.')}; transfer-syntax=* asks for it as it is stored, in {held.syntax}"
+                ) from error
+
+        return self._shelf.get(_name(held, number, wanted), make)
+
+    def decoded(self, held: Held, layout: Layout, key: str) -> tuple[Segment, ...]:
+        """Return all frames as one native value (PS3.5 8.1.1, W-083); of 1 bit a pixel they join without padding.
+
+        Raises:
+            Undecodable: they cannot be decoded.
+        """
+        numbers = range(1, layout.count + 1)
+        bits = _decoded_bits(layout, held.syntax)
+        if bits % 8 == 0 or layout.count == 1:
+            return tuple(segment for number in numbers for segment in self.frame(held, layout, key, number, EXPLICIT))
+
+        def pieces(start: int, stop: int) -> Iterator[bytes]:
+            frames = (self.transcoded(held, layout, key, number, EXPLICIT) for number in numbers)
+            return _cut(joined(frames, bits), start, stop)
+
+        return (Made((bits * layout.count + 7) // 8, pieces),)
+
+
+def stored_form(layout: Layout, stored: str) -> str:
+    """Return the transfer syntax that frames are in once they are read: native ones are little endian then."""
+    return EXPLICIT if layout.kind in NATIVE_KINDS else stored
+
+
+def made_format(layout: Layout, stored: str, wanted: str) -> Format:
+    """Return what the frames of an instance are once they are in another transfer syntax."""
+    assert layout.format is not None
+    return described(layout.format, stored_form(layout, stored), wanted)
+
+
+def made_with_loss(layout: Layout, stored: str, wanted: str) -> bool:
+    """Say whether frames lose something on their way into another transfer syntax."""
+    assert layout.format is not None
+    return loses(stored_form(layout, stored), layout.format, wanted)
+
+
+def _decoded_bits(layout: Layout, stored: str) -> int:
+    return made_format(layout, stored, EXPLICIT).frame_bits
+
+
+def _name(held: Held, number: int, wanted: str) -> str:
+    """All that decides about the bytes: the version's digest, the frame, the syntax, how we encode."""
+    return f"frame {held.digest.hex()} {number} {wanted} {REVISION}"
+
+
+def _cut(pieces: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Bytes [start, stop) of pieces put together."""
+    place = 0
+    for piece in pieces:
+        first, last = max(start - place, 0), min(stop - place, len(piece))
+        place += len(piece)
+        if first < last:
+            yield piece[first:last]
+        if place >= stop:
+            return
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

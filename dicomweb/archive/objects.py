@@ -1,9 +1,10 @@
-"""A whole stored object on its way out: as it is, re-encoded, or inflated (PS3.18 8.7.3.4, DESIGN).
+"""A whole stored object on its way out: as it is, re-encoded, inflated, or transcoded (PS3.18 8.7.3.4, DESIGN).
 
 As it is, is copying. Implicit VR and Big Endian data sets have their header written anew as Explicit VR Little
 Endian; the object is read but for its large values, which are copied by range, so that memory does not grow
 with it. A deflated data set has an inflated copy beside the objects, made when first needed, named by the
-version, and safe to remove at any time.
+version, and safe to remove at any time. Of an object whose pixels go out in another transfer syntax, frames are
+made one by one, and the data set says what they are.
 """
 
 import hashlib
@@ -12,12 +13,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dicomweb.archive.content import CHUNK, Made, Segment, Stretch
+import orjson
+
+from dicomweb.archive.content import CHUNK, Made, Segment, Stretch, Unsized, total
+from dicomweb.archive.making import NATIVE_KINDS, Maker, made_format, made_with_loss
 from dicomweb.archive.spool import Spool
 from dicomweb.archive.versions import is_bare
-from dicomweb.errors import AlreadyStored, BadObject, Corrupt, NotFound
-from dicomweb.index import Held
-from dicomweb.standard import encode, part10, reencode
+from dicomweb.errors import AlreadyStored, BadObject, Corrupt, NotAcceptable, NotFound
+from dicomweb.index import Held, Index
+from dicomweb.standard import derivation, encode, part10, reencode
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.frames import Layout
 from dicomweb.standard.leniency import Dataset
@@ -28,7 +32,11 @@ from dicomweb.storage import Put, Storage
 INFLATED = "cache/inflated/"
 """Prefix of the keys of inflated data sets."""
 
+MADE_AT_ONCE = 16
+"""Of an object with at most so many frames all are made before it is described, so that its size is known."""
+
 _PREAMBLE = 132
+_EXPLICIT_DATA = syntax_of(EXPLICIT)
 _HOLE = 64 << 10
 """Values of at least so many bytes are not read for re-encoding; more than what `reencode` copies by range."""
 _HEAD = 64 << 10
@@ -38,7 +46,8 @@ class Objects:
     """Describes whole objects.
 
     Args:
-        storage: where they are.
+        storage, index: where they are, and what they say.
+        maker: makes frames.
         spool: where a data set is inflated to before it is put.
         limits: what an object may contain.
         zero_preamble: send 128 zeros instead of an object's own preamble (PS3.10 7.5).
@@ -48,12 +57,16 @@ class Objects:
     def __init__(
         self,
         storage: Storage,
+        index: Index,
+        maker: Maker,
         spool: Spool,
         limits: Limits,
         zero_preamble: bool,
         layout: Callable[[Held], Layout],
     ) -> None:
         self._storage = storage
+        self._index = index
+        self._maker = maker
         self._spool = spool
         self._limits = limits
         self._zero_preamble = zero_preamble
@@ -63,16 +76,27 @@ class Objects:
         """Say whether this syntax is the stored one, so that nothing need be read to describe the object."""
         return syntax == held.syntax and not is_bare(held.key)
 
+    def transcodes(self, held: Held, syntax: str) -> bool:
+        """Say whether pixels have to be made in the workshop to send this object in this syntax."""
+        known, stored = syntax_of(syntax), syntax_of(held.syntax)
+        if not known.encapsulated and not stored.encapsulated:
+            return False
+        return syntax != held.syntax and self._layout(held).kind in {*NATIVE_KINDS, "encapsulated"}
+
     def segments(self, held: Held, syntax: str) -> tuple[Segment, ...]:
         """Return the object as a Part 10 file in a transfer syntax that `making.object_source` names.
 
         Raises:
             Corrupt: the stored object is not what it was when it was stored.
+            Undecodable: its pixels cannot be transcoded.
+            NotAcceptable: a data set cannot hold so many bytes of pixels.
             NotFound, Unavailable: storage does not give it.
         """
         if self.copies(held, syntax):
             return self._stored(held)
         try:
+            if self.transcodes(held, syntax):
+                return self._transcoded(held, syntax)
             if syntax == held.syntax:
                 meta, start = self._head(held)
                 head = encode.write_meta(held.sop_class, held.instance, syntax, meta)
@@ -117,19 +141,81 @@ class Objects:
 
     def _reencoded(self, held: Held) -> tuple[Segment, ...]:
         meta, start = self._head(held)
-        buffer = self._without_bulk(held)
+        buffer = self._without_bulk(held.key, held.size, self._layout(held))
         made = reencode.explicit(
             buffer, start, held.size, syntax_of(held.syntax), held.sop_class, held.instance, meta,
             self._limits.depth,
         )  # fmt: skip
         if isinstance(buffer, mmap.mmap):
             buffer.close()
-        return tuple(
-            segment if isinstance(segment, bytes)
-            else self._swapped(held.key, segment.start, segment.stop, segment.swap) if segment.swap
-            else Stretch(held.key, segment.start, segment.stop)
-            for segment in made.segments
+        return self._pieces(held.key, made, ())
+
+    def _pieces(self, key: str, made: reencode.Reencoded, pixels: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """What was re-encoded as segments, ranges taken from the object under the key."""
+        segments: list[Segment] = []
+        for piece in made.segments:
+            if isinstance(piece, bytes):
+                segments.append(piece)
+            elif isinstance(piece, reencode.Place):
+                segments += pixels
+            elif piece.swap:
+                segments.append(self._swapped(key, piece.start, piece.stop, piece.swap))
+            else:
+                segments.append(Stretch(key, piece.start, piece.stop))
+        return tuple(segments)
+
+    def _transcoded(self, held: Held, syntax: str) -> tuple[Segment, ...]:
+        """The object with other pixels, and a data set that describes them (PS3.5 8.2, W-240)."""
+        layout = self._layout(held)
+        assert layout.format is not None
+        stored = _EXPLICIT_DATA if layout.derived else syntax_of(held.syntax)
+        key = self.key(held, layout)
+        size = self._storage.size(key) if layout.derived else held.size
+        meta, start = self._head(held)
+        loses = made_with_loss(layout, held.syntax, syntax)
+        ratio = 1.0
+        if loses:
+            ratio = layout.format.frame_bits / 8 / len(self._maker.transcoded(held, layout, key, 1, syntax))
+        uid = derivation.derived_uid(held.digest, syntax) if loses else held.instance
+        dataset = orjson.loads(self._index.metadata([held.version])[0])
+        made = made_format(layout, held.syntax, syntax)
+        changed = derivation.changes(dataset, held.syntax, syntax, made, loses, uid, ratio)
+        tag = int(layout.pixels, 16)
+        changes = {**derivation.encoded(changed), tag: reencode.Place(tag)}
+        buffer = self._without_bulk(key, size, layout)
+        written = reencode.explicit(
+            buffer, 0 if layout.derived else start, size, stored, held.sop_class, uid, meta, self._limits.depth,
+            changes, syntax,
         )  # fmt: skip
+        if isinstance(buffer, mmap.mmap):
+            buffer.close()
+        native = syntax == EXPLICIT
+        pixels = self._native(held, layout, key, tag) if native else self._encapsulated(held, layout, key, tag, syntax)
+        return self._pieces(key, written, pixels)
+
+    def _native(self, held: Held, layout: Layout, key: str, tag: int) -> tuple[Segment, ...]:
+        """The pixel element, decoded (PS3.5 8.1)."""
+        frames = self._maker.decoded(held, layout, key)
+        size = total(frames)
+        assert size is not None
+        if size > encode.LONGEST:
+            raise NotAcceptable(
+                "decoded, the pixels are more than a data set can hold; ask for transfer-syntax=*, or for frames"
+            )
+        vr = "OB" if made_format(layout, held.syntax, EXPLICIT).allocated <= 8 else "OW"
+        return (encode.header(tag, vr, size + (size & 1)), *frames, *([b"\0"] if size & 1 else []))
+
+    def _encapsulated(self, held: Held, layout: Layout, key: str, tag: int, syntax: str) -> tuple[Segment, ...]:
+        """The pixel element, one fragment a frame (PS3.5 A.4); without offsets where frames are made as they are
+        sent."""
+
+        def made() -> Iterator[bytes]:
+            return (self._maker.transcoded(held, layout, key, number, syntax) for number in range(1, layout.count + 1))
+
+        head = encode.header(tag, "OB", encode.UNDEFINED)
+        if layout.count <= MADE_AT_ONCE:
+            return (head, *encode.encapsulate(list(made())))
+        return (head, Unsized(lambda: encode.encapsulate(made(), table=False)))
 
     def _swapped(self, key: str, start: int, stop: int, unit: int) -> Made:
         """Stored bytes [start, stop) with the bytes of each unit in reverse order (PS3.5 7.3)."""
@@ -145,18 +231,16 @@ class Objects:
         head = part10.read_head(self._storage.read(held.key, 0, _HEAD), self._limits)
         return head.meta, head.start
 
-    def _without_bulk(self, held: Held) -> bytes | mmap.mmap:
-        """Return the object with holes where large values are: a map whose untouched pages cost nothing."""
-        holes = sorted(
-            (value.start, value.stop) for value in self._layout(held).bulk.values() if value.stop - value.start >= _HOLE
-        )
+    def _without_bulk(self, key: str, size: int, layout: Layout) -> bytes | mmap.mmap:
+        """Return an object with holes where large values are: a map whose untouched pages cost nothing."""
+        holes = sorted((value.start, value.stop) for value in layout.bulk.values() if value.stop - value.start >= _HOLE)
         if not holes:
-            return self._storage.read(held.key)
-        buffer = mmap.mmap(-1, held.size)
+            return self._storage.read(key)
+        buffer = mmap.mmap(-1, size)
         place = 0
-        for start, stop in [*holes, (held.size, held.size)]:
+        for start, stop in [*holes, (size, size)]:
             if place < start:
-                data = self._storage.read(held.key, place, start)
+                data = self._storage.read(key, place, start)
                 buffer[place : place + len(data)] = data
             place = max(place, stop)
         return buffer

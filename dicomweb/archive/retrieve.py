@@ -5,6 +5,7 @@ lookup and ranged reads. Only data sets that may not be sent as they are (Implic
 header written anew, and deflated ones have an inflated copy in storage, made when first needed.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
@@ -12,21 +13,25 @@ import orjson
 from dicomweb.archive import content
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.content import Content, Segment
-from dicomweb.archive.making import Maker
+from dicomweb.archive.making import Maker, object_source
 from dicomweb.archive.objects import Objects
 from dicomweb.archive.sealed import Seal, Sealer
 from dicomweb.archive.spool import Spool
 from dicomweb.archive.zipped import Entry
-from dicomweb.errors import Corrupt, NotFound
+from dicomweb.errors import Corrupt, NotFound, Undecodable
 from dicomweb.index import Held, Index
 from dicomweb.standard import nativexml, resources
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.frames import Bulk, Layout
 from dicomweb.standard.media import DICOM, OCTETS, XML, plain_name
+from dicomweb.standard.negotiation import Source
 from dicomweb.storage import Storage
 
 PIXELS = ("7FE00010", "7FE00008", "7FE00009")
 """Top-level Pixel Data, Float and Double Float Pixel Data (PS3.18 10.4.3.3.6)."""
+
+PREPARED = 16
+"""Up to so many frames are made before an answer begins."""
 
 LAYOUT_BYTES = 32 << 20
 SEAL_BYTES = 64 << 20
@@ -41,19 +46,20 @@ class Retrieval:
     Args:
         storage, index: what is read.
         spool: where a deflated data set is inflated to.
+        maker: makes frames in other transfer syntaxes.
         limits: what an object may contain.
         zero_preamble: send 128 zeros instead of an object's own preamble (PS3.10 7.5).
     """
 
     def __init__(
-        self, storage: Storage, index: Index, spool: Spool, limits: Limits, zero_preamble: bool = False
+        self, storage: Storage, index: Index, spool: Spool, maker: Maker, limits: Limits, zero_preamble: bool = False
     ) -> None:
         self._storage = storage
         self._index = index
         self._layouts: Cache[int, Layout] = Cache(LAYOUT_BYTES)
         self._sealer = Sealer(index, SEAL_BYTES)
-        self._maker = Maker(storage, limits.inflate)
-        self._objects = Objects(storage, spool, limits, zero_preamble, self.layout)
+        self._maker = maker
+        self._objects = Objects(storage, index, maker, spool, limits, zero_preamble, self.layout)
 
     # -- what there is -----------------------------------------------------------------------------------
     def members(self, study: str, series: str | None = None, instance: str | None = None) -> list[Held]:
@@ -93,21 +99,53 @@ class Retrieval:
             raise Corrupt("the stored bytes of an instance are missing") from error
 
     # -- whole instances ---------------------------------------------------------------------------------
-    def object(self, held: Held, syntax: str) -> Content:
+    def source(self, held: Held, transcoded: bool) -> Source:
+        """Say what can be made of a whole instance.
+
+        Args:
+            held: the instance.
+            transcoded: other transfer syntaxes than the stored one matter, which costs a look at its layout.
+        """
+        if not transcoded:
+            return object_source(held.syntax)
+        layout = self.layout(held)
+        return object_source(held.syntax, layout.kind, layout.format)
+
+    def object(self, held: Held, syntax: str, otherwise: str = "") -> Content:
         """Describe an instance as a Part 10 file in a transfer syntax that `making.object_source` names
-        (PS3.18 8.7.3.4)."""
+        (PS3.18 8.7.3.4).
+
+        Args:
+            held: the instance.
+            syntax: to send it in.
+            otherwise: transfer syntax to send it in if its pixels turn out to be undecodable; "" is none.
+
+        Raises:
+            Undecodable: its pixels cannot be transcoded, and nothing else will do.
+        """
+        if otherwise and otherwise != syntax and self.transcodes(held, syntax):
+            try:
+                layout = self.layout(held)
+                self.prepare(held, layout, range(1, layout.count + 1), syntax)
+                return self.object(held, syntax)
+            except Undecodable:
+                syntax = otherwise
         segments = self._objects.segments(held, syntax)
         return Content(DICOM, syntax, path_of(held), segments, content.total(segments), f"{held.instance}.dcm")
+
+    def transcodes(self, held: Held, syntax: str) -> bool:
+        """Say whether pixels have to be made to send an instance in this syntax."""
+        return self._objects.transcodes(held, syntax)
 
     def copies(self, held: Held, syntax: str) -> bool:
         """Say whether sending an instance in this syntax is copying stored bytes, so that its size is known
         without reading anything."""
         return self._objects.copies(held, syntax)
 
-    def entry(self, held: Held, syntax: str) -> Entry:
+    def entry(self, held: Held, syntax: str, otherwise: str = "") -> Entry:
         """Describe an instance as a file of a ZIP archive, in folders by study and series; UIDs are digits and
-        dots, so that the names are safe and say nothing about anybody."""
-        described = self.object(held, syntax)
+        dots, so that the names are safe and say nothing about anybody. See `object`."""
+        described = self.object(held, syntax, otherwise)
         name = f"{held.study}/{held.series}/{held.instance}.dcm"
         return Entry(name, described.size, lambda: self.read(described.segments))
 
@@ -133,12 +171,34 @@ class Retrieval:
         key = self._objects.key(held, layout)
         above = f"{path_of(held)}/frames/"
         for number in numbers:
-            segments = self._maker.frame(layout, key, number, held.syntax, syntax)
+            segments = self._maker.frame(held, layout, key, number, syntax)
             yield Content(media_type, syntax, f"{above}{number}", segments, content.total(segments))
 
-    def sizes_known(self, held: Held, syntax: str) -> bool:
+    def sizes_known(self, held: Held, layout: Layout, syntax: str) -> bool:
         """Say whether the sizes of frames in this syntax are known without making them."""
-        return self._maker.sizes_known(held.syntax, syntax)
+        return self._maker.sizes_known(layout, held.syntax, syntax)
+
+    def ready(self, held: Held, layout: Layout, numbers: Iterable[int], syntax: str) -> bool:
+        """Say whether these frames can be sent in this syntax without waiting for the workshop."""
+        return all(self._maker.ready(held, layout, number, syntax) for number in numbers)
+
+    def prepare(self, held: Held, layout: Layout, numbers: Iterable[int], syntax: str) -> None:
+        """Make frames that are about to be sent, so that it shows whether they can be made; not more than `PREPARED`.
+
+        Raises:
+            Undecodable: one of them cannot be made.
+        """
+        if self._maker.transcodes(layout, held.syntax, syntax):
+            key = self._objects.key(held, layout)
+            for number in itertools.islice(numbers, PREPARED):
+                self._maker.transcoded(held, layout, key, number, syntax)
+
+    def decoded(self, held: Held, layout: Layout, media_type: str, syntax: str) -> Content:
+        """Describe all compressed frames of an instance as one native value (W-083)."""
+        segments = self._maker.decoded(held, layout, self._objects.key(held, layout))
+        where = f"{path_of(held)}/bulkdata/{layout.pixels}"
+        name = f"{held.instance}-{layout.pixels}"
+        return Content(media_type, syntax, where, segments, content.total(segments), name)
 
     def value(self, held: Held, layout: Layout, path: str, media_type: str, syntax: str) -> Content:
         """Describe a bulk data value as one stream: a bare value, little endian; of compressed Pixel Data the

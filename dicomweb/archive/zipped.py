@@ -24,17 +24,21 @@ _DAY = 0x21  # 1 January 1980: the same archive is the same bytes whenever it is
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the archive: its name (`/` between folders), its size in bytes, and what yields it."""
+    """One file of the archive: its name (`/` between folders), its size in bytes (None: what it comes to), and what
+    yields it."""
 
     name: str
-    size: int
+    size: int | None
     pieces: Callable[[], Iterable[bytes]]
 
 
-def size_of(entries: Iterable[Entry]) -> int:
-    """Return the size of the whole archive in bytes without reading any entry (4.3)."""
+def size_of(entries: Iterable[Entry]) -> int | None:
+    """Return the size of the whole archive in bytes without reading any entry (4.3); None if an entry's is not
+    known."""
     offset = directory = count = 0
     for entry in entries:
+        if entry.size is None:
+            return None
         big = entry.size >= _BIG
         name = len(entry.name.encode())
         extra = 20 if big else 0
@@ -58,7 +62,7 @@ def write(entries: Sequence[Entry] | Iterable[Entry]) -> Iterator[bytes]:
     offset = count = 0
     for entry in entries:
         name = entry.name.encode()
-        big = entry.size >= _BIG
+        big = entry.size is None or entry.size >= _BIG
         version = 45 if big else 20
         extra = struct.pack("<HHQQ", 1, 16, 0, 0) if big else b""
         sizes = (_BIG, _BIG) if big else (0, 0)
@@ -68,7 +72,7 @@ def write(entries: Sequence[Entry] | Iterable[Entry]) -> Iterator[bytes]:
             checksum = zlib.crc32(piece, checksum)
             size += len(piece)
             yield piece
-        if size != entry.size:
+        if entry.size is not None and size != entry.size:
             raise ValueError("an entry of a ZIP file has another size than it said")
         descriptor = _DESCRIPTOR64 if big else _DESCRIPTOR
         yield descriptor.pack(b"PK\7\10", checksum, size, size)

@@ -253,11 +253,12 @@ def name_text(name: Mapping[str, str] | None) -> str:
 # -- encapsulated pixel data --------------------------------------------------------------------------------
 
 
-def encapsulate(frames: Sequence[bytes | Source], table: bool = True) -> Iterator[bytes]:
+def encapsulate(frames: Iterable[bytes | Source], table: bool = True) -> Iterator[bytes]:
     """Write frames as the value of encapsulated Pixel Data, delimiter included (PS3.5 A.4).
 
     Args:
-        frames: compressed frames. Each becomes one fragment, unless it is too long for one.
+        frames: compressed frames, gone through once without a table. Each becomes one fragment, unless it is too
+            long for one.
         table: whether to write a Basic Offset Table. Where an offset would not fit its 32 bits, it is left
             empty, as the Standard allows.
 

@@ -7,7 +7,7 @@ which frame.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -78,6 +78,28 @@ def read_list(text: str, limit: int = LONGEST_LIST) -> list[int]:
             raise BadRequest("a list of frames is made of numbers from 1 on, with commas between them")
         numbers.append(int(digits))
     return numbers
+
+
+def joined(frames: Iterable[bytes], bits: int) -> Iterator[bytes]:
+    """Put frames of so many bits each together without padding between them (PS3.5 8.1.1), as one native value.
+
+    Args:
+        frames: each begins at the lowest bit of its first byte.
+        bits: of one frame.
+
+    Yields:
+        The value in whole bytes; the last one is filled up with zeros.
+    """
+    rest, held = 0, 0
+    for frame in frames:
+        rest |= (int.from_bytes(frame, "little") & ((1 << bits) - 1)) << held
+        held += bits
+        whole = held // 8
+        yield (rest & ((1 << 8 * whole) - 1)).to_bytes(whole, "little")
+        rest >>= 8 * whole
+        held -= 8 * whole
+    if held:
+        yield rest.to_bytes(1, "little")
 
 
 class Layout:

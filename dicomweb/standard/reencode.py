@@ -3,7 +3,7 @@ Explicit VR Little Endian (PS3.18 8.7.3.4, PS3.5 A.1 to A.3).
 
 The first two are not legal on the web. Headers and small values are made anew; large values stay where they
 are, and the result says which ranges of the source to copy. So the whole size is known before a byte is sent,
-and pixel data are never held.
+and pixel data are never held. On the way attributes of the top level can be changed, as transcoding asks for.
 """
 
 import struct
@@ -52,6 +52,17 @@ class Copy(NamedTuple):
     swap: int
 
 
+class Place(NamedTuple):
+    """Where an element of the top level goes whose bytes the caller has."""
+
+    tag: int
+
+
+Piece: TypeAlias = bytes | Copy | Place
+Changes: TypeAlias = Mapping[int, bytes | Place | None]
+"""By tag: the whole element that stands there instead, or None for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reencoded:
     """A Part 10 file as a list of bytes and of ranges of the source (of the inflated data set, if that is
@@ -59,10 +70,10 @@ class Reencoded:
 
     Attributes:
         segments: in order.
-        size: bytes of all of them.
+        size: bytes of all of them; a Place has none.
     """
 
-    segments: tuple[bytes | Copy, ...]
+    segments: tuple[Piece, ...]
     size: int
 
     def pieces(
@@ -85,15 +96,19 @@ class Reencoded:
                 continue
             if isinstance(segment, bytes):
                 yield segment[first:last]
+            elif isinstance(segment, Place):
+                continue
             elif not segment.swap:
                 yield from read(segment.start + first, segment.start + last)
             else:
                 yield from _swapped_range(read, segment, first, last)
 
 
-def len_of(segment: bytes | Copy) -> int:
+def len_of(segment: Piece) -> int:
     """Return how many bytes of the file a segment is (PS3.18 8.7.3.4)."""
-    return segment.stop - segment.start if isinstance(segment, Copy) else len(segment)
+    if isinstance(segment, Copy):
+        return segment.stop - segment.start
+    return 0 if isinstance(segment, Place) else len(segment)
 
 
 def _swapped_range(
@@ -124,6 +139,8 @@ def explicit(
     instance: str,
     meta: Mapping[str, Element] | None = None,
     depth: int = DEPTH,
+    changes: Changes | None = None,
+    named: str = EXPLICIT,
 ) -> Reencoded:
     """Make a stored data set a Part 10 file in Explicit VR Little Endian (PS3.18 8.7.3.4, PS3.5 A.2).
 
@@ -141,18 +158,20 @@ def explicit(
         instance: SOP Instance UID for the File Meta group.
         meta: group 0002 as stored; what is still true of it is kept.
         depth: how many sequences may be nested.
+        changes: elements of the top level that are replaced, put in or left out.
+        named: transfer syntax that the File Meta group names; one in Explicit VR Little Endian.
 
     Raises:
         TruncatedObject, ObjectTooComplex, BadObject: the data set cannot be read.
     """
-    walk = _Walk(buffer)
-    walk.out += write_meta(sop_class, instance, EXPLICIT, meta)
-    if syntax.implicit or syntax.big_endian:
+    walk = _Walk(buffer, changes or {})
+    walk.out += write_meta(sop_class, instance, named, meta)
+    if syntax.implicit or syntax.big_endian or changes:
         walk.dataset(start, stop, _Scope(syntax.implicit, syntax.big_endian, depth))
     else:
         walk.copy(start, stop, 0)
     walk.flush()
-    segments = tuple(one if isinstance(one, Copy) else bytes(one) for one in walk.segments)
+    segments = tuple(bytes(one) if isinstance(one, bytearray) else one for one in walk.segments)
     return Reencoded(segments, sum(map(len_of, segments)))
 
 
@@ -196,10 +215,12 @@ class _Head(NamedTuple):
 class _Walk:
     """Goes through the source from one element to the next and collects segments."""
 
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, buffer: Buffer, changes: Changes) -> None:
         self.buffer = buffer
         self.out = bytearray()
-        self.segments: list[bytearray | Copy] = []
+        self.segments: list[bytearray | Copy | Place] = []
+        self.changes = changes
+        self.waiting = sorted(changes, reverse=True)
 
     def flush(self) -> None:
         if self.out:
@@ -226,7 +247,10 @@ class _Walk:
             if head.tag == _TRAILING_PADDING and scope.outer is None:
                 break
             if head.tag >> 16 != 0xFFFE:
-                position = self.element(head, stop, scope)
+                if self.changes and scope.outer is None:
+                    position = self.changed(head, stop, scope)
+                else:
+                    position = self.element(head, stop, scope)
                 continue
             if head.tag == _ITEM:
                 raise BadObject("an item begins where an element should be")
@@ -236,8 +260,33 @@ class _Walk:
             position = head.start
         if scope.undefined:
             raise TruncatedObject("the data set ends inside of an item")
+        if scope.outer is None:
+            self.put_in(None)
         scope.settle()
         return stop
+
+    def changed(self, head: _Head, stop: int, scope: _Scope) -> int:
+        """Write one element of the top level, or what stands there instead, behind what comes before it; return
+        where it ended."""
+        self.put_in(head.tag)
+        if head.tag not in self.changes:
+            return self.element(head, stop, scope)
+        out, size = self.out, len(self.out)
+        before, pending = len(self.segments), len(scope.ambiguous)
+        end = self.element(head, stop, scope)
+        self.out = out
+        del self.segments[before:], out[size:], scope.ambiguous[pending:]
+        return end
+
+    def put_in(self, last: int | None) -> None:
+        """Write the new elements up to a tag; None is all of them."""
+        while self.waiting and (last is None or self.waiting[-1] <= last):
+            new = self.changes[self.waiting.pop()]
+            if isinstance(new, Place):
+                self.flush()
+                self.segments.append(new)
+            elif new is not None:
+                self.out += new
 
     def head(self, position: int, scope: _Scope) -> _Head:
         """Read the header of an element; where it has a VR that PS3.5 does not list, guess at it as the

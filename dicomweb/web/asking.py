@@ -10,10 +10,15 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from dicomweb.archive.making import object_source, pixel_source
+from dicomweb.archive.making import pixel_source
+from dicomweb.archive.retrieve import Retrieval
+from dicomweb.index import Held
 from dicomweb.standard import negotiation, resources
-from dicomweb.standard.media import Accepted, read_accept
-from dicomweb.standard.negotiation import Choice, Document
+from dicomweb.standard.frames import Layout
+from dicomweb.standard.media import AS_STORED, EXPLICIT, Accepted, read_accept
+from dicomweb.standard.negotiation import Choice, Document, Source
+from dicomweb.standard.pixels import Format
+from dicomweb.standard.syntaxes import syntax_of
 
 T = TypeVar("T")
 
@@ -45,38 +50,53 @@ def choose_document(request: Request) -> Document:
     return _remembered(_choose_document, request)
 
 
-def choose_frames(request: Request, syntax: str, kind: str, single: bool) -> Choice:
+def choose_frames(request: Request, held: Held, layout: Layout, single: bool, decodable: bool = True) -> Choice:
     """Choose the form of frames; see `negotiation.for_frames`.
 
     Args:
         request: whose client accepts something.
-        syntax: transfer syntax as stored.
-        kind: of the instance's layout.
+        held: the instance.
+        layout: of the instance.
         single: one frame is asked for.
+        decodable: False where it has been tried to decode them, in vain.
 
     Raises:
         NotAcceptable, BadRequest: as there.
     """
-    return _remembered(_choose_frames, request, syntax, kind, single)
+    format = layout.format if decodable else None
+    return _remembered(_choose_frames, request, held.syntax, layout.kind, format, single)
 
 
-def choose_instances(request: Request, syntaxes: Sequence[str], single: bool) -> list[Choice]:
+def choose_instances(request: Request, members: Sequence[Held], single: bool, decodable: bool = True) -> list[Choice]:
     """Choose the form of whole instances; see `negotiation.for_instances`.
 
     Args:
         request: whose client accepts something.
-        syntaxes: transfer syntax of each instance as stored.
+        members: the instances.
         single: the target is one instance.
+        decodable: False where it has been tried to decode them, in vain.
 
     Raises:
         NotAcceptable, BadRequest: as there.
     """
-    distinct = tuple(dict.fromkeys(syntaxes))
+    retrieval: Retrieval = request.app.state.retrieval
+    native, encapsulated = _transcoding(read_accepted(request)) if decodable else (False, False)
+    sources = [
+        retrieval.source(held, encapsulated if syntax_of(held.syntax).encapsulated else native) for held in members
+    ]
+    distinct = tuple(dict.fromkeys(sources))
     chosen = _remembered(_choose_instances, request, distinct, single)
     if len(distinct) == 1:
-        return [chosen[0]] * len(syntaxes)
+        return [chosen[0]] * len(members)
     of = dict(zip(distinct, chosen, strict=True))
-    return [of[syntax] for syntax in syntaxes]
+    return [of[source] for source in sources]
+
+
+@lru_cache(maxsize=512)
+def _transcoding(accepted: Accepted) -> tuple[bool, bool]:
+    """Say whether other transfer syntaxes than the stored one can matter for native and for compressed objects."""
+    syntaxes = {entry.syntax for entry in (*accepted.query, *accepted.header) if entry.q > 0}
+    return bool(syntaxes - {"", AS_STORED, EXPLICIT}), bool(syntaxes - {AS_STORED})
 
 
 def _remembered(choose: "_lru_cache_wrapper[T]", request: Request, *facts: Hashable) -> T:
@@ -103,13 +123,14 @@ def _choose_document(header: str, query: tuple[str, ...]) -> Document:
 
 
 @lru_cache(maxsize=1024)
-def _choose_frames(header: str, query: tuple[str, ...], syntax: str, kind: str, single: bool) -> Choice:
-    return negotiation.for_frames(_read(header, query), pixel_source(syntax, kind), single)
+def _choose_frames(
+    header: str, query: tuple[str, ...], syntax: str, kind: str, format: Format | None, single: bool
+) -> Choice:
+    return negotiation.for_frames(_read(header, query), pixel_source(syntax, kind, format), single)
 
 
 @lru_cache(maxsize=512)
 def _choose_instances(
-    header: str, query: tuple[str, ...], syntaxes: tuple[str, ...], single: bool
+    header: str, query: tuple[str, ...], sources: tuple[Source, ...], single: bool
 ) -> tuple[Choice, ...]:
-    sources = [object_source(syntax) for syntax in syntaxes]
     return tuple(negotiation.for_instances(_read(header, query), sources, single))

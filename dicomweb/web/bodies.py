@@ -79,7 +79,8 @@ def multiple(contents: Callable[[], Iterable[Content]], etag: str, base: str, kn
         if opening is None:
             opening = openings[kind] = multipart.write_head(boundary, _type_of(content))[:-2]
         where = f"Content-Location: {prefix}{content.location}\r\n" if content.location else ""
-        fields = f"Content-Length: {content.size}\r\n{where}\r\n".encode("ascii")
+        length = f"Content-Length: {content.size}\r\n" if content.size is not None else ""
+        fields = f"{length}{where}\r\n".encode("ascii")
         return (opening[2:] if first else opening) + fields
 
     def segments() -> Iterator[Segment]:
@@ -94,7 +95,8 @@ def multiple(contents: Callable[[], Iterable[Content]], etag: str, base: str, kn
     kind = ""
     for number, content in enumerate(contents()):
         kind = kind or content.media_type
-        if size is None:
+        if size is None or content.size is None:
+            size = None
             break
         size += len(head(content, number == 0)) + content.size
     return Body(f'multipart/related; type="{kind}"; boundary={boundary}', segments, size)

@@ -13,32 +13,35 @@ from starlette.responses import Response
 from dicomweb.archive.content import Content
 from dicomweb.archive.making import NATIVE_KINDS, pixel_source
 from dicomweb.archive.retrieve import PIXELS, Retrieval, bulk_type
-from dicomweb.errors import NotFound
+from dicomweb.errors import NotAcceptable, NotFound, Undecodable
 from dicomweb.index import Held
 from dicomweb.standard import negotiation, resources
 from dicomweb.standard.frames import Layout
-from dicomweb.standard.media import Accepted
+from dicomweb.standard.media import EXPLICIT, Accepted
 from dicomweb.standard.negotiation import Choice
 from dicomweb.web import bodies
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import read_accepted, read_uids
 from dicomweb.web.bodies import LASTING, REVALIDATED
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_waiting
+
+STREAMS = {"video", "opaque"}
+"""Kinds of layouts whose pixels go out as the one value that they are."""
 
 
 async def value(request: Request) -> Response:
     """GET {instance}/bulkdata/{tags and item indices}: what a BulkDataURI of the metadata names."""
-    return await hop(_value, request)
+    return await hop_waiting(_value, request)
 
 
 async def values(request: Request) -> Response:
     """GET {study, series or instance}/bulkdata: all bulk data, each part under its BulkDataURI."""
-    return await hop(respond_values, request, None)
+    return await hop_waiting(respond_values, request, None)
 
 
 async def pixels(request: Request) -> Response:
     """GET {study, series or instance}/pixeldata: top-level pixel data alone (PS3.18 10.4.3.3.6)."""
-    return await hop(respond_values, request, PIXELS)
+    return await hop_waiting(respond_values, request, PIXELS)
 
 
 def _value(request: Request) -> Response:
@@ -99,8 +102,17 @@ def _one(retrieval: Retrieval, held: Held, path: str, accepted: Accepted, alone:
     if path not in PIXELS:
         choice = negotiation.for_value(accepted if alone else _in_parts(accepted), bulk_type(layout.bulk[path]))
         return [retrieval.value(held, layout, path, choice.media_type, choice.syntax)], choice.multipart
-    choice, whole = _choose_pixels(held, layout, accepted, alone)
-    if whole:
+    choice = _choose_pixels(held, layout, accepted, alone)
+    try:
+        retrieval.prepare(held, layout, range(1, layout.count + 1), choice.syntax)
+    except Undecodable as error:
+        try:
+            choice = _choose_pixels(held, layout, accepted, alone, decodable=False)
+        except NotAcceptable:
+            raise error from None
+    if choice.syntax == EXPLICIT and layout.kind == "encapsulated":
+        return [retrieval.decoded(held, layout, choice.media_type, choice.syntax)], choice.multipart
+    if layout.kind in STREAMS or (layout.kind in NATIVE_KINDS and choice.syntax == EXPLICIT):
         return [retrieval.value(held, layout, path, choice.media_type, choice.syntax)], choice.multipart
     frames: Iterator[Content] = retrieval.frames(
         held, layout, range(1, layout.count + 1), choice.media_type, choice.syntax
@@ -108,11 +120,18 @@ def _one(retrieval: Retrieval, held: Held, path: str, accepted: Accepted, alone:
     return list(frames), choice.multipart
 
 
-def _choose_pixels(held: Held, layout: Layout, accepted: Accepted, alone: bool) -> tuple[Choice, bool]:
-    """Choose the form of pixel data, and say whether it is one stream rather than a part per frame."""
-    whole = layout.kind in NATIVE_KINDS or layout.kind in {"video", "opaque"}
-    source = pixel_source(held.syntax, layout.kind)
-    return negotiation.for_pixels(accepted, source, alone and (whole or layout.count == 1)), whole
+def _choose_pixels(held: Held, layout: Layout, accepted: Accepted, alone: bool, decodable: bool = True) -> Choice:
+    """Choose the form of pixel data: one value if they are or get native, or are one stream, else a part a frame."""
+    source = pixel_source(held.syntax, layout.kind, layout.format if decodable else None)
+    streams = layout.kind in STREAMS or layout.kind in NATIVE_KINDS or layout.count == 1
+    if not streams and EXPLICIT in source.makes and alone:
+        choice = negotiation.for_pixels(accepted, source, True)
+        if choice.syntax == EXPLICIT:
+            return choice
+    choice = negotiation.for_pixels(accepted, source, alone and streams)
+    if not choice.multipart and layout.count > 1 and layout.kind in NATIVE_KINDS and choice.syntax != EXPLICIT:
+        return negotiation.for_pixels(accepted, source, False)
+    return choice
 
 
 def _in_parts(accepted: Accepted) -> Accepted:

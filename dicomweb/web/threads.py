@@ -1,9 +1,10 @@
 """Threads under the event loop: a handler's one hop, and the pump that feeds a long body to the client.
 
 Everything below `web` blocks. `hop` runs one call in a thread of our own pool, which costs two thirds of what
-Starlette's costs. A long body is a generator that blocks; the pump draws its next batch of pieces in a thread
-while the batch before is being sent. So at most two batches are in memory, a slow client holds no thread, and
-storage and network work at the same time.
+Starlette's costs. What may wait long for the workshop goes on in other threads (`hop_twice`), so that however
+many wait there, those who only want stored bytes do not. A long body is a generator that blocks; the pump draws
+its next batch of pieces in a thread while the batch before is being sent. So at most two batches are in memory, a
+slow client holds no thread, and storage and network work at the same time.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
+from starlette.responses import Response
 from starlette.types import Receive
 
 from dicomweb.web.lane import Lane
@@ -23,13 +25,31 @@ T = TypeVar("T")
 THREADS = 40
 """Calls that may block at the same time in this process; others wait their turn."""
 
+WAITING = 128
+"""Calls that may wait for the workshop at the same time."""
+
 _lane = Lane(THREADS)
+_waiting = Lane(WAITING)
 _pool = ThreadPoolExecutor(THREADS, "roentgate")
 
 
 def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a blocking call in a thread; awaiting gives its result or raises its error."""
     return _lane.run(functools.partial(function, *args, **kwargs))
+
+
+def hop_waiting(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """Run a call that may wait for the workshop; awaiting gives its result or raises its error."""
+    return _waiting.run(functools.partial(function, *args, **kwargs))
+
+
+async def hop_twice(
+    function: Callable[P, Response | Callable[[], Response]], *args: P.args, **kwargs: P.kwargs
+) -> Response:
+    """Run a handler's blocking part in a thread; where it gives back another call instead of the response, run that
+    in one of the threads that may wait."""
+    first: Response | Callable[[], Response] = await hop(function, *args, **kwargs)
+    return first if isinstance(first, Response) else await hop_waiting(first)
 
 
 class Pump:

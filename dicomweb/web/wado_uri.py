@@ -9,14 +9,14 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb.archive.making import object_source
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.errors import BadRequest, NotAcceptable
 from dicomweb.standard import negotiation, resources
 from dicomweb.standard.media import AS_STORED, DICOM, Accepted, Range
+from dicomweb.standard.syntaxes import sent_as
 from dicomweb.web import bodies
 from dicomweb.web.asking import read_accepted
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_waiting
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _NO_RENDERING = "rendered images cannot be made here yet; ask for contentType=application/dicom"
@@ -24,7 +24,7 @@ _NO_RENDERING = "rendered images cannot be made here yet; ask for contentType=ap
 
 async def retrieve(request: Request) -> Response:
     """GET /wado?requestType=WADO&studyUID=&seriesUID=&objectUID=: one object (PS3.18 9.4)."""
-    return await hop(_retrieve, request)
+    return await hop_waiting(_retrieve, request)
 
 
 def _retrieve(request: Request) -> Response:
@@ -44,12 +44,12 @@ def _retrieve(request: Request) -> Response:
     retrieval: Retrieval = request.app.state.retrieval
     held = retrieval.locate(*uids)
     wanted = Accepted((Range(DICOM, False, syntax),))
-    (choice,) = negotiation.for_instances(wanted, [object_source(held.syntax)], True)
+    (choice,) = negotiation.for_instances(wanted, [retrieval.source(held, syntax != AS_STORED)], True)
     etag = bodies.tag("object", held.digest, choice.syntax)
     name = f'attachment; filename="{held.instance}.dcm"'
     return bodies.respond(
         request,
-        lambda: bodies.single(retrieval.object(held, choice.syntax)),
+        lambda: bodies.single(retrieval.object(held, choice.syntax, "" if syntax else sent_as(held.syntax))),
         retrieval.read,
         etag=etag,
         cache=bodies.LASTING,

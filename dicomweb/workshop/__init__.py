@@ -172,3 +172,5 @@ class _Process:
         """Let it end: it does when nobody can ask it any more."""
         self._connection.close()
         self._process.wait()
+
+    __del__ = end

@@ -14,11 +14,14 @@ from served import Served, multiframe, path_of, written
 from dicomweb.archive import content, objects
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.content import Made, Stretch
+from dicomweb.archive.making import Maker
 from dicomweb.archive.retrieve import Retrieval, bulk_type
 from dicomweb.archive.retrieve import path_of as resource_path
+from dicomweb.archive.shelf import Shelf
 from dicomweb.errors import Corrupt, NotAcceptable, NotFound
 from dicomweb.index import Held
 from dicomweb.standard.frames import Bulk, Layout
+from dicomweb.workshop import Workshop
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 OCTETS = "application/octet-stream"
@@ -31,7 +34,9 @@ def served(tmp_path):
 
 def retrieval(served: Served) -> Retrieval:
     archive = served.archive
-    return Retrieval(archive.storage, archive.index, archive.spool, archive.limits)
+    shelf = Shelf(archive.config.cache, 1 << 20, 1 << 20)
+    maker = Maker(archive.storage, Workshop(1, 20, 1 << 30), shelf, 1_000_000)
+    return Retrieval(archive.storage, archive.index, archive.spool, maker, archive.limits)
 
 
 def only(served: Served) -> Held:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dicomweb.archive.shelf import Shelf
-from dicomweb.errors import Undecodable, Unavailable
+from dicomweb.errors import Unavailable, Undecodable
 
 
 class Counted:

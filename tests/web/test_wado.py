@@ -140,7 +140,7 @@ def test_pixels_that_would_have_to_be_decoded_are_406_with_the_reason(served, ac
     response = served.get(f"{path_of(data)}/frames/1", accept)
     assert response.status_code == 406
     assert JPEG_2000 in response.json()["detail"]
-    assert "image/jp2" in response.json()["detail"]
+    assert "transfer-syntax=*" in response.json()["detail"]
 
 
 def test_a_syntax_that_is_not_the_stored_one_is_406(served):
@@ -288,7 +288,6 @@ def test_frames_that_are_only_deflated_can_be_had_inflated(served):
     assert [part.data for part in found] == frames
     assert found[0].headers["content-type"] == f"application/octet-stream; transfer-syntax={EXPLICIT}"
     more = served.get(f"{path_of(data)}/frames/{','.join(['1'] * 17)}", OCTETS)
-    assert "content-length" not in more.headers
     assert [part.data for part in parts(more)] == frames[:1] * 17
     stored = parts(served.get(f"{path_of(data)}/frames/2", OHIF))[0]
     assert zlib.decompress(stored.data, -15) == frames[1]
@@ -553,8 +552,9 @@ def test_a_study_and_a_series_come_as_parts(served, path, accept):
         (CT_PATH, "image/png", 406),
         (CT_PATH, f"{DICOM}, image/png", 200),
         (CT_PATH, f"{DICOM};q=0", 406),
-        (CT_PATH, f"{DICOM}; transfer-syntax={JPEG_2000}", 406),
-        (CT_PATH, f"{DICOM}; transfer-syntax={JPEG_2000}, {DICOM};q=0.1", 200),
+        (CT_PATH, f"{DICOM}; transfer-syntax={JPEG_2000}", 200),
+        (CT_PATH, f"{DICOM}; transfer-syntax=1.2.840.10008.1.2.4.100", 406),
+        (CT_PATH, f"{DICOM}; transfer-syntax=1.2.840.10008.1.2.4.100, {DICOM};q=0.1", 200),
     ],
 )
 def test_forms_that_cannot_be_made_are_refused_only_when_nothing_else_fits(ct, path, accept, status):

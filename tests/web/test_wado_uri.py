@@ -62,7 +62,7 @@ def test_without_content_type_the_accept_header_can_name_dicom(served):
         (f"requestType=WADO&{UIDS}&{DICOM};transfer-syntax=1.2", 400),
         (f"requestType=WADO&{UIDS}&{DICOM}%3Bcharset=utf-8", 400),
         (f"requestType=WADO&{UIDS}&{DICOM}&transferSyntax=abc", 400),
-        (f"requestType=WADO&{UIDS}&{DICOM}&transferSyntax=1.2.840.10008.1.2.4.90", 406),
+        (f"requestType=WADO&{UIDS}&{DICOM}&transferSyntax=1.2.840.10008.1.2.4.100", 406),
         (f"requestType=WADO&{UIDS}&{DICOM}&transferSyntax=1.2.840.10008.1.2", 406),
         (f"requestType=WADO&{UIDS}&{DICOM}&anonymize=maybe", 400),
         (f"requestType=WADO&{UIDS}&{DICOM}&anonymize=yes", 406),

@@ -1,0 +1,108 @@
+"""What changes in a data set whose pixels go out in another transfer syntax (PS3.5 8.2, PS3.3 C.7.6.1.1.5, C.7.6.3).
+
+The Image Pixel Description says what the new bytes are, tables of offsets are gone, lossy compression leaves its
+marks for ever. An image that has lost something on its way is another image: it is DERIVED, has a SOP Instance UID
+of its own, and names its source. That UID is made of what decides about the pixels, so that the same request gives
+the same image on every server.
+"""
+
+from hashlib import sha256
+from typing import Any
+
+from dicomweb.standard import encode
+from dicomweb.standard.leniency import Dataset, Element
+from dicomweb.standard.pixels import Format
+from dicomweb.standard.syntaxes import syntax_of
+
+# Extended Offset Table, its lengths, Encapsulated Pixel Data Value Total Length (PS3.3 C.7.6.3.1.8)
+_TABLES = ("7FE00001", "7FE00002", "7FE00003")
+
+# Lossy Image Compression Method, PS3.3 C.7.6.1.1.5.1
+_METHODS = {
+    "image/jpeg": "ISO_10918_1",
+    "image/jls": "ISO_14495_1",
+    "image/jp2": "ISO_15444_1",
+    "image/jpx": "ISO_15444_1",
+    "image/jphc": "ISO_15444_15",
+    "image/jxl": "ISO_18181_1",
+}
+
+
+def derived_uid(digest: bytes, wanted: str) -> str:
+    """Return the SOP Instance UID of what is made of an object with loss (PS3.5 9.1 and B.2: below 2.25).
+
+    Args:
+        digest: of the object's bytes.
+        wanted: transfer syntax that it is made into.
+    """
+    made = bytearray(sha256(b"derived " + wanted.encode() + b" " + digest).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x80  # RFC 9562 5.8: a UUID of version 8
+    made[8] = made[8] & 0x3F | 0x80
+    return f"2.25.{int.from_bytes(made, 'big')}"
+
+
+def changes(
+    dataset: Dataset, stored: str, wanted: str, made: Format, loses: bool, uid: str, ratio: float
+) -> dict[str, Element | None]:
+    """Say what changes besides the pixels themselves (PS3.3 C.7.6.1.1.5, PS3.18 W-240).
+
+    Args:
+        dataset: the instance's metadata, DICOM JSON model.
+        stored, wanted: transfer syntaxes.
+        made: what the new frames are.
+        loses: whether something is lost on the way.
+        uid: SOP Instance UID of what comes out.
+        ratio: of the sizes of a frame before and after, where something is lost.
+
+    Returns:
+        By tag, the element that stands there instead, or None where there is none any more.
+    """
+    changed: dict[str, Element | None] = dict(made.attributes())
+    changed |= {tag: None for tag in ("00280006", "00280101", "00280102", "00280103") if tag not in changed}
+    changed |= dict.fromkeys(_TABLES)
+    if syntax_of(stored).lossy is True and not dataset.get("00282110", {}).get("Value"):
+        changed["00282110"] = _element("CS", "01")
+    if loses:
+        method = _METHODS.get(syntax_of(wanted).media_type, "")
+        changed |= {
+            "00080008": _element("CS", "DERIVED", *(_values(dataset, "00080008")[1:] or ["PRIMARY"])),
+            "00080018": _element("UI", uid),
+            "00082111": _element("ST", f"Lossy compression by Roentgate: {syntax_of(wanted).name}"),
+            "00082112": _element("SQ", _source(dataset)),
+            "00282110": _element("CS", "01"),
+            "00282112": _element("DS", *_values(dataset, "00282112"), f"{ratio:.4g}"),
+            "00282114": _element("CS", *_values(dataset, "00282114"), method),
+        }
+    return changed
+
+
+def encoded(changed: dict[str, Element | None]) -> dict[int, bytes | None]:
+    """Write changes as elements in Explicit VR Little Endian (PS3.5 7.1.2)."""
+    return {
+        int(tag, 16): None if element is None else b"".join(encode.write_dataset({tag: element}))
+        for tag, element in changed.items()
+    }
+
+
+def _values(dataset: Dataset, tag: str) -> list[Any]:
+    return [value for value in dataset.get(tag, {}).get("Value") or [] if value is not None]
+
+
+def _element(vr: str, *values: Any) -> Element:
+    return {"vr": vr, "Value": list(values)}
+
+
+def _source(dataset: Dataset) -> Dataset:
+    """An item of Source Image Sequence (PS3.3 C.7.6.1): the object as stored, not compressed any further."""
+    return {
+        "00081150": _element("UI", *_values(dataset, "00080016")[:1]),
+        "00081155": _element("UI", *_values(dataset, "00080018")[:1]),
+        "0040A170": _element(
+            "SQ",
+            {
+                "00080100": _element("SH", "121320"),
+                "00080102": _element("SH", "DCM"),
+                "00080104": _element("LO", "Uncompressed predecessor"),
+            },
+        ),
+    }

@@ -1,0 +1,284 @@
+"""Frames, pixel data and whole instances leave in the transfer syntax that the client asks for (PS3.18 8.7.3), and
+what describes the pixels says what they are."""
+
+import io
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import dicoms
+import imagecodecs
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import generate_frames
+from pydicom.pixels import pixel_array as pydicom_pixels
+from served import Served, compressed, parts, path_of
+
+from dicomweb.imaging.transcode import transcode
+from dicomweb.standard.pixels import Format
+from dicomweb.workshop import Workshop
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+RLE, JPEG, JPEG_LOSSLESS = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70"
+JPEG_LS, JPEG_2000, JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
+HTJ2K, RPCL, JPEG_XL = "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.110"
+LOSSLESS = [RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K, RPCL]
+TYPES = {
+    RLE: "image/dicom-rle", JPEG: "image/jpeg", JPEG_LOSSLESS: "image/jpeg", JPEG_LS: "image/jls",
+    JPEG_2000: "image/jp2", JPEG_2000_LOSSY: "image/jp2", HTJ2K: "image/jphc", RPCL: "image/jphc",
+    JPEG_XL: "image/jxl",
+}  # fmt: skip
+DICOM = 'multipart/related; type="application/dicom"'
+PIXELS = (np.add.outer(np.arange(24), np.arange(32)) * 37 % 4096).astype("<u2")
+
+
+@pytest.fixture
+def served(tmp_path):
+    return Served(tmp_path)
+
+
+def ct(count: int = 1, number: int = 1, **attributes: object) -> bytes:
+    """An instance of 12-bit frames, each turned a little further."""
+    frames = [np.roll(PIXELS, number, axis=1) for number in range(count)]
+    described = {"Rows": 24, "Columns": 32, "BitsStored": 12, "HighBit": 11}
+    if count > 1:
+        described["NumberOfFrames"] = count
+    return dicoms.ct(number, **described, **attributes, PixelData=b"".join(frame.tobytes() for frame in frames))
+
+
+def colour(**attributes: object) -> tuple[bytes, np.ndarray]:
+    pixels = np.stack([PIXELS >> 4, PIXELS >> 5, 255 - (PIXELS >> 4)], -1).astype("u1")
+    described = {
+        "Rows": 24, "Columns": 32, "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0,
+        "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelData": pixels.tobytes(),
+    }  # fmt: skip
+    return dicoms.ct(2, **described, **attributes), pixels
+
+
+def read(data: bytes) -> pydicom.Dataset:
+    return pydicom.dcmread(io.BytesIO(data))
+
+
+def pixel_array(ds: pydicom.Dataset) -> np.ndarray:
+    """Decode with pydicom, or plainly with the codec where pydicom has none installed."""
+    codec = {JPEG_LOSSLESS: imagecodecs.ljpeg_decode, JPEG_LS: imagecodecs.jpegls_decode}.get(
+        ds.file_meta.TransferSyntaxUID
+    )
+    if codec is None:
+        return pydicom_pixels(ds)
+    count = int(ds.get("NumberOfFrames", 1))
+    frames = [codec(frame) for frame in generate_frames(ds.PixelData, number_of_frames=count)]
+    return np.stack(frames) if count > 1 else frames[0]
+
+
+def encoded(pixels: np.ndarray, syntax: str) -> bytes:
+    format = Format(pixels.shape[0], pixels.shape[1], stored=12, high=11)
+    return transcode(pixels.tobytes(), EXPLICIT, format, syntax)
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_a_frame_leaves_in_the_syntax_asked_for_and_has_lost_nothing(served, syntax):
+    data = ct(3)
+    served.store(data)
+    accept = f'multipart/related; type="{TYPES[syntax]}"; transfer-syntax={syntax}'
+    answer = served.get(f"{path_of(data)}/frames/2", accept)
+    (part,) = parts(answer)
+    assert part.headers["content-type"] == f"{TYPES[syntax]}; transfer-syntax={syntax}"
+    assert answer.headers["content-length"] == str(len(answer.content))
+    again = compressed([part.data], syntax, Rows=24, Columns=32, BitsStored=12, HighBit=11)
+    assert np.array_equal(pixel_array(read(again)), np.roll(PIXELS, 1, axis=1))
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_a_whole_instance_leaves_in_the_syntax_asked_for(served, syntax):
+    data = ct(3, PatientName="Müller^Jörg", SpecificCharacterSet="ISO_IR 100")
+    served.store(data)
+    answer = served.get(path_of(data), f"application/dicom; transfer-syntax={syntax}")
+    assert answer.headers["content-type"] == f"application/dicom; transfer-syntax={syntax}"
+    made, stored = read(answer.content), read(data)
+    assert made.file_meta.TransferSyntaxUID == syntax
+    assert np.array_equal(pixel_array(made), pixel_array(stored))
+    del made.PixelData, stored.PixelData
+    assert made == stored
+
+
+@pytest.mark.parametrize("syntax", [RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K])
+@pytest.mark.parametrize("accept", [DICOM, "application/dicom", f"{DICOM}; transfer-syntax={EXPLICIT}", "*/*"])
+def test_a_compressed_instance_leaves_decoded_where_nothing_else_is_asked_for(served, syntax, accept):
+    data = compressed([encoded(PIXELS, syntax)], syntax, Rows=24, Columns=32, BitsStored=12, HighBit=11)
+    served.store(data)
+    answer = served.get(path_of(data), accept)
+    body = answer.content if accept == "application/dicom" else parts(answer)[0].data
+    made = read(body)
+    assert made.file_meta.TransferSyntaxUID == EXPLICIT
+    assert made.PixelData == PIXELS.tobytes()
+    assert made["PixelData"].VR == "OW"
+    assert len(body) == int((answer if body is answer.content else parts(answer)[0]).headers["content-length"])
+
+
+def test_pixel_data_of_a_compressed_instance_come_decoded_as_one_value(served):
+    frames = [np.roll(PIXELS, number, axis=1) for number in range(3)]
+    data = compressed([encoded(frame, RLE) for frame in frames], RLE, Rows=24, Columns=32, BitsStored=12, HighBit=11)
+    served.store(data)
+    answer = served.get(f"{path_of(data)}/pixeldata", "application/octet-stream")
+    assert answer.content == b"".join(frame.tobytes() for frame in frames)
+    (part,) = parts(
+        served.get(f"{path_of(data)}/bulkdata/7FE00010", 'multipart/related; type="application/octet-stream"')
+    )
+    assert part.data == answer.content
+    coded = parts(served.get(f"{path_of(data)}/pixeldata", 'multipart/related; type="image/jls"'))
+    assert [part.headers["content-type"] for part in coded] == [f"image/jls; transfer-syntax={JPEG_LS}"] * 3
+
+
+def test_frames_of_one_bit_that_end_inside_of_a_byte_join_without_gaps(served):
+    bits = np.arange(5 * 3 * 3).reshape(5, 3, 3) % 3 == 0
+    packed = [np.packbits(frame.reshape(-1), bitorder="little").tobytes() for frame in bits]
+    deflated = [
+        transcode(frame, EXPLICIT, Format(3, 3, allocated=1, stored=1, high=0), "1.2.840.10008.1.2.8.1")
+        for frame in packed
+    ]
+    data = compressed(deflated, "1.2.840.10008.1.2.8.1", Rows=3, Columns=3, BitsAllocated=1, BitsStored=1, HighBit=0)
+    served.store(data)
+    joined = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
+    assert served.get(f"{path_of(data)}/pixeldata", "application/octet-stream").content == joined
+    made = read(served.get(path_of(data), "application/dicom").content)
+    assert made.PixelData == joined
+    assert np.array_equal(pixel_array(made), bits)
+
+
+def test_what_loses_something_is_another_image_that_names_its_source(served):
+    data, pixels = colour(ImageType=["ORIGINAL", "PRIMARY", "AXIAL"])
+    served.store(data)
+    ask = f"application/dicom; transfer-syntax={JPEG}"
+    answer = served.get(path_of(data), ask)
+    made, stored = read(answer.content), read(data)
+    assert made.SOPInstanceUID != stored.SOPInstanceUID
+    assert made.SOPInstanceUID == made.file_meta.MediaStorageSOPInstanceUID
+    assert made.SOPInstanceUID.is_valid
+    assert made.ImageType == ["DERIVED", "PRIMARY", "AXIAL"]
+    assert (made.LossyImageCompression, made.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
+    assert made.LossyImageCompressionRatio > 1
+    (source,) = made.SourceImageSequence
+    assert source.ReferencedSOPInstanceUID == stored.SOPInstanceUID
+    assert made.PhotometricInterpretation == "YBR_FULL_422"
+    assert np.abs(pydicom_pixels(made).astype(int) - pixels).mean() < 8
+    assert served.get(path_of(data), ask).content == answer.content, "the same request gives the same image"
+
+
+def test_pixels_that_came_lossy_say_so_for_ever(served):
+    _, pixels = colour()
+    frame = transcode(pixels.tobytes(), EXPLICIT, Format(24, 32, 3, "RGB", 0, 8, 8, 7), JPEG)
+    stored = compressed(
+        [frame], JPEG, Rows=24, Columns=32, SamplesPerPixel=3, PlanarConfiguration=0, BitsAllocated=8, BitsStored=8,
+        HighBit=7, PhotometricInterpretation="YBR_FULL_422",
+    )  # fmt: skip
+    served.store(stored)
+    kept = parts(served.get(path_of(stored), DICOM))[0]
+    assert kept.data == stored, "pixels that exist only lossy go out as stored"
+    made = read(served.get(path_of(stored), f"application/dicom; transfer-syntax={EXPLICIT}").content)
+    assert (made.PhotometricInterpretation, made.PlanarConfiguration) == ("RGB", 0)
+    assert (made.LossyImageCompression, made.SOPInstanceUID) == ("01", read(stored).SOPInstanceUID)
+    assert np.abs(np.frombuffer(made.PixelData, "u1").reshape(24, 32, 3).astype(int) - pixels).mean() < 8
+
+
+def test_offset_tables_go_with_the_frames_that_they_were_of(served):
+    frames = [encoded(PIXELS, RLE), encoded(PIXELS + 1, RLE)]
+    data = compressed(
+        frames, RLE, Rows=24, Columns=32, BitsStored=12, HighBit=11,
+        ExtendedOffsetTable=np.array([0, 8 + len(frames[0])], "<u8").tobytes(),
+        ExtendedOffsetTableLengths=np.array([len(frame) for frame in frames], "<u8").tobytes(),
+    )  # fmt: skip
+    served.store(data)
+    for syntax in (EXPLICIT, JPEG_LS):
+        made = read(served.get(path_of(data), f"application/dicom; transfer-syntax={syntax}").content)
+        assert "ExtendedOffsetTable" not in made
+        assert "ExtendedOffsetTableLengths" not in made
+        assert np.array_equal(pixel_array(made)[1], PIXELS + 1)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"])
+def test_whatever_the_encoding_of_the_data_set_pixels_can_be_compressed(served, syntax):
+    import served as helpers
+
+    pixels = PIXELS.byteswap() if syntax.endswith(".2.2") else PIXELS
+    ds = dicoms.dataset(Rows=24, Columns=32, BitsStored=12, HighBit=11, PixelData=pixels.tobytes())
+    ds["PixelData"].VR = "OW"
+    data = helpers.written(ds, syntax)
+    served.store(data)
+    made = read(served.get(path_of(data), f"application/dicom; transfer-syntax={HTJ2K}").content)
+    assert np.array_equal(pixel_array(made), PIXELS)
+    assert made.PatientName == ds.PatientName
+
+
+def test_an_instance_of_many_frames_is_sent_while_they_are_made(served):
+    data = ct(40)
+    served.store(data)
+    answer = served.get(path_of(data), f"application/dicom; transfer-syntax={JPEG_LS}")
+    assert "content-length" not in answer.headers
+    made = read(answer.content)
+    assert np.array_equal(pixel_array(made), pixel_array(read(data)))
+    zipped = served.get(path_of(data), f"application/zip; transfer-syntax={JPEG_LS}")
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(zipped.content)) as archive:
+        (name,) = archive.namelist()
+        assert archive.testzip() is None
+        assert archive.read(name) == answer.content
+
+
+def test_many_frames_in_one_request_are_sent_while_they_are_made(served):
+    data = ct(40)
+    served.store(data)
+    numbers = [*range(40, 0, -1)]
+    accept = f'multipart/related; type="image/jls"; transfer-syntax={JPEG_LS}'
+    found = parts(served.get(f"{path_of(data)}/frames/{','.join(map(str, numbers))}", accept))
+    assert [part.data for part in found] == [
+        parts(served.get(f"{path_of(data)}/frames/{number}", accept))[0].data for number in numbers
+    ]
+
+
+def test_a_study_of_all_kinds_leaves_in_one_syntax_as_far_as_it_can(served):
+    image, damaged = ct(1, 1), compressed([b"\xff\x4f\xff\x51 no codestream"], JPEG_2000, 2)
+    served.store(image, damaged)
+    study = path_of(image).partition("/series/")[0]
+    found = {read(part.data).SOPInstanceUID: part for part in parts(served.get(study, DICOM))}
+    first, second = (found[read(data).SOPInstanceUID] for data in (image, damaged))
+    assert first.headers["content-type"].endswith(EXPLICIT)
+    assert second.headers["content-type"].endswith(JPEG_2000)
+    assert second.data == damaged
+
+
+def test_parts_of_a_made_frame_can_be_asked_for(served):
+    data = ct()
+    served.store(data)
+    accept = f"image/jphc; transfer-syntax={RPCL}"
+    whole = served.get(f"{path_of(data)}/frames/1", accept)
+    first = served.get(f"{path_of(data)}/frames/1", accept, range="bytes=0-99")
+    rest = served.get(f"{path_of(data)}/frames/1", accept, range="bytes=100-", if_range=whole.headers["etag"])
+    assert (first.status_code, rest.status_code) == (206, 206)
+    assert first.content + rest.content == whole.content
+    assert served.get(f"{path_of(data)}/frames/1", accept, if_none_match=whole.headers["etag"]).status_code == 304
+
+
+def test_a_hundred_viewers_of_one_frame_cost_one_computation(served, monkeypatch):
+    data = ct()
+    served.store(data)
+    run, times = Workshop.run, itertools.count()
+    monkeypatch.setattr(Workshop, "run", lambda self, *work: (next(times), run(self, *work))[1])
+    accept = f'multipart/related; type="image/jls"; transfer-syntax={JPEG_LS}'
+    with ThreadPoolExecutor(20) as pool:
+        answers = [*pool.map(lambda _: served.get(f"{path_of(data)}/frames/1", accept).content, range(100))]
+    assert len(set(answers)) == 1
+    assert next(times) == 1
+
+
+def test_a_frame_that_is_larger_than_the_limit_is_refused_and_is_there_as_stored(tmp_path):
+    served = Served(tmp_path, limit_frame_pixels=500)
+    frame = encoded(PIXELS, RLE)
+    data = compressed([frame], RLE, Rows=24, Columns=32, BitsStored=12, HighBit=11)
+    served.store(data)
+    refused = served.get(f"{path_of(data)}/frames/1", "application/octet-stream")
+    assert refused.status_code == 406
+    assert RLE in refused.json()["detail"]
+    (part,) = parts(served.get(f"{path_of(data)}/frames/1"))
+    assert part.data == frame
