@@ -36,6 +36,7 @@ from dicomweb.standard.attributes import ATTRIBUTES, IF_KNOWN, RETRIEVE_URL, ret
 from dicomweb.standard.dictionary import keyword_of
 from dicomweb.standard.frames import Bulk
 from dicomweb.standard.outcomes import MEANINGS
+from dicomweb.standard.pixels import Format
 from dicomweb.standard.syntaxes import SYNTAXES
 from dicomweb.web import capabilities, cors, problems
 from dicomweb.web.documentation import EXAMPLE_ROOT, operations, resolve, write_page, write_prose
@@ -212,9 +213,10 @@ def made_of_pixels(choose: Callable[..., negotiation.Choice], single: bool) -> s
         for syntax in ("", "; transfer-syntax=*")
     ]
     made = set()
-    for accept, (uid, kind) in itertools.product(accepts, PIXEL_KINDS):
+    formats = (None, Format(512, 512), Format(512, 512, 3, "RGB", 0, 8, 8, 7))
+    for accept, (uid, kind), format in itertools.product(accepts, PIXEL_KINDS, formats):
         try:
-            choice = choose(media.read_accept(accept), pixel_source(uid, kind), single)
+            choice = choose(media.read_accept(accept), pixel_source(uid, kind, format), single)
         except NotAcceptable:
             continue
         made |= multiparts({choice.media_type}) if choice.multipart else {choice.media_type}
