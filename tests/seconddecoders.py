@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import zlib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _PACKAGES = {
     "dcmdjpeg": "dcmtk",
     "dcmdjpls": "dcmtk",
     "dcmdrle": "dcmtk",
+    "dcmconv": "dcmtk",
     "gdcmconv": "libgdcm-tools",
     "ffmpeg": "ffmpeg",
 }
@@ -66,15 +68,29 @@ def _converted(*command: str) -> Callable[[Path, int, Format, Path], Picture]:
     return decode
 
 
-def ffmpeg_jxl(path: Path, number: int, format: Format, folder: Path) -> Picture:
-    """FFmpeg with libjxl."""
-    codestream = folder / "frame.jxl"
-    data = pydicom.dcmread(path)
-    codestream.write_bytes(next(generate_frames(data.PixelData, number_of_frames=1)))
+def ffmpeg(path: Path, number: int, format: Format, folder: Path) -> Picture:
+    """FFmpeg: JPEG, JPEG-LS and JPEG 2000 of its own, JPEG XL by libjxl."""
+    codestream = folder / "frame"
+    data = pydicom.dcmread(path, force=True)
+    count = int(data.get("NumberOfFrames", 1) or 1)
+    frames = generate_frames(data.PixelData, number_of_frames=count)
+    codestream.write_bytes(next(islice(frames, number - 1, None)))
     pixels = "rgb24" if format.samples == 3 else "gray16le" if format.allocated == 16 else "gray"
     command = [program("ffmpeg"), "-v", "error", "-i", str(codestream), "-f", "rawvideo", "-pix_fmt", pixels, "-"]
     kind = f"<{'i' if format.signed else 'u'}{format.allocated // 8}"
     return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, kind)
+
+
+def dcmconv(path: Path, number: int, format: Format, folder: Path) -> Picture:
+    """DCMTK, of native pixels: into Explicit VR Little Endian."""
+    return _converted("dcmconv", "+te")(path, number, format, folder)
+
+
+def numpy_cells(path: Path, number: int, format: Format, folder: Path) -> Picture:
+    """NumPy alone, of unsigned native samples that fill their cells, for what pydicom finds incomplete."""
+    size = format.rows * format.columns * format.samples * format.allocated // 8
+    data = pydicom.dcmread(path, force=True).PixelData[size * (number - 1) : size * number]
+    return np.frombuffer(data, f"<u{format.allocated // 8}")
 
 
 def zlib_bits(path: Path, number: int, format: Format, folder: Path) -> Picture:
@@ -91,6 +107,8 @@ SECOND: dict[str, Second] = {
     "dcmdjpls": _converted("dcmdjpls"),
     "dcmdrle": _converted("dcmdrle"),
     "gdcmconv": _converted("gdcmconv", "--raw"),
-    "ffmpeg": ffmpeg_jxl,
+    "dcmconv": dcmconv,
+    "numpy": numpy_cells,
+    "ffmpeg": ffmpeg,
     "zlib": zlib_bits,
 }
