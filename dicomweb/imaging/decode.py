@@ -35,6 +35,8 @@ from dicomweb.standard.syntaxes import EXPLICIT, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_
 _LOSSLESS_JPEG = 0xC3
 _JPEG_LS = 0xF7
 _SAMPLES = frozenset((1, 3, 4))
+# Chrominance as it was given to the codestream, not made by it.
+_GIVEN = frozenset(("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422"))
 _BIGGEST_HEADER = 1 << 20
 _HEARING = Lock()
 
@@ -59,8 +61,9 @@ def decode(data: bytes, stored: str, format: Format, most_pixels: int | None = N
     """
     admit(stored, format, most_pixels)
     if stored in PLAIN:
-        return native.read(plain.unwrap(data, stored, format), format), native.numbers(format)
-    return uncompress(data, stored, format)
+        cells = described(format, stored, EXPLICIT)
+        return native.read(plain.unwrap(data, stored, cells), cells), native.numbers(cells)
+    return _uncompress(data, stored, format)
 
 
 def admit(stored: str, format: Format, most_pixels: int | None) -> None:
@@ -81,18 +84,21 @@ def admit(stored: str, format: Format, most_pixels: int | None) -> None:
         )
 
 
-def uncompress(data: bytes, stored: str, format: Format) -> tuple[NDArray[Any], Format]:
-    """Decode a frame of a compressed transfer syntax; as `decode`, which see."""
+def _uncompress(data: bytes, stored: str, format: Format) -> tuple[NDArray[Any], Format]:
+    """Decode a frame that is a codestream."""
     picture = check(data, stored, format)
+    after = described(format, stored, EXPLICIT)
     try:
         if picture.process == _JPEG_LS or stored in JPEG_LS_BOTH:
-            array = _ordered(imagecodecs.jpegls_decode(data), picture)
+            array = _coloured(_ordered(imagecodecs.jpegls_decode(data), picture), picture, format, after)
         elif picture.process:
-            array = _jpeg(data, picture, format)
+            array = _jpeg(data, picture, format, after)
         elif stored in JPEG_XL_ALL:
             array = imagecodecs.jpegxl_decode(data, keeporientation=True, numthreads=1)
         else:
-            array = _jpeg_2000(data, stored, picture, format)
+            array = _jpeg_2000(data, stored, picture)
+            if picture.photometric == "RGB":
+                array = _coloured(array, picture, format, after)
     except Undecodable:
         raise
     except (RuntimeError, ValueError, TypeError, MemoryError, NotImplementedError) as error:
@@ -100,7 +106,7 @@ def uncompress(data: bytes, stored: str, format: Format) -> tuple[NDArray[Any], 
     expected = (format.rows, format.columns, *((format.samples,) if format.samples > 1 else ()))
     if array.shape != expected:
         raise Undecodable("a frame decodes to another picture than its header says")
-    return _fit(array, picture, stored, format), described(format, stored, EXPLICIT)
+    return _fit(array, picture, stored, format), after
 
 
 def check(data: bytes, stored: str, format: Format) -> Picture:
@@ -130,11 +136,23 @@ def _ordered(array: NDArray[Any], picture: Picture) -> NDArray[Any]:
     return array
 
 
-def _jpeg(data: bytes, picture: Picture, format: Format) -> NDArray[Any]:
+def _coloured(array: NDArray[Any], picture: Picture, format: Format, after: Format) -> NDArray[Any]:
+    """Convert samples that a codestream holds as they were given to it, where they may not stay as they are."""
+    if after.photometric != "RGB" or format.photometric not in _GIVEN or array.ndim != 3:
+        return array
+    return colours.to_rgb(array, replace(format, stored=picture.bits))
+
+
+def _jpeg(data: bytes, picture: Picture, format: Format, after: Format) -> NDArray[Any]:
     if picture.samples != 3:
         return imagecodecs.jpeg8_decode(data)
-    space = "ycbcr" if picture.process != _LOSSLESS_JPEG and _has_chrominance(picture, format) else "rgb"
-    return imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace="rgb")
+    if picture.process == _LOSSLESS_JPEG:
+        array = imagecodecs.jpeg8_decode(data, colorspace="rgb", outcolorspace="rgb")
+        return _coloured(array, picture, format, after)
+    space = "ycbcr" if _has_chrominance(picture, format) else "rgb"
+    return imagecodecs.jpeg8_decode(
+        data, colorspace=space, outcolorspace="rgb" if after.photometric == "RGB" else "ycbcr"
+    )
 
 
 def _has_chrominance(picture: Picture, format: Format) -> bool:
@@ -145,15 +163,13 @@ def _has_chrominance(picture: Picture, format: Format) -> bool:
     return picture.subsampled or format.photometric.startswith("YBR")
 
 
-def _jpeg_2000(data: bytes, stored: str, picture: Picture, format: Format) -> NDArray[Any]:
+def _jpeg_2000(data: bytes, stored: str, picture: Picture) -> NDArray[Any]:
+    """Decode the codestream, without the boxes of a file that may be around it (A.4.4)."""
+    data = data[data.index(b"\xff\x4f\xff\x51") :]
     if stored in {HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL} and picture.reversible and not picture.subsampled:
         with _heard():
-            array = imagecodecs.htj2k_decode(data, planar=False)
-    else:
-        array = imagecodecs.jpeg2k_decode(data, planar=False, numthreads=1)
-    if format.photometric in {"YBR_FULL_422", "YBR_PARTIAL_420"} and picture.photometric == "RGB" and array.ndim == 3:
-        return colours.to_rgb(array, replace(format, stored=picture.bits))
-    return array
+            return imagecodecs.htj2k_decode(data, planar=False)
+    return imagecodecs.jpeg2k_decode(data, planar=False, numthreads=1)
 
 
 @contextmanager

@@ -157,19 +157,25 @@ def _open_jph(array: NDArray[Any], format: Format, **how: Any) -> _Octets:
     very coefficients of a codestream of any precision, which is then written into its header (ISO 15444-1 A.5.1).
     """
     bits = format.stored
-    kind = f"i{array.dtype.itemsize}"
     if not format.signed:
-        array = (array.astype("i8") - (1 << (bits - 1))).astype(kind)
+        array = _around_zero(array, bits)
     made = bytearray(
-        imagecodecs.htj2k_encode(
-            array.astype(kind, copy=False), reversible=True, rgb=format.photometric == "RGB", planar=False, **how
-        )
+        imagecodecs.htj2k_encode(array, reversible=True, rgb=format.photometric == "RGB", planar=False, **how)
     )
     place = made.index(b"\xff\x51") + 38
     (samples,) = struct.unpack_from(">H", made, place)
     for sample in range(samples):
         made[place + 2 + 3 * sample] = (bits - 1) | (0x80 if format.signed else 0)
     return made
+
+
+def _around_zero(array: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Take half of the range away from unsigned samples."""
+    half = array.dtype.type(1 << (bits - 1))
+    signed = f"i{array.dtype.itemsize}"
+    if bits == 8 * array.dtype.itemsize:
+        return (array ^ half).view(signed)
+    return array.view(signed) - half.astype(signed)
 
 
 def _htj2k(array: NDArray[Any], format: Format, quality: int) -> _Octets:

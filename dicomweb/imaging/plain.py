@@ -78,11 +78,11 @@ def _from_runs(data: bytes, format: Format) -> bytes:
     if format.allocated == 1:
         width = 1
     starts = _segments(data, samples * width)
+    # A run of 128 bytes takes two: what cannot be there is not made room for.
+    if any((stop - start) * 64 < size for start, stop in starts):
+        raise Undecodable("a segment of an RLE frame is too short for its picture")
     planes = np.empty((samples, size, width), "u1")
     for index, (start, stop) in enumerate(starts):
-        # A run of 128 bytes takes two: what cannot be there is not made room for.
-        if (stop - start) * 64 < size:
-            raise Undecodable("a segment of an RLE frame is too short for its picture")
         try:
             segment = decode_segment(data[start:stop])
         except ValueError as error:

@@ -58,6 +58,8 @@ _GREY = frozenset(("MONOCHROME1", "MONOCHROME2"))
 _COLOUR = frozenset(("RGB", "YBR_FULL", "YBR_FULL_422"))
 # Not legal in native form, or not what a decoder gives (PS3.3 C.7.6.3.1.2, D-131).
 _BECOME_RGB = frozenset(("YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_FULL_422", "XYB"))
+# Their decoders turn luminance and chrominance into red, green and blue.
+_CONVERTED = frozenset(uid for uid in JPEG if syntaxes.syntax_of(uid).lossy) | {JPEG_XL_RECOMPRESSION, JPEG_XL}
 _LONGEST_SIDE = 65535
 
 
@@ -153,12 +155,14 @@ def loses(stored: str, format: Format, wanted: str) -> bool:
 
 
 def _decoded(format: Format, stored: str) -> Format:
-    """The Format of frames decoded to native form."""
-    if stored in PLAIN:
-        return format
+    """The Format of frames decoded to native form. RLE knows no chrominance that is halved (PS3.5 8.2.2); it says
+    YBR_FULL whatever was written."""
     photometric, planar = format.photometric, format.planar
-    lossy_colours = stored in JPEG and syntaxes.syntax_of(stored).lossy and photometric.startswith("YBR")
-    if format.samples == 3 and (photometric in _BECOME_RGB or lossy_colours):
+    if stored in PLAIN:
+        halved = stored == RLE and photometric == "YBR_FULL_422"
+        return replace(format, photometric="YBR_FULL") if halved else format
+    converted = stored in _CONVERTED and photometric.startswith("YBR")
+    if format.samples == 3 and (converted or photometric in _BECOME_RGB):
         photometric, planar = "RGB", 0
     return replace(format, photometric=photometric, planar=planar, high=format.stored - 1)
 

@@ -4,12 +4,12 @@ import imagecodecs
 
 from dicomweb.errors import Undecodable
 from dicomweb.imaging import plain
-from dicomweb.imaging.decode import admit, check, decode, uncompress
+from dicomweb.imaging.decode import admit, check, decode
 from dicomweb.imaging.encode import encode
-from dicomweb.imaging.targets import PLAIN, SAME_BYTES, targets
+from dicomweb.imaging.targets import PLAIN, SAME_BYTES, described, targets
 from dicomweb.standard import syntaxes
 from dicomweb.standard.pixels import Format
-from dicomweb.standard.syntaxes import JPEG_BASELINE, JPEG_XL_RECOMPRESSION, RLE
+from dicomweb.standard.syntaxes import EXPLICIT, JPEG_BASELINE, JPEG_XL_RECOMPRESSION
 
 
 def transcode(
@@ -49,14 +49,12 @@ def transcode(
         )
     if {stored, wanted} == {JPEG_BASELINE, JPEG_XL_RECOMPRESSION}:
         return _recompressed(data, stored, format)
-    if stored in PLAIN and wanted in PLAIN and not (wanted == RLE and format.photometric == "YBR_FULL_422"):
-        return plain.wrap(plain.unwrap(data, stored, format), wanted, format)
     if (stored, wanted) in SAME_BYTES:
         return data
-    if stored in PLAIN:
-        array, made = decode(data, stored, format)
-    else:
-        array, made = uncompress(data, stored, format)
+    cells = described(format, stored, EXPLICIT)
+    if stored in PLAIN and wanted in PLAIN and described(format, stored, wanted) == cells:
+        return plain.wrap(plain.unwrap(data, stored, cells), wanted, cells)
+    array, made = decode(data, stored, format)
     return encode(array, made, wanted, quality)
 
 
