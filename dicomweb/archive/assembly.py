@@ -2,20 +2,30 @@
 
 A BulkDataURI is matched with the Content-Location of a part of the same request, and with nothing else: no
 other URL is ever followed.
+
+Compressed pixels are encapsulated as they came. PNG and GIF, which no transfer syntax can carry, become uncompressed
+(PS3.18 Table 10.5.2-1); what they say of themselves must not contradict the metadata.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.errors import BadIdentity, BadObject, BadReference, BadRequest
-from dicomweb.standard import codestreams, dicomjson, encode, media, syntaxes
+from dicomweb.errors import BadIdentity, BadObject, BadReference, BadRequest, Undecodable
+from dicomweb.imaging.bitmaps import Bitmap
+from dicomweb.standard import arriving, codestreams, dicomjson, encode, syntaxes
+from dicomweb.standard.pixels import Format
 
 _PIXEL_DATA = "7FE00010"
 _AVAILABLE = "00083002"
 """Available Transfer Syntax UID: what metadata add to a data set that is retrieved, and no part of it."""
+_FRAMES = "00280008"
 _PIECE = 1 << 20
+_LARGEST_PICTURE = 256 << 20
+
+Convert: TypeAlias = Callable[[bytes], bytes]
+"""Decodes a PNG or GIF, as `imaging.unpacking.convert` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,16 @@ class BulkPart:
     syntax: str = ""
 
 
-def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool: Spool) -> Upload:
+def convert(data: bytes) -> bytes:
+    """Decode a PNG or GIF in this process."""
+    from dicomweb.imaging import unpacking
+
+    return unpacking.convert(data)
+
+
+def assemble(
+    dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool: Spool, convert: Convert = convert
+) -> Upload:
     """Write one instance as a Part 10 file into the spool.
 
     Args:
@@ -41,31 +60,34 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
         bulk: parts by Content-Location, those of one location in order: of compressed multi-frame pixel data
             there is one part per frame.
         spool: where the file goes.
+        convert: decodes pixels that come as PNG or GIF.
 
     Raises:
         BadReference: a reference leads out of the request.
-        BadObject: a UID is missing, a value does not fit its VR.
+        BadObject: a UID is missing, a value does not fit its VR, pixels are not what the metadata say.
     """
     sop_class, instance = dicomjson.text(dataset, "00080016"), dicomjson.text(dataset, "00080018")
     if not instance:
         raise BadIdentity("the metadata have no SOP Instance UID", sop_class)
-    pixels = dataset.get(_PIXEL_DATA, {}).get("BulkDataURI")
-    parts = _parts(pixels, bulk)
-    syntax = _syntax(parts)
+    uri = dataset.get(_PIXEL_DATA, {}).get("BulkDataURI")
+    try:
+        pixels = _pixels(_parts(uri, bulk), dataset, spool, convert)
+    except (BadObject, Undecodable) as error:
+        raise BadObject(str(error), sop_class, instance) from error
 
-    def find(uri: str, vr: str) -> encode.Bulk:
-        found = _parts(uri, bulk)
+    def find(wanted: str, vr: str) -> encode.Bulk:
+        if wanted == uri and pixels.bulk is not None:
+            return pixels.bulk
+        found = _parts(wanted, bulk)
         if not found:
             sentence = "a BulkDataURI names no part of the request, and other places are not read"
             raise BadReference(sentence, sop_class, instance)
-        if uri == pixels and syntaxes.syntax_of(syntax).encapsulated:
-            return encode.Frames([_source(part.upload) for part in found], table=not syntaxes.syntax_of(syntax).video)
-        return _joined(found)
+        return _joined([part.upload for part in found])
 
     reception = spool.receive()
     try:
-        reception.write(encode.write_meta(sop_class, instance, syntax))
-        kept = {**_described(parts, syntax), **dataset}
+        reception.write(encode.write_meta(sop_class, instance, pixels.syntax))
+        kept = {**pixels.attributes, **dataset, **pixels.fixed}
         kept.pop(_AVAILABLE, None)
         for piece in encode.write_dataset(kept, find):
             reception.write(piece)
@@ -76,6 +98,106 @@ def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool:
     except BaseException:
         reception.discard()
         raise
+    finally:
+        for upload in pixels.made:
+            upload.discard()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """Pixel data as they go into the object.
+
+    Attributes:
+        syntax: transfer syntax of the object.
+        bulk: their bytes, or None where they are a bulk value like any other.
+        attributes: what they say of themselves, for metadata that do not say it.
+        fixed: what stands in the object whatever the metadata say.
+        made: files to be removed afterwards.
+    """
+
+    syntax: str = syntaxes.EXPLICIT
+    bulk: encode.Bulk | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    fixed: dict[str, Any] = field(default_factory=dict)
+    made: tuple[Upload, ...] = ()
+
+
+def _pixels(parts: list[BulkPart], dataset: dict[str, Any], spool: Spool, convert: Convert) -> _Pixels:
+    """Find out what the pixel parts are, and convert those that must be."""
+    if not parts:
+        return _Pixels()
+    if any(part.media_type in arriving.CONVERTED for part in parts):
+        if not all(part.media_type in arriving.CONVERTED for part in parts):
+            raise BadObject("frames come partly as PNG or GIF and partly as something else")
+        return _converted(parts, dataset, spool, convert)
+    syntax = _syntax(parts)
+    known = syntaxes.syntax_of(syntax)
+    if not known.encapsulated:
+        return _Pixels(syntax)
+    frames = encode.Frames([_frame(part) for part in parts], table=not known.video)
+    return _Pixels(syntax, frames, _described(parts, syntax))
+
+
+def _converted(parts: list[BulkPart], dataset: dict[str, Any], spool: Spool, convert: Convert) -> _Pixels:
+    """PNG and GIF parts as uncompressed frames, one after the other."""
+    made: list[Upload] = []
+    format: Format | None = None
+    frames, milliseconds = 0, 0.0
+    try:
+        for part in parts:
+            if part.upload.size > _LARGEST_PICTURE:
+                raise BadObject(f"a picture is larger than {_LARGEST_PICTURE:,} bytes")
+            with part.upload.open() as buffer:
+                bitmap = Bitmap.from_bytes(convert(bytes(buffer)))
+            if format is not None and format != bitmap.format:
+                raise BadObject("the pictures that are the frames differ in size, channels or bits")
+            format, frames = bitmap.format, frames + bitmap.frames
+            milliseconds = bitmap.milliseconds
+            reception = spool.receive()
+            reception.write(bitmap.pixels)
+            made.append(reception.finish())
+        assert format is not None
+        fixed = _fixed(dataset, format, frames)
+    except BaseException:
+        for upload in made:
+            upload.discard()
+        raise
+    attributes = format.attributes()
+    if milliseconds and frames > 1:
+        attributes["00181063"] = {"vr": "DS", "Value": [milliseconds]}
+        attributes["00280009"] = {"vr": "AT", "Value": ["00181063"]}
+    return _Pixels(syntaxes.EXPLICIT, _joined(made), attributes, fixed, tuple(made))
+
+
+def _fixed(dataset: dict[str, Any], format: Format, frames: int) -> dict[str, Any]:
+    """The number of frames and the VR of the pixels; metadata that describe other pixels are refused, as nothing
+    is to be corrected in silence."""
+    for tag, element in format.attributes().items():
+        said = dicomjson.values(dataset, tag)
+        if said and said != element["Value"] and not _agrees(tag, said[0], dataset, format):
+            sentence = (
+                f"the metadata have {said[0]!s:.40} in attribute {tag}, and the picture has {element['Value'][0]}"
+            )
+            raise BadObject(sentence)
+    said = dicomjson.values(dataset, _FRAMES)
+    if said and dicomjson.integer(dataset[_FRAMES]) != frames:
+        raise BadObject(f"the metadata have {said[0]!s:.40} frames, and the pictures have {frames}")
+    pixels = {**dataset[_PIXEL_DATA], "vr": "OB" if format.allocated == 8 else "OW"}
+    fixed: dict[str, Any] = {_PIXEL_DATA: pixels}
+    if frames > 1:
+        fixed[_FRAMES] = {"vr": "IS", "Value": [frames]}
+    return fixed
+
+
+def _agrees(tag: str, said: object, dataset: dict[str, Any], format: Format) -> bool:
+    """Whether metadata give samples of the same width another meaning, which a picture cannot tell."""
+    if tag == "00280004":
+        return format.samples == 1 and said in {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"}
+    if tag == "00280103":
+        return said == 1
+    stored, high = (dicomjson.integer(dataset.get(each)) for each in ("00280101", "00280102"))
+    inside = stored is not None and 0 < stored <= format.allocated
+    return tag in {"00280101", "00280102"} and inside and high == (stored or 0) - 1
 
 
 def _parts(uri: str | None, bulk: Mapping[str, list[BulkPart]]) -> list[BulkPart]:
@@ -92,43 +214,49 @@ def _parts(uri: str | None, bulk: Mapping[str, list[BulkPart]]) -> list[BulkPart
 
 def _syntax(parts: list[BulkPart]) -> str:
     """The transfer syntax that the pixel parts call for (PS3.18 Table 8.7.3-5)."""
-    if not parts:
-        return syntaxes.EXPLICIT
-    named = {part.syntax or media.default_syntax(part.media_type) for part in parts}
+    named = {part.syntax or arriving.syntax_of(_head(part), part.media_type) for part in parts}
     if len(named) != 1 or "" in named:
         raise BadObject("the parts of the pixel data are in no transfer syntax that we know, or in several")
     return named.pop()
 
 
+def _head(part: BulkPart) -> bytes:
+    with part.upload.open() as buffer:
+        return bytes(buffer[: codestreams.HEAD])
+
+
 def _described(parts: list[BulkPart], syntax: str) -> dict[str, Any]:
     """What compressed frames say of themselves, for metadata that do not say it (PS3.18 10.5.1.4)."""
-    if not parts or not syntaxes.syntax_of(syntax).encapsulated:
-        return {}
-    with parts[0].upload.open() as buffer:
-        picture = codestreams.read_picture(bytes(buffer[: codestreams.HEAD]), syntax)
+    head = _head(parts[0])
+    picture = codestreams.read_picture(head, syntax)
     if picture is None:
         return {}
-    if len(parts) == 1:
-        return picture.attributes()
-    return {**picture.attributes(), "00280008": {"vr": "IS", "Value": [len(parts)]}}
+    described = arriving.described(picture, head, syntax)
+    return described if len(parts) == 1 else {**described, _FRAMES: {"vr": "IS", "Value": [len(parts)]}}
 
 
-def _source(upload: Upload) -> encode.Source:
-    return encode.Source(upload.size, lambda: _read(upload))
+def _frame(part: BulkPart) -> encode.Source:
+    """The bytes of a part that become a frame."""
+    with part.upload.open() as buffer:
+        start, stop = arriving.codestream(buffer, part.media_type)
+    return encode.Source(stop - start, lambda: _read(part.upload, start, stop))
 
 
-def _joined(parts: list[BulkPart]) -> encode.Source:
+def _joined(uploads: list[Upload]) -> encode.Source:
     def read() -> Iterable[bytes]:
-        for part in parts:
-            yield from _read(part.upload)
+        for upload in uploads:
+            yield from _read(upload)
 
-    return encode.Source(sum(part.upload.size for part in parts), read)
+    return encode.Source(sum(upload.size for upload in uploads), read)
 
 
-def _read(upload: Upload) -> Iterator[bytes]:
+def _read(upload: Upload, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    stop = upload.size if stop is None else stop
     if isinstance(upload.body, bytes):
-        yield upload.body
+        yield upload.body[start:stop]
         return
     with upload.body.open("rb") as file:
-        while piece := file.read(_PIECE):
+        file.seek(start)
+        while piece := file.read(min(_PIECE, stop - start)):
+            start += len(piece)
             yield piece

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dicomweb.imaging import pages, readable, waveforms
-from dicomweb.imaging.waveforms import Channel, Group, Values
+from dicomweb.imaging import pages, readable, samples
+from dicomweb.imaging.samples import Channel, Group, Values
 from dicomweb.standard import dicomjson
 
 _SPEED = 25.0
@@ -124,7 +124,7 @@ def drawing(dataset: Mapping[str, Any], bulk: Mapping[str, bytes], patient: bool
     Raises:
         Undecodable: there is no waveform that can be read.
     """
-    groups = waveforms.read(dataset, bulk)
+    groups = samples.read(dataset, bulk)
     made = Drawing()
     _head(made, dataset, groups, patient)
     for number, group in enumerate(groups, 1):
@@ -138,7 +138,7 @@ def drawing(dataset: Mapping[str, Any], bulk: Mapping[str, bytes], patient: bool
 
 def _bare(dataset: Mapping[str, Any], bulk: Mapping[str, bytes]) -> Drawing:
     made = Drawing()
-    group = waveforms.read(dataset, bulk)[0]
+    group = samples.read(dataset, bulk)[0]
     channels = group.channels if _leads(group) else group.channels[:4]
     _place(made, Group(group.label, group.frequency, channels, group.seconds), systems=1)
     made.height += _MARGIN - 3

@@ -1,88 +1,53 @@
-"""Waveforms as arrays: samples of each multiplex group in the units of their channels (PS3.3 C.10.9).
+"""Waveforms as they are described: which bytes are needed to draw them, and how samples lie in these (PS3.3 C.10.9).
 
 What is read is bounded: of a recording of a whole day the first stretch is enough to draw.
+
+No numpy.
 """
 
-import math
-import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from math import ceil, isfinite
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dicomweb.errors import Undecodable
-from dicomweb.imaging import readable
 from dicomweb.standard import dicomjson
 
 SEQUENCE = "54000100"
 """Waveform Sequence."""
 
-GROUPS = 8
-CHANNELS = 64
-"""Multiplex groups, and channels of each, that are read."""
+DATA = "54001010"
+"""Waveform Data."""
 
-_DATA = "54001010"
+GROUPS = 8
+"""Multiplex groups that are read."""
+
 _BYTES = 16 << 20
 _SECONDS = 60.0
 _SLOW = 5000.0
+_CHANNELS = 4096
 
-Values: TypeAlias = NDArray[np.float64]
-
-# PS3.3 C.10.9.1.5: how a sample is written
-_TYPES = {
-    "SB": "i1", "UB": "u1", "MB": "u1", "AB": "u1", "SS": "<i2", "US": "<u2", "SL": "<i4", "UL": "<u4", "SV": "<i8",
-    "UV": "<u8",
-}  # fmt: skip
+# PS3.3 C.10.9.1.5: bytes of a sample, and how it is written where only its bits are told
+_SIZES = {"SB": 1, "UB": 1, "MB": 1, "AB": 1, "SS": 2, "US": 2, "SL": 4, "UL": 4, "SV": 8, "UV": 8}
 _BY_BITS = {8: "SB", 16: "SS", 32: "SL", 64: "SV"}
-_LEADS = {
-    name.upper(): name for name in ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-}  # fmt: skip
-_MILLIVOLTS = {"mV": 1.0, "uV": 0.001, "µV": 0.001, "V": 1000.0, "nV": 1e-6}
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One channel.
+class Shape(NamedTuple):
+    """How the samples of a multiplex group lie.
 
     Attributes:
-        label: for people, such as "Lead I"; never empty.
-        lead: "I" to "V6" if it is one of the twelve leads of an ECG, else "".
-        unit: of the values; "mV" for voltages, "" where it is not known.
-        values: float64; NaN where there is no sample.
-    """
-
-    label: str
-    lead: str
-    unit: str
-    values: Values
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One multiplex group: channels that were sampled together.
-
-    Attributes:
-        label: for people, or "".
+        kind: Waveform Sample Interpretation.
+        channels: that follow one another in each sample.
+        size: bytes of one number.
+        described: samples that there are of each channel; None where the group does not say.
+        samples: how many of them are read at most.
         frequency: samples a second.
-        channels: in order.
-        seconds: that the group lasts in all, also what was not read.
-        filters: the pass band in words, or "".
     """
 
-    label: str
+    kind: str
+    channels: int
+    size: int
+    described: int | None
+    samples: int
     frequency: float
-    channels: tuple[Channel, ...]
-    seconds: float
-    filters: str = ""
-
-    @property
-    def read_seconds(self) -> float:
-        """How many seconds of it were read."""
-        return max((len(channel.values) for channel in self.channels), default=0) / self.frequency
 
 
 def has_waveforms(dataset: Mapping[str, Any]) -> bool:
@@ -97,144 +62,42 @@ def wanted(dataset: Mapping[str, Any]) -> dict[str, int]:
         dataset: DICOM JSON model with relative BulkDataURIs.
     """
     found = {}
-    for item in _groups(dataset):
-        uri = item.get(_DATA, {}).get("BulkDataURI", "")
-        shape = _shape(item)
+    for item in groups(dataset):
+        uri = item.get(DATA, {}).get("BulkDataURI", "")
+        shape = read_shape(item)
         if uri and shape:
-            _, channels, size, samples, _ = shape
-            found[uri.removeprefix("bulkdata/")] = channels * size * samples
+            found[uri.removeprefix("bulkdata/")] = shape.channels * shape.size * shape.samples
     return found
 
 
-def read(dataset: Mapping[str, Any], bulk: Mapping[str, bytes]) -> list[Group]:
-    """Read the waveforms of an object.
-
-    Args:
-        dataset: DICOM JSON model with relative BulkDataURIs.
-        bulk: what `wanted` names, little endian.
-
-    Returns:
-        The groups that can be read, with what is there of each.
-
-    Raises:
-        Undecodable: there is none.
-    """
-    found = [group for item in _groups(dataset) if (group := _group(item, bulk)) is not None]
-    if not found:
-        raise Undecodable("the waveforms of the object are described in a way that cannot be read, or are empty")
-    return found
-
-
-def _groups(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
+def groups(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the items of the multiplex groups that are read."""
     return [item for item in dicomjson.values(dataset, SEQUENCE) if isinstance(item, dict)][:GROUPS]
 
 
-def _shape(item: Mapping[str, Any]) -> tuple[str, int, int, int, float] | None:
-    """How samples are written, channels, bytes of a sample, samples of a channel to read, samples a second."""
+def read_shape(item: Mapping[str, Any]) -> Shape | None:
+    """Read how the samples of a multiplex group lie; None where that is not told, or makes no sense."""
     channels = dicomjson.integer(item.get("003A0005")) or 0
-    bits = dicomjson.integer(item.get("54001004")) or 16
-    frequency = _real(item, "003A001A", 0.0)
+    frequency = real(item, "003A001A", 0.0)
     kind = dicomjson.text(item, "54001006")
-    kind = kind if kind in _TYPES else _BY_BITS.get(bits, "")
-    if channels < 1 or channels > 4096 or not kind or not frequency > 0:
+    kind = kind if kind in _SIZES else _BY_BITS.get(dicomjson.integer(item.get("54001004")) or 16, "")
+    if not 0 < channels <= _CHANNELS or not kind or not frequency > 0:
         return None
-    size = np.dtype(_TYPES[kind]).itemsize
-    samples = dicomjson.integer(item.get("003A0010"))
+    size = _SIZES[kind]
+    described = dicomjson.integer(item.get("003A0010"))
     most = _BYTES // (channels * size)
     if frequency < _SLOW:
-        most = min(most, math.ceil(_SECONDS * frequency))
-    return kind, channels, size, most if samples is None else max(min(samples, most), 0), frequency
+        most = min(most, ceil(_SECONDS * frequency))
+    return Shape(
+        kind, channels, size, described, most if described is None else max(min(described, most), 0), frequency
+    )
 
 
-def _real(item: Mapping[str, Any], tag: str, default: float) -> float:
+def real(item: Mapping[str, Any], tag: str, default: float) -> float:
+    """Return the first value of an attribute as a number, if it is a finite one."""
     values = dicomjson.values(item, tag)
     try:
         value = float(values[0]) if values else default
     except (TypeError, ValueError):
         return default
-    return value if math.isfinite(value) else default
-
-
-def _bytes(element: Mapping[str, Any], bulk: Mapping[str, bytes]) -> bytes:
-    uri = element.get("BulkDataURI")
-    if uri is not None:
-        return bulk.get(uri.removeprefix("bulkdata/"), b"")
-    try:
-        return b64decode(element.get("InlineBinary", ""))
-    except (Base64Error, ValueError, TypeError):
-        return b""
-
-
-def _group(item: Mapping[str, Any], bulk: Mapping[str, bytes]) -> Group | None:
-    shape = _shape(item)
-    if shape is None:
-        return None
-    kind, count, size, samples, frequency = shape
-    data = _bytes(item.get(_DATA, {}), bulk)
-    samples = min(samples, len(data) // (count * size))
-    if samples < 2:
-        return None
-    raw = np.frombuffer(data, _TYPES[kind], samples * count).reshape(samples, count)
-    unused = np.frombuffer(_bytes(item.get("5400100A", {}), bulk)[:size].ljust(size, b"\0"), _TYPES[kind])[0]
-    definitions = [one for one in dicomjson.values(item, "003A0200") if isinstance(one, dict)]
-    channels = []
-    for number in range(min(count, CHANNELS)):
-        column = raw[:, number]
-        values = _expanded(column, kind)
-        if "5400100A" in item:
-            values[column == unused] = np.nan
-        channels.append(_channel(definitions[number] if number < len(definitions) else {}, number, values))
-    described = dicomjson.integer(item.get("003A0010")) or samples
-    label = readable.clean(dicomjson.text(item, "003A0020"))
-    return Group(label, frequency, tuple(channels), described / frequency, _filters(definitions))
-
-
-def _expanded(column: NDArray[Any], kind: str) -> Values:
-    """Samples as numbers; those of telephony (ITU-T G.711) on a scale from -1 to 1."""
-    if kind == "MB":
-        mu = ~column.astype(np.uint8)
-        loud = ((mu & 15).astype(np.int32) << 1 | 33) << (mu >> 4 & 7)
-        return np.where(mu & 128, 33 - loud, loud - 33).astype(np.float64) / 8031
-    if kind == "AB":
-        law = np.asarray(column, np.uint8) ^ 0x55
-        segment = (law >> 4 & 7).astype(np.int32)
-        step = (law & 15).astype(np.int32) << 1 | 1
-        size = np.where(segment > 0, (step + 32) << np.maximum(segment - 1, 0), step)
-        return np.where(law & 128, size, -size).astype(np.float64) / 4032
-    return column.astype(np.float64)
-
-
-def _channel(definition: Mapping[str, Any], number: int, values: Values) -> Channel:
-    source = readable.first_code(definition, "003A0208")
-    label = readable.clean(dicomjson.text(definition, "003A0203")) or (source.shown if source else "")
-    unit = readable.unit(readable.first_code(definition, "003A0211"))
-    if "003A0210" in definition:
-        factor = _real(definition, "003A0210", 1.0) * _real(definition, "003A0212", 1.0)
-        values = values * factor + _real(definition, "003A0213", 0.0)
-    else:
-        unit = ""
-    if unit in _MILLIVOLTS:
-        values, unit = values * _MILLIVOLTS[unit], "mV"
-    lead = _lead(label) or (_lead(source.shown) if source else "")
-    return Channel(label or f"Channel {number + 1}", lead if unit == "mV" else "", unit, values)
-
-
-def _lead(label: str) -> str:
-    """Which of the twelve leads is meant by "Lead aVR", "II", "MDC_ECG_LEAD_V1", "Lead I (Einthoven)"."""
-    bare = re.sub(r"\(.*?\)|\bLEAD\b|ECG|MDC|EKG|[_:,\-]", " ", label.upper().replace("_", " "))
-    words = bare.split()
-    return _LEADS.get(words[0], "") if len(words) == 1 else ""
-
-
-def _filters(definitions: list[dict[str, Any]]) -> str:
-    """The pass band, if it is that of all channels (PS3.3 C.10.9.1.4.3)."""
-    bands = {
-        (_real(one, "003A0220", 0.0), _real(one, "003A0221", 0.0), _real(one, "003A0222", 0.0)) for one in definitions
-    }
-    if len(bands) != 1:
-        return ""
-    low, high, notch = bands.pop()
-    band = (
-        f"{low:g}–{high:g} Hz" if low and high else f"up to {high:g} Hz" if high else f"from {low:g} Hz" if low else ""
-    )
-    return ", ".join(part for part in (band, f"notch {notch:g} Hz" if notch else "") if part)
+    return value if isfinite(value) else default

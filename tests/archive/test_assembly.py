@@ -5,13 +5,16 @@ import io
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pydicom
 import pytest
 from dicoms import PREFIX, dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom.encaps import generate_frames
-from pydicom.uid import MPEG4HP41, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Spool, Upload
@@ -71,6 +74,108 @@ def test_values_in_sequences_are_found_too(tmp_path):
     metadata = model() | {"00480105": {"vr": "SQ", "Value": [item]}}
     read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, metadata, profile=[part(b"\1\2\3\4")])))
     assert read.OpticalPathSequence[0].ICCProfile == b"\1\2\3\4"
+
+
+def drawn(*frames: Any, kind: str = "PNG", **how: Any) -> bytes:
+    out = io.BytesIO()
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    first.save(out, kind, **({"save_all": True, "append_images": rest} if rest else {}), **how)
+    return out.getvalue()
+
+
+def bare(**attributes: Any) -> dict[str, Any]:
+    """Metadata that leave the Image Pixel Description to the pixels."""
+    names = ["Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"]
+    names += ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
+    return model(**{**dict.fromkeys(names), **attributes}) | pixels()
+
+
+GRAY = (np.add.outer(np.arange(20), np.arange(30)) * 5).astype(np.uint8)
+COLOUR = np.stack([GRAY, GRAY[::-1], GRAY[:, ::-1]], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("picture", "photometric", "bits"),
+    [(GRAY, "MONOCHROME2", 8), (GRAY.astype(np.uint16) * 200, "MONOCHROME2", 16), (COLOUR, "RGB", 8)],
+)
+def test_a_png_becomes_uncompressed_pixels(tmp_path, picture, photometric, bits):
+    data = put_together(tmp_path, bare(), pixels=[part(drawn(picture), "image/png")])
+    read = pydicom.dcmread(io.BytesIO(data))
+    assert read.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert np.array_equal(read.pixel_array, picture)
+    assert (read.PhotometricInterpretation, read.BitsAllocated) == (photometric, bits)
+    assert "NumberOfFrames" not in read
+    assert ("OW" if bits == 16 else "OB") == read["PixelData"].VR
+    assert read_object(data, Limits()).warnings == []
+    assert len(list(tmp_path.glob("*"))) <= 1
+
+
+def test_frames_come_as_one_png_each_or_as_a_gif(tmp_path):
+    frames = [GRAY, GRAY // 2, GRAY // 3]
+    parts = {f"pixels/frames/{number}": [part(drawn(one), "image/png")] for number, one in enumerate(frames, 1)}
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, bare(), **parts)))
+    assert np.array_equal(read.pixel_array, np.stack(frames))
+    animation = drawn(*frames, kind="GIF", duration=120)
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, bare(), pixels=[part(animation, "image/gif")])))
+    assert np.array_equal(read.pixel_array, np.stack(frames))
+    assert (read.NumberOfFrames, read.FrameTime, read.FrameIncrementPointer) == (3, 120, 0x00181063)
+
+
+def test_metadata_may_say_what_the_samples_of_a_png_mean(tmp_path):
+    said = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 12, "HighBit": 11, "Rows": 20}
+    picture = GRAY.astype(np.uint16)
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, bare(**said), pixels=[part(drawn(picture), "image/png")])))
+    assert (read.PhotometricInterpretation, read.BitsStored, read.HighBit, read.Rows) == ("MONOCHROME1", 12, 11, 20)
+    assert np.array_equal(read.pixel_array, picture)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"Rows": 21}, {"SamplesPerPixel": 3}, {"BitsAllocated": 16}, {"PhotometricInterpretation": "YBR_FULL"},
+     {"NumberOfFrames": 2}, {"BitsStored": 9, "HighBit": 8}],
+)  # fmt: skip
+def test_metadata_that_describe_another_picture_are_refused(tmp_path, said):
+    with pytest.raises(BadObject) as caught:
+        put_together(tmp_path, bare(**said), pixels=[part(drawn(GRAY), "image/png")])
+    assert caught.value.instance == f"{PREFIX}.1.1.1"
+    assert list(tmp_path.glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part(b"\x89PNG\r\n\x1a\nnothing", "image/png")],
+        [part(drawn(GRAY), "image/png"), part(drawn(GRAY[:10]), "image/png")],
+        [part(drawn(GRAY), "image/png"), part(b"ab", "image/jpeg", JPEGBaseline8Bit)],
+        [part(b"<svg/>", "image/gif")],
+    ],
+)
+def test_pictures_that_cannot_be_frames_are_refused_and_leave_nothing(tmp_path, parts):
+    with pytest.raises(BadObject) as caught:
+        put_together(tmp_path, bare(), pixels=parts)
+    assert caught.value.instance == f"{PREFIX}.1.1.1"
+    assert list(tmp_path.glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("media_type", "data", "syntax", "photometric"),
+    [
+        ("image/jpeg", drawn(COLOUR, kind="JPEG"), "1.2.840.10008.1.2.4.50", "YBR_FULL_422"),
+        ("image/jp2", drawn(GRAY, kind="JPEG2000"), "1.2.840.10008.1.2.4.90", "MONOCHROME2"),
+        ("image/jxl", bytes(imagecodecs.jpegxl_encode(COLOUR, lossless=True)), "1.2.840.10008.1.2.4.110", "RGB"),
+        ("image/jph", bytes(imagecodecs.htj2k_encode(GRAY, reversible=True)), "1.2.840.10008.1.2.4.201", "MONOCHROME2"),
+    ],
+)
+def test_a_compressed_picture_is_encapsulated_with_what_it_says_of_itself(
+    tmp_path, media_type, data, syntax, photometric
+):
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, bare(), pixels=[part(data, media_type)])))
+    assert read.file_meta.TransferSyntaxUID == syntax
+    assert (read.Rows, read.Columns, read.PhotometricInterpretation) == (20, 30, photometric)
+    (frame,) = generate_frames(read.PixelData, number_of_frames=1)
+    assert frame.rstrip(b"\0") in data.rstrip(b"\0")
+    assert not frame.startswith(b"\0\0\0\x0cjP")
+    assert (read.get("LossyImageCompression") == "01") == (media_type == "image/jpeg")
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "http://127.0.0.1/x", "other", ""])

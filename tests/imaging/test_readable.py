@@ -1,5 +1,8 @@
 """Values as people read them."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dicomweb.imaging import readable
@@ -79,3 +82,11 @@ def test_text_cannot_play_tricks():
     assert readable.clean("שלום\u200f") == "שלום\u200f"
     assert readable.clean("\ud800\uffff").encode() == "\ufffd\ufffd".encode()
     assert len(readable.clean("x" * 1_000_000)) < readable.LONGEST + 100
+
+
+@pytest.mark.parametrize("name", ["reports", "listing", "encapsulated", "video", "waveforms", "bitmaps"])
+def test_what_the_web_process_needs_loads_no_codecs(name):
+    code = (
+        f"import sys, dicomweb.imaging.{name}; print([each for each in ('imagecodecs', 'av') if each in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import io
 import queue
 import re
 import shutil
@@ -15,12 +16,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from realdata import real
 
 from dicomweb.errors import Undecodable
-from dicomweb.imaging import video
+from dicomweb.imaging import footage, video
+from dicomweb.imaging.looks import read_look
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.part10 import read_object
+from dicomweb.standard.rendering import Rendering, Viewport
 
 ROOT = "1.2.840.10008.1.2.4."
 H264, HEVC, MPEG2 = f"{ROOT}102", f"{ROOT}107", f"{ROOT}100"
@@ -113,7 +117,7 @@ def test_the_frame_rate_is_what_the_data_set_says(attributes, rate):
 )
 def test_a_repacked_video_has_the_same_pictures_at_their_times(tmp_path, codec, container, syntax, options):
     source = coded(tmp_path / "source", codec, container, **options)
-    video.repack(source, tmp_path / "made", probed(source, syntax), RATE)
+    footage.repack(source, tmp_path / "made", probed(source, syntax), RATE)
     made = probed(tmp_path / "made", syntax)
     assert made.playable
     with av.open(str(tmp_path / "made")) as given:
@@ -130,13 +134,13 @@ def packets(path: Path) -> list[bytes]:
 
 def test_coded_pictures_are_copied(tmp_path):
     source = coded(tmp_path / "source.mp4", "libx264", "mp4")
-    video.repack(source, tmp_path / "made", probed(source, H264))
+    footage.repack(source, tmp_path / "made", probed(source, H264))
     assert packets(tmp_path / "made") == packets(source)
 
 
 def test_sound_goes_with_it(tmp_path):
     source = coded(tmp_path / "source", "libx264", "mpegts", sound=True)
-    video.repack(source, tmp_path / "made", probed(source, H264))
+    footage.repack(source, tmp_path / "made", probed(source, H264))
     with av.open(str(tmp_path / "made")) as given:
         assert [stream.codec_context.name for stream in given.streams] == ["h264", "aac"]
         assert float(given.duration or 0) / av.time_base == pytest.approx(3, abs=0.3)
@@ -151,12 +155,11 @@ def test_each_frame_is_the_one_that_was_asked_for(tmp_path, codec, container, sy
     source = coded(tmp_path / "source", codec, container)
     stream = probed(source, syntax)
     for index in (0, 1, 23, 24, 40, 59):
-        picture = video.frame(source, stream, index, RATE)
+        picture = footage.frame(source, stream, index, RATE)
         assert picture.shape == (48, 64, 3)
         assert picture.dtype == np.uint8
         assert picture.mean() == pytest.approx(gray(index), abs=6), index
-    assert video.frame(source, stream, 5000, RATE).mean() == pytest.approx(gray(59), abs=6)
-    assert video.poster(source, stream, RATE, FRAMES).mean() == pytest.approx(gray(6), abs=6)
+    assert footage.frame(source, stream, 5000, RATE).mean() == pytest.approx(gray(59), abs=6)
 
 
 def test_what_is_no_video_is_undecodable(tmp_path):
@@ -166,15 +169,15 @@ def test_what_is_no_video_is_undecodable(tmp_path):
         source.write_bytes(data)
         stream = video.probe(data[: video.HEAD], H264)
         with pytest.raises(Undecodable):
-            video.frame(source, stream, 0)
+            footage.frame(source, stream, 0)
         with pytest.raises(Undecodable):
-            video.repack(source, tmp_path / "made", stream)
+            footage.repack(source, tmp_path / "made", stream)
 
 
 def test_mpeg_2_is_not_repacked(tmp_path):
     source = coded(tmp_path / "source", "mpeg2video", "mpegts")
     with pytest.raises(Undecodable, match="coding it anew"):
-        video.repack(source, tmp_path / "made", probed(source, MPEG2))
+        footage.repack(source, tmp_path / "made", probed(source, MPEG2))
 
 
 def test_without_pyav_the_answer_says_what_to_install(tmp_path, monkeypatch):
@@ -188,7 +191,7 @@ def test_without_pyav_the_answer_says_what_to_install(tmp_path, monkeypatch):
         return real_import(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    for ask in (lambda: video.frame(source, stream, 0), lambda: video.repack(source, tmp_path / "made", stream)):
+    for ask in (lambda: footage.frame(source, stream, 0), lambda: footage.repack(source, tmp_path / "made", stream)):
         with pytest.raises(Undecodable, match=re.escape("pip install roentgate[video]")):
             ask()
 
@@ -196,7 +199,7 @@ def test_without_pyav_the_answer_says_what_to_install(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["h264-hp41", "hevc-main-p51", "mpeg2-mpml"])
 def test_frames_of_real_videos_can_be_shown(tmp_path, name):
     path, stream = stored(f"built/{name}.dcm", tmp_path)
-    first, later = video.frame(path, stream, 0), video.frame(path, stream, 20)
+    first, later = footage.frame(path, stream, 0), footage.frame(path, stream, 20)
     assert first.shape == later.shape == (480, 720, 3)
     assert first.std() > 20
     assert not np.array_equal(first, later)
@@ -279,7 +282,7 @@ def test_a_browser_plays_and_seeks_it(tmp_path, container):
                     packed.mux(packet)
         source, stream = tmp_path / "ts", probed(tmp_path / "ts", H264)
         assert stream.container == "ts"
-    video.repack(source, tmp_path / "made.mp4", stream)
+    footage.repack(source, tmp_path / "made.mp4", stream)
     said = played((tmp_path / "made.mp4").read_bytes(), tmp_path / "profile")
     assert not said.startswith("error"), said
     duration, width, height, start, end = map(float, said.split())
@@ -287,3 +290,17 @@ def test_a_browser_plays_and_seeks_it(tmp_path, container):
     assert duration == pytest.approx(1.2, abs=0.05)
     assert start == pytest.approx(0.8, abs=0.05)
     assert end == pytest.approx(duration, abs=0.05)
+
+
+def test_a_rendered_frame_is_a_picture_of_the_size_that_was_asked_for(tmp_path):
+    source = coded(tmp_path / "source", "libx264", "mp4")
+    look = read_look({}, 1, lambda path: b"")
+    for rendering, size in ((Rendering("image/png"), (64, 48)), (Rendering(viewport=Viewport(32, 32)), (32, 24))):
+        data = footage.rendered(source, probed(source, H264), 30, RATE, look, rendering)
+        with Image.open(io.BytesIO(data)) as picture:
+            assert picture.size == size
+            assert np.asarray(picture).mean() == pytest.approx(gray(30), abs=6)
+
+
+def test_a_frame_that_stands_for_a_video_is_not_its_first():
+    assert [video.poster(25, frames) for frames in (1, 36, 100, 100_000)] == [0, 3, 10, 75]

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from realdata import real
 
 from dicomweb.errors import Undecodable
-from dicomweb.imaging import tracings, waveforms
+from dicomweb.imaging import samples, tracings, waveforms
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.part10 import read_object
 
@@ -23,14 +23,14 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def beats(channels: int, seconds: float = 10, frequency: int = 500) -> Any:
     """A spike of one millivolt every second, in microvolts, a little later in each channel."""
-    samples = np.zeros((int(seconds * frequency), channels), "<i2")
+    taken = np.zeros((int(seconds * frequency), channels), "<i2")
     for channel in range(channels):
-        samples[frequency // 2 + channel :: frequency, channel] = 1000
-    return samples
+        taken[frequency // 2 + channel :: frequency, channel] = 1000
+    return taken
 
 
-def read(ds: Dataset) -> list[waveforms.Group]:
-    return waveforms.read(*bulk(ds))
+def read(ds: Dataset) -> list[samples.Group]:
+    return samples.read(*bulk(ds))
 
 
 def drawn(ds: Dataset, **how: Any) -> Any:
@@ -45,9 +45,9 @@ def words(drawing: Any) -> str:
 @pytest.mark.parametrize("kind", ["i1", "u1", "<i2", "<u2", "<i4", "<u4"])
 def test_samples_are_read_as_wide_and_signed_as_they_are(kind):
     info = np.iinfo(kind)
-    samples = np.array([[info.min, 1], [info.max, 2], [7, 3]], kind)
-    (found,) = read(waveform(group(samples, 100, ["A", "B"], "mV")))
-    assert [channel.values.tolist() for channel in found.channels] == samples.T.astype(float).tolist()
+    taken = np.array([[info.min, 1], [info.max, 2], [7, 3]], kind)
+    (found,) = read(waveform(group(taken, 100, ["A", "B"], "mV")))
+    assert [channel.values.tolist() for channel in found.channels] == taken.T.astype(float).tolist()
 
 
 def test_sensitivity_correction_baseline_and_units_are_applied():
@@ -89,7 +89,7 @@ def test_a_group_that_cannot_be_read_is_passed_over_and_none_at_all_is_refused()
             read(waveform(broken))
     dataset, _ = bulk(waveform(group(beats(12), 500, LEADS)))
     with pytest.raises(Undecodable):
-        waveforms.read(dataset, {})
+        samples.read(dataset, {})
 
 
 def test_of_a_long_recording_only_the_beginning_is_asked_for():
@@ -117,9 +117,9 @@ def test_a_millivolt_is_ten_millimetres_and_a_second_twenty_five():
 
 
 def test_narrow_peaks_survive_when_samples_are_dense():
-    samples = np.zeros((4000 * 2, 1), "<i2")
-    samples[4321] = 2000
-    drawing = tracings.drawing(*bulk(waveform(group(samples, 3999, ["A"]))))
+    taken = np.zeros((4000 * 2, 1), "<i2")
+    taken[4321] = 2000
+    drawing = tracings.drawing(*bulk(waveform(group(taken, 3999, ["A"]))))
     (trace,) = drawing.traces
     assert np.ptp(trace[:, 1]) == 2000
     assert len(trace) < 1000
@@ -127,9 +127,9 @@ def test_narrow_peaks_survive_when_samples_are_dense():
 
 def test_limb_leads_that_were_not_stored_are_computed():
     eight = ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]
-    samples = np.zeros((5000, 8), "<i2")
-    samples[:, 0], samples[:, 1] = 1000, 3000
-    (found,) = read(waveform(group(samples, 500, eight)))
+    taken = np.zeros((5000, 8), "<i2")
+    taken[:, 0], taken[:, 1] = 1000, 3000
+    (found,) = read(waveform(group(taken, 500, eight)))
     leads = tracings._leads(found)
     assert {name: round(float(leads[name].values[0]), 6) for name in ("III", "aVR", "aVL", "aVF")} == {
         "III": 2.0, "aVR": -2.0, "aVL": -0.5, "aVF": 2.5,
@@ -144,9 +144,9 @@ def test_pressures_have_their_scale_written_beside_them():
 
 
 def test_sound_is_one_curve():
-    samples = (100 * np.sin(np.arange(16000) / 5)).astype("i1").reshape(-1, 1)
+    taken = (100 * np.sin(np.arange(16000) / 5)).astype("i1").reshape(-1, 1)
     drawing = tracings.drawing(
-        *bulk(waveform(group(samples, 8000, ["Voice"]), sop_class="1.2.840.10008.5.1.4.1.1.9.4.1"))
+        *bulk(waveform(group(taken, 8000, ["Voice"]), sop_class="1.2.840.10008.5.1.4.1.1.9.4.1"))
     )
     assert len(drawing.traces) == 1
     assert len(drawing.traces[0]) < 5000
@@ -199,6 +199,6 @@ def test_a_real_ecg_is_drawn_with_what_the_device_measured():
     drawing = ElementTree.fromstring(tracings.svg(found.dataset, values))
     for text in ("12-lead ECG", "2013-01-25 10:59:19", "RITMO SINUSALE", "QRS Duration 75 ms", "aVF", "0.05–300 Hz"):
         assert text in words(drawing)
-    rhythm, median = waveforms.read(found.dataset, values)
+    rhythm, median = samples.read(found.dataset, values)
     assert [channel.lead for channel in rhythm.channels] == LEADS
     assert (rhythm.seconds, median.seconds) == (10, 1.2)
