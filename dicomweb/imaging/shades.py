@@ -24,7 +24,9 @@ from dicomweb.standard.rendering import Window
 Array: TypeAlias = NDArray[Any]
 Reals: TypeAlias = NDArray[np.float64]
 
-_SAMPLE = 1 << 16
+_SAMPLE = 1 << 15
+_AT_ONCE = 1 << 14
+_STEP = 10
 _COUNTED = frozenset(["PT", "NM"])
 
 
@@ -111,21 +113,40 @@ def shade(array: Array, curve: Curve, levels: int) -> Array:
         levels: 256 gives uint8, 65,536 uint16.
     """
     kind = array.dtype
-    if kind.kind in "iu" and kind.itemsize <= 2:
-        # Signed values find their entry by the bits that they share with an unsigned one
-        span = 1 << 8 * kind.itemsize
-        if kind.kind == "u" and kind.itemsize == 2 and array.size:
-            span = min(span, max(256, 1 << int(array.max()).bit_length()))
-        if array.size * 2 >= span or span <= 4096:
-            table = _table(curve, kind.str, span, levels)
-            return np.asarray(table.take(array.view(f"u{kind.itemsize}"), mode="clip"))
+    if kind.kind in "iu" and kind.itemsize <= 2 and array.size:
+        # The values that there are, rounded outwards, so that frames of a series share a table
+        limits = np.iinfo(kind)
+        least = max(int(array.min()) >> _STEP << _STEP, int(limits.min))
+        most = min((int(array.max()) >> _STEP) + 1 << _STEP, int(limits.max) + 1)
+        table = _table(curve, kind.itemsize, least, most, levels)
+        return _taken(table, array.view(f"u{kind.itemsize}"))
     return _computed(np.asarray(array, np.float64), curve, levels)
 
 
+def _taken(table: Array, codes: Array) -> Array:
+    """Look codes up, some at a time: numpy widens them to 64 bits, which is to stay in the processor's cache."""
+    flat = codes.ravel()
+    result = np.empty(flat.size, table.dtype)
+    for start in range(0, flat.size, _AT_ONCE):
+        table.take(flat[start : start + _AT_ONCE], out=result[start : start + _AT_ONCE], mode="clip")
+    return result.reshape(codes.shape)
+
+
 @lru_cache(maxsize=64)
-def _table(curve: Curve, kind: str, span: int, levels: int) -> Array:
-    stored = np.arange(span).astype(np.dtype(kind).str.replace("i", "u")).view(kind)
-    return _computed(stored.astype(np.float64), curve, levels)
+def _table(curve: Curve, size: int, first: int, last: int, levels: int) -> Array:
+    """Shades by the bits of a stored value, which a signed one shares with an unsigned one.
+
+    Args:
+        curve: makes them.
+        size: bytes of a value.
+        first, last: values [first, last) have a shade.
+        levels: see `shade`.
+    """
+    span = 1 << 8 * size
+    stored = np.arange(first, last)
+    table = np.zeros(span, np.uint8 if levels == 256 else np.uint16)
+    table[stored & (span - 1)] = _computed(stored.astype(np.float64), curve, levels)
+    return table
 
 
 def _computed(stored: Reals, curve: Curve, levels: int) -> Array:
@@ -187,7 +208,7 @@ def _percentile(ordered: Reals, share: float) -> float:
 
 
 def _sample(array: Array, padding: tuple[float, float] | None) -> Reals:
-    """Some tens of thousands of values from all over the frame, padding and what is no number left out."""
+    """Up to some tens of thousands of values from all over the frame, padding and what is no number left out."""
     flat = array.ravel()
     step = max(1, -(-flat.size // _SAMPLE))
     while step > 1 and math.gcd(step, array.shape[-1]) > 1:

@@ -75,7 +75,7 @@ def read_table(item: Dataset, signed: bool, fetch: Fetch) -> Table | None:
     if described is None or not data:
         return None
     count, first, bits = described
-    entries = _numbers(data, count)
+    entries = _numbers(data, count, bits)
     top = max(entries)
     if not 8 <= bits <= 16 or top >= 1 << bits:
         bits = max(8, top.bit_length())
@@ -103,7 +103,7 @@ def read_palette(dataset: Dataset, signed: bool, fetch: Fetch) -> Palette | None
         count, start, bits = described
         first = start if place == 0 else first
         if content := binary(dataset, data, fetch):
-            entries = _numbers(content, count)
+            entries = _numbers(content, count, bits)
         elif content := binary(dataset, segmented, fetch):
             entries = _expanded(content, count, bits)
         else:
@@ -133,11 +133,15 @@ def _descriptor(dataset: Dataset, tag: str, signed: bool) -> tuple[int, int, int
     return count or _LARGEST, first, bits
 
 
-def _numbers(data: bytes, count: int) -> "array[int]":
-    """As many entries as described, or as there are; a byte each where there are no more bytes than entries."""
-    if len(data) < 2 * count and len(data) in (count, count + 1):
-        return array("H", data[:count])
-    entries = array("H", data[: min(2 * count, len(data) & ~1)] or bytes((data[0], 0)))
+def _numbers(data: bytes, count: int, bits: int) -> "array[int]":
+    """As many entries as described, or as there are; a byte each where they have 8 bits and there are no more."""
+    if bits <= 8 and len(data) < 2 * count and len(data) in (count, count + 1):
+        return array("H", list(data[:count]))
+    return _words(data[: 2 * count] if len(data) > 1 else data + b"\0")
+
+
+def _words(data: bytes) -> "array[int]":
+    entries = array("H", data[: len(data) & ~1])
     if sys.byteorder == "big":
         entries.byteswap()
     return entries
@@ -151,14 +155,14 @@ def _little(entries: "array[int]") -> bytes:
 
 
 def _bytes(entries: "array[int]", deep: bool, count: int) -> bytes:
-    found = bytes(entry >> 8 for entry in entries) if deep else bytes(entries)
+    found = bytes(entry >> 8 if deep else entry for entry in entries)
     return found + found[-1:] * (count - len(found))
 
 
 def _expanded(data: bytes, count: int, bits: int) -> "array[int]":
     """Expand segments (PS3.3 C.7.9.2) of bytes or of words, whichever gives the number that is described."""
     widths = (1, 2) if bits <= 8 else (2, 1)
-    tries = [_segments(array("B", data) if width == 1 else _numbers(data, len(data)), width) for width in widths]
+    tries = [_segments(array("B", data) if width == 1 else _words(data), width) for width in widths]
     return next((entries for entries in tries if len(entries) == count), max(tries, key=len))[:count]
 
 
