@@ -103,6 +103,7 @@ def render_many(
     return pictures.animation(drawn, seconds)
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def _drawn(
     data: bytes, stored: str, format: Format, look: Look, rendering: Rendering, most_pixels: int | None
 ) -> tuple[Array, bytes]:
