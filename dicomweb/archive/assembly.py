@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.errors import BadIdentity, BadObject, BadReference, BadRequest, Undecodable
 from dicomweb.imaging.bitmaps import Bitmap
-from dicomweb.standard import arriving, codestreams, dicomjson, encode, syntaxes
+from dicomweb.standard import arriving, codestreams, dicomjson, encode, movies, syntaxes
 from dicomweb.standard.pixels import Format
 
 _PIXEL_DATA = "7FE00010"
@@ -134,8 +134,20 @@ def _pixels(parts: list[BulkPart], dataset: dict[str, Any], spool: Spool, conver
     known = syntaxes.syntax_of(syntax)
     if not known.encapsulated:
         return _Pixels(syntax)
-    frames = encode.Frames([_frame(part) for part in parts], table=not known.video)
-    return _Pixels(syntax, frames, _described(parts, syntax))
+    if known.video:
+        return _video(parts[0], syntax)
+    return _Pixels(syntax, encode.Frames([_frame(part) for part in parts]), _described(parts, syntax))
+
+
+def _video(part: BulkPart, syntax: str) -> _Pixels:
+    """A video as it is, with what its stream says of itself; a syntax that the part names holds."""
+    with part.upload.open() as buffer:
+        movie = movies.read_movie(buffer)
+    frames = encode.Frames([_frame(part)], table=False)
+    if movie is None:
+        return _Pixels(syntax, frames)
+    syntax = syntax if part.syntax else movies.syntax_of(movie, syntax)
+    return _Pixels(syntax, frames, movie.attributes(syntax))
 
 
 def _converted(parts: list[BulkPart], dataset: dict[str, Any], spool: Spool, convert: Convert) -> _Pixels:

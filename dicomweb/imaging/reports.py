@@ -241,7 +241,7 @@ class _Page:
             inline = [item for item in items if item.kind != "CONTAINER"]
             self.add(f'<p class="text">{" ".join(self.value(item) for item in inline)}</p>\n')
             items = [item for item in items if item.kind == "CONTAINER"]
-        for kind, found in groupby(items, key=_kind):
+        for kind, found in groupby(items, key=lambda item: _kind(item, parent)):
             members = list(found)
             if self.full:
                 return
@@ -344,14 +344,14 @@ class _Page:
         return self.shown(item) + (f'<br><span class="soft">{below}</span>' if below else "")
 
 
-def _kind(item: Item) -> str:
+def _kind(item: Item, parent: Item) -> str:
+    """How an item stands in a container."""
     if item.kind == "CONTAINER":
         return "section"
     if item.kind in REFERENCES and not item.label:
         return "list"
-    if item.kind == "TEXT" and not item.items and (not item.label or len(item.text) > 400):
-        return "text" if not item.label else "leaf"
-    return "leaf"
+    plain = item.kind == "TEXT" and not item.items and item.label in {"", parent.label}
+    return "text" if plain else "leaf"
 
 
 def _rows(columns: Mapping[str, str], rows: list[dict[str, list[str]]]) -> str:

@@ -281,42 +281,55 @@ def _pulse(made: Drawing, x: float, middle: float) -> None:
     made.traces.append(np.array([(100 * (x + a), 100 * (middle + b)) for a, b in outline]).astype(np.int64))
 
 
+class _Scale(NamedTuple):
+    """How a channel is drawn in a strip: height in mm, mm a unit, the value in the middle, and, where the gain is not
+    that of an ECG, the value of the 5 mm between two lines."""
+
+    height: float
+    gain: float
+    level: float
+    step: float = 0.0
+
+
 def _strips(made: Drawing, group: Group, systems: int) -> None:
     """A strip for each channel, one system below another while there is time left to draw."""
     length = _WIDTH / _SPEED
     count = min(max(math.ceil(group.read_seconds / length - 0.01), 1), systems, max(_STRIPS // len(group.channels), 1))
-    width = min(_WIDTH, max(group.read_seconds * _SPEED, 50.0))
     scales = [_scale(channel) for channel in group.channels]
-    height = sum(row for row, _, _ in scales) + 3
     for system in range(count):
         top = made.height
-        made.papers.append(Paper(_MARGIN, top, width, height, True))
+        width = min(_WIDTH, max((group.read_seconds - system * length) * _SPEED, 50.0))
+        made.papers.append(Paper(_MARGIN, top, width, sum(scale.height for scale in scales), True))
         start = round(system * length * group.frequency)
-        above = top + 3
-        for channel, (row, gain, level) in zip(group.channels, scales, strict=True):
-            middle = above + row / 2
+        above = top
+        for channel, scale in zip(group.channels, scales, strict=True):
+            middle = above + scale.height / 2
             piece = channel.values[start : start + int(length * group.frequency)]
-            _curve(made, piece, group.frequency, _MARGIN, middle, level, gain)
+            _curve(made, piece, group.frequency, _MARGIN, middle, scale.level, scale.gain)
             label = channel.lead or channel.label
-            made.texts.append(Text(_MARGIN + 1.5, above + 2.2, label[:40], 3.2, "bold"))
-            if channel.unit != "mV" or gain != _GAIN:
-                high, low = level + (row / 2 - 2) / gain, level - (row / 2 - 2) / gain
-                x = _MARGIN + width - 22
-                made.texts.append(Text(x, above + 2.2, f"{high:.4g} {channel.unit}".strip(), 2.6, soft=True))
-                made.texts.append(Text(x, above + row - 0.6, f"{low:.4g} {channel.unit}".strip(), 2.6, soft=True))
-            above += row
-        made.height = top + height + (2 if system < count - 1 else 0)
+            made.texts.append(Text(_MARGIN + 1.5, above + 3.8, label[:40], 3.2, "bold"))
+            for lines in (-3, 0, 3) if scale.step else ():
+                words = f"{scale.level + lines * scale.step:.6g} {channel.unit}".strip()
+                made.texts.append(Text(_MARGIN + width - 20, middle - 5 * lines - 0.5, words, 2.6, soft=True))
+            above += scale.height
+        made.height = above + (2 if system < count - 1 else 0)
 
 
-def _scale(channel: Channel) -> tuple[float, float, float]:
-    """Height of a strip, millimetres a unit, and the value in the middle of the strip."""
+def _scale(channel: Channel) -> _Scale:
     with_sense = channel.values[np.isfinite(channel.values)]
     if not len(with_sense):
-        return 20.0, 1.0, 0.0
+        return _Scale(20.0, 1.0, 0.0)
     low, high = float(with_sense.min()), float(with_sense.max())
     if channel.unit == "mV" and high - low <= 6:
-        return max(math.ceil((high - low) * _GAIN / 5) * 5 + 5.0, 20.0), _GAIN, (low + high) / 2
-    return 35.0, 27 / (high - low) if high > low else 1.0, (low + high) / 2
+        return _Scale(max(math.ceil((high - low) * _GAIN / 10) * 10 + 10.0, 20.0), _GAIN, (low + high) / 2)
+    step = _round_number((high - low) / 6) if high > low else 1.0
+    return _Scale(50.0, 5 / step, round((low + high) / 2 / step) * step, step)
+
+
+def _round_number(least: float) -> float:
+    """The smallest of 1, 2, 5 and their tens that is not below a number."""
+    ten = 10.0 ** math.floor(math.log10(least))
+    return next((factor * ten for factor in (1, 2, 5) if factor * ten >= least), 10 * ten)
 
 
 def _sound(made: Drawing, group: Group) -> None:

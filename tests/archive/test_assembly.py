@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom.encaps import generate_frames
 from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
+from realdata import real
 
 from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Spool, Upload
@@ -176,6 +177,17 @@ def test_a_compressed_picture_is_encapsulated_with_what_it_says_of_itself(
     assert frame.rstrip(b"\0") in data.rstrip(b"\0")
     assert not frame.startswith(b"\0\0\0\x0cjP")
     assert (read.get("LossyImageCompression") == "01") == (media_type == "image/jpeg")
+
+
+def test_a_video_is_described_by_its_stream_where_the_metadata_leave_that_to_it(tmp_path):
+    original = pydicom.dcmread(real("built/h264-hp41.dcm"))
+    (stream,) = generate_frames(original.PixelData, number_of_frames=1)
+    read = pydicom.dcmread(io.BytesIO(put_together(tmp_path, bare(), pixels=[part(stream, "video/mp4")])))
+    assert read.file_meta.TransferSyntaxUID == MPEG4HP41
+    for keyword in ("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "BitsStored"):
+        assert read[keyword].value == original[keyword].value
+    assert read.FrameTime == pytest.approx(33.4, abs=0.1)
+    assert (read.LossyImageCompression, read.LossyImageCompressionMethod) == ("01", "ISO_14496_10")
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "http://127.0.0.1/x", "other", ""])

@@ -85,6 +85,12 @@ def test_sections_nest_and_continuous_text_runs_on():
     assert "Impression: A mass of 3 cm was seen." in reports.text(model(report(running))).decode()
 
 
+def test_a_text_named_as_its_section_stands_there_without_its_name():
+    ds = report(content("CONTAINER", "Impression", "CONTAINS", content("TEXT", "Impression", TextValue="All is well.")))
+    assert "Impression All is well." in page(ds).text
+    assert "Impression Impression" not in page(ds).text
+
+
 def lesion(number: int) -> Dataset:
     inferred = content(
         "SCOORD", "", "INFERRED FROM", image(f"1.2.{number}"), GraphicType="POINT", GraphicData=[1.0, 2.0]

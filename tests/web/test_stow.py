@@ -18,6 +18,7 @@ import httpx
 import pydicom
 import pytest
 from dicoms import CT, PREFIX, ct, dataset, part10
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     MPEG4HP41,
@@ -167,6 +168,21 @@ def test_what_metadata_do_not_say_of_compressed_pixels_the_codestream_says(serve
     assert (stored.Rows, stored.Columns, stored.SamplesPerPixel, stored.NumberOfFrames) == (32, 16, 1, 2)
     assert (stored.BitsAllocated, stored.BitsStored, stored.HighBit, stored.PixelRepresentation) == (8, 8, 7, 0)
     assert stored.PhotometricInterpretation == "MONOCHROME2"
+
+
+def test_a_png_goes_in_as_pixels_and_comes_out_as_pixels(served):
+    unsaid = dict.fromkeys(("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PhotometricInterpretation"))
+    model = model_of(**unsaid, SamplesPerPixel=None) | {"7FE00010": {"vr": "OB", "BulkDataURI": "pixels"}}
+    samples = bytes(range(0, 240, 2))
+    picture = io.BytesIO()
+    Image.frombytes("L", (12, 10), samples).save(picture, "PNG")
+    response = send(served, with_bulk(model, ("pixels", "image/png", picture.getvalue())), JSON)
+    assert response.status_code == 200, response.text
+    (part,) = parts(served.get(f"{path_of(ct())}/frames/1", 'multipart/related; type="application/octet-stream"'))
+    assert part.data == samples
+    bad = send(served, with_bulk(model_of(2) | model, ("pixels", "image/png", picture.getvalue()[:60])), JSON)
+    assert bad.status_code == 409
+    assert reasons(bad) == [0xC000]
 
 
 @pytest.mark.parametrize("numbered", [True, False])
