@@ -38,7 +38,8 @@ _SAME = {
 _TYPES = frozenset(_ENDINGS)
 
 POLICY = "sandbox; default-src 'none'"
-"""The Content-Security-Policy of an attachment: whoever opens it after all runs no script in our name."""
+"""The Content-Security-Policy under which every document goes out: whoever opens it runs no script in our name.
+Chromium's viewer shows a PDF under it."""
 
 
 class Document(NamedTuple):
@@ -47,7 +48,7 @@ class Document(NamedTuple):
     Attributes:
         media_type: what `/rendered` gives.
         title: in words, cleaned; may name the patient.
-        attachment: a browser must save it, not show it; goes out under `POLICY`.
+        attachment: a browser must save it, not show it.
         file_ending: proposed, without a dot.
         inline: Base64 of the bytes where the data set holds them, with padding; None where they are the bulk
             value of `PATH`.
