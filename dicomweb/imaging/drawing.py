@@ -253,18 +253,24 @@ def _write(pen: ImageDraw.ImageDraw, place: tuple[float, float], line: str, size
 
 
 def _legible(line: str, size: int) -> tuple[str, Font]:
-    """The line, and a font that has its letters; without one, what of it can be written without accents."""
+    """The line, and a font that has its letters; without one, the words of which something can be written."""
     line = unicodedata.normalize("NFC", "".join(letter if letter.isprintable() else " " for letter in line))
     for name in ("", *_FONTS):
         font = _font(name, size)
         if font is not None and all(_has(font, letter) for letter in set(line)):
             return line, font
     own = _font("", size) or ImageFont.load_default()
-    plain = "".join(
-        letter if _has(own, letter) else unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
-        for letter in line
+    return " ".join(word for word in (_plain(word, own) for word in line.split(" ")) if word.strip("?")) or "?", own
+
+
+def _plain(word: str, font: Font) -> str:
+    """The word without accents that the font does not have, and question marks for the rest."""
+    return "".join(
+        letter
+        if _has(font, letter)
+        else unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
+        for letter in word
     )
-    return plain, own
 
 
 @lru_cache(maxsize=256)

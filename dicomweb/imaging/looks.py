@@ -140,13 +140,14 @@ class Look:
     graphics: tuple[Graphic, ...] = ()
 
 
-def read_look(dataset: Dataset, number: int, fetch: Fetch) -> Look:
+def read_look(dataset: Dataset, number: int, fetch: Fetch, profiled: bool = True) -> Look:
     """Read how a frame is seen.
 
     Args:
         dataset: DICOM JSON model of the instance; BulkDataURIs are relative, "bulkdata/<path>".
         number: of the frame, from 1.
         fetch: gives the bytes of a bulk value, little endian, by its path.
+        profiled: the ICC profile is needed; that of a whole slide has megabytes.
 
     Raises:
         Unavailable: what `fetch` says of a storage that does not answer.
@@ -180,7 +181,7 @@ def read_look(dataset: Dataset, number: int, fetch: Fetch) -> Look:
         overlays=read_overlays(dataset, number, fetch),
         shutter=shutter or read_shutter(dataset, number, fetch),
         aspect=_aspect(dataset, groups),
-        profile=_profile(dataset, fetch),
+        profile=_profile(dataset, fetch) if profiled else b"",
         patient=_patient(dataset),
         technique=_technique(dataset, number),
     )

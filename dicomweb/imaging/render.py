@@ -170,8 +170,13 @@ def _notes(curve: Curve, look: Look) -> tuple[str, ...]:
 
 
 def _coloured(array: Array, format: Format) -> Array:
-    """Samples of any colour space as 8 bits of red, green and blue (PS3.3 C.7.6.3.1.2)."""
-    rgb = colours.to_rgb(array[..., :3], format)
+    """Samples of any colour space as 8 bits of red, green and blue (PS3.3 C.7.6.3.1.2). Of the four samples of the
+    retired ARGB the first says how much is seen, and is passed over; CMYK is made of inks."""
+    if format.photometric == "CMYK" and array.shape[2] == 4:
+        most = (1 << format.stored) - 1
+        inks = array.astype(np.int64)
+        array = (most - np.minimum(inks[..., :3] + inks[..., 3:], most)).astype(array.dtype)
+    rgb = colours.to_rgb(array[..., 1:] if format.photometric == "ARGB" else array[..., :3], format)
     if rgb.dtype == np.uint8:
         return rgb if format.stored >= 8 else (rgb.astype(np.uint16) * 255 // ((1 << format.stored) - 1)).astype("u1")
     return (rgb >> (format.stored - 8)).astype(np.uint8)

@@ -155,7 +155,7 @@ def _little(entries: "array[int]") -> bytes:
 
 
 def _bytes(entries: "array[int]", deep: bool, count: int) -> bytes:
-    found = bytes(entry >> 8 if deep else entry for entry in entries)
+    found = _little(entries)[1 if deep else 0 :: 2]
     return found + found[-1:] * (count - len(found))
 
 

@@ -288,6 +288,20 @@ def test_a_profile_is_at_the_top_or_in_the_optical_path():
     assert look({"00480105": sequence({"00282000": inline(b"path")})}).profile == b"path"
 
 
+def test_a_profile_that_is_not_needed_is_not_fetched():
+    dataset = {"00282000": {"vr": "OB", "BulkDataURI": "bulkdata/00282000"}}
+    fetched: list[str] = []
+
+    def fetch(path: str) -> bytes:
+        fetched.append(path)
+        return b"profile!"
+
+    assert read_look(dataset, 1, fetch, profiled=False).profile == b""
+    assert fetched == []
+    assert read_look(dataset, 1, fetch).profile == b"profile!"
+    assert fetched == ["00282000"]
+
+
 def test_a_storage_that_does_not_answer_is_no_missing_value():
     def silent(path: str) -> bytes:
         raise Unavailable("storage does not answer")

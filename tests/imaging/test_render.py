@@ -238,6 +238,12 @@ def test_colours_of_sixteen_bits_have_their_upper_eight():
     assert (drawn(rgb, Format(4, 4, 3, "RGB", 0, 16, 16, 15), Look("colour")) == rgb >> 8).all()
 
 
+def test_retired_colours_of_four_samples():
+    four = np.array([[[9, 250, 100, 50]]], "u1")
+    assert drawn(four, Format(1, 1, 4, "ARGB", 0, 8, 8, 7), Look("colour")).tolist() == [[[250, 100, 50]]]
+    assert drawn(four, Format(1, 1, 4, "CMYK", 0, 8, 8, 7), Look("colour")).tolist() == [[[196, 0, 105]]]
+
+
 def test_windows_leave_colours_alone():
     rgb = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype("u1")
     assert (drawn(rgb, Format(4, 4, 3, "RGB", 0, 8, 8, 7), Look("colour"), window=Window(5, 2)) == rgb).all()
