@@ -18,6 +18,7 @@ from dicomweb.standard.pixels import Format
 from dicomweb.standard.syntaxes import DEFLATED_FRAME, ENCAPSULATED_UNCOMPRESSED, RLE
 
 _LEVEL = 6
+_BEST_DEFLATE = 1032
 _RLE_HEADER = 64
 _RLE_SEGMENTS = 15
 
@@ -64,6 +65,8 @@ def wrap(data: bytes, wanted: str, format: Format) -> bytes:
 
 def _inflated(data: bytes, size: int) -> bytes:
     """Inflate what is described and no more, so that a bomb is none (RFC 1951)."""
+    if size > (len(data) + 1) * _BEST_DEFLATE:
+        raise Undecodable("a deflated frame is too short for its picture")
     inflate = zlib.decompressobj(-15)
     try:
         return inflate.decompress(data, size)
@@ -122,7 +125,7 @@ def _to_runs(data: bytes, format: Format) -> bytes:
     starts, place, segments = [], _RLE_HEADER, []
     for sample in range(samples):
         for byte in reversed(range(width)):
-            plane = np.ascontiguousarray(octets[sample, :, :, byte])
+            plane = octets[sample, :, :, byte].copy()
             segment = bytes(imagecodecs.packbits_encode(plane, axis=-1))
             segment += b"\0" * (len(segment) % 2)
             starts.append(place)

@@ -99,9 +99,10 @@ def is_whole(data: bytes, syntax: str) -> bool:
         of tiles reach behind its end; True else, of other codestreams without a look.
     """
     try:
-        if data.startswith(b"\xff\xd8"):
+        media_type = syntaxes.syntax_of(syntax).media_type
+        if data.startswith(b"\xff\xd8") or media_type in {"image/jpeg", "image/jls"}:
             return data.rfind(b"\xff\xd9") > data.index(b"\xff\xda")
-        if syntaxes.syntax_of(syntax).media_type in {"image/jp2", "image/jpx", "image/jphc"}:
+        if media_type in {"image/jp2", "image/jpx", "image/jphc"}:
             return _reaches_end(data)
     except (struct.error, ValueError):
         return False

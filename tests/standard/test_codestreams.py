@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import imagecodecs
+import numpy as np
 import pydicom
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from realdata import needs_real_files, real_files
 
 from dicomweb.errors import BadObject
 from dicomweb.standard import codestreams, dicomjson, part10, syntaxes
-from dicomweb.standard.codestreams import HEAD, read_picture
+from dicomweb.standard.codestreams import HEAD, is_whole, read_picture
 from dicomweb.standard.walked import Limits
 
 BUNDLED = ["JPEG2000.dcm", "JPEG-LL.dcm", "JPGExtended.dcm", "SC_rgb_small_odd_jpeg.dcm", "MR_small_jp2klossless.dcm"]
@@ -102,3 +104,90 @@ def test_a_jpeg_says_its_colours() -> None:
     assert colours(jpeg(0xC0, b"\x01\x02\x03", adobe=0)) == "RGB"
     assert colours(jpeg(0xC0, b"RGB")) == "RGB"
     assert colours(jpeg(0xC3, b"\x01\x02\x03")) == "RGB"
+
+
+SIZES = [(8, 8), (256, 256), (8, 264), (1, 1), (37, 42), (512, 512), (513, 1200), (300, 400), (9000, 3), (2, 20_000)]
+
+
+@pytest.mark.parametrize(("rows", "columns"), SIZES)
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("bits", [1, 8, 10, 12, 16])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_jpeg_xl_says_what_it_is(rows: int, columns: int, samples: int, bits: int, lossless: bool) -> None:
+    shape = (rows, columns, 3) if samples == 3 else (rows, columns)
+    array = np.zeros(shape, "u1" if bits <= 8 else "u2")
+    made = imagecodecs.jpegxl_encode(array, lossless=lossless, bitspersample=bits, effort=1, usecontainer=bits > 8)
+    photometric = "MONOCHROME2" if samples == 1 else "RGB" if lossless else "XYB"
+    told = read_picture(bytes(made)[:HEAD], syntaxes.JPEG_XL)
+    assert told is not None
+    assert told[:6] == (rows, columns, samples, bits, False, photometric)
+
+
+def test_jpeg_xl_that_holds_a_jpeg_says_its_size() -> None:
+    jpeg = imagecodecs.jpeg8_encode(np.zeros((48, 66, 3), "u1"))
+    told = read_picture(bytes(imagecodecs.jpegxl_encode_jpeg(jpeg)), syntaxes.JPEG_XL_RECOMPRESSION)
+    assert told is not None
+    assert told[:4] == (48, 66, 3, 8)
+
+
+def test_jpeg_xl_with_transparency_or_floating_point_says_nothing() -> None:
+    for array in (np.zeros((5, 5, 4), "u1"), np.zeros((5, 5), "f4")):
+        made = bytes(imagecodecs.jpegxl_encode(array, lossless=True))
+        assert read_picture(made, syntaxes.JPEG_XL) is None
+
+
+@given(
+    st.binary(max_size=80),
+    st.sampled_from([b"", b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n", b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\0jxlc"]),
+)
+def test_damaged_jpeg_xl_says_nothing_or_something(data: bytes, start: bytes) -> None:
+    told = read_picture(start + data, syntaxes.JPEG_XL)
+    assert told is None or isinstance(told, codestreams.Picture)
+
+
+def test_jpeg_says_how_it_was_made() -> None:
+    array = np.zeros((16, 16, 3), "u1")
+    for subsampling, coarser in (("444", False), ("422", True), ("420", True)):
+        told = read_picture(bytes(imagecodecs.jpeg8_encode(array, subsampling=subsampling)), syntaxes.JPEG_BASELINE)
+        assert told is not None
+        assert (told.process, told.colours, told.subsampled) == (0xC0, "YBR", coarser)
+    made = imagecodecs.jpeg8_encode(array, lossless=True, predictor=1, colorspace="rgb", outcolorspace="rgb")
+    told = read_picture(bytes(made), syntaxes.JPEG_LOSSLESS)
+    assert told is not None
+    assert (told.process, told.colours) == (0xC3, "RGB")
+    told = read_picture(bytes(imagecodecs.jpegls_encode(array)), syntaxes.JPEG_LS)
+    assert told is not None
+    assert told.process == 0xF7
+
+
+@pytest.mark.parametrize(
+    ("made", "syntax"),
+    [
+        (imagecodecs.jpeg8_encode(np.eye(90, dtype="u1") * 200), syntaxes.JPEG_BASELINE),
+        (imagecodecs.jpegls_encode(np.eye(90, dtype="u1")), syntaxes.JPEG_LS),
+        (imagecodecs.jpeg2k_encode(np.eye(90, dtype="u1"), codecformat="j2k"), syntaxes.JPEG_2000),
+        (imagecodecs.htj2k_encode(np.eye(90, dtype="u1"), tile=(32, 32)), syntaxes.HTJ2K),
+        (imagecodecs.jpeg2k_encode(np.eye(90, dtype="u1"), codecformat="jp2"), syntaxes.JPEG_2000),
+        (imagecodecs.htj2k_encode(np.eye(90, dtype="u1"), tlm=True, tilepart=1), syntaxes.HTJ2K_LOSSLESS_RPCL),
+    ],
+    ids=["jpeg", "jpeg-ls", "jpeg 2000", "htj2k of tiles", "jp2", "htj2k of parts"],
+)
+def test_a_codestream_that_is_cut_is_not_whole(made: bytes, syntax: str) -> None:
+    made = bytes(made)
+    assert is_whole(made, syntax)
+    assert is_whole(made + b"\0", syntax)
+    cut = 3 if made.startswith(b"\xff\xd8") else 2
+    assert not any(is_whole(made[:left], syntax) for left in range(len(made) - cut))
+
+
+def test_a_jpeg_2000_codestream_without_its_last_marker_is_whole() -> None:
+    for made in (
+        imagecodecs.htj2k_encode(np.eye(90, dtype="u1"), tile=(32, 32)),
+        imagecodecs.htj2k_encode(np.eye(90, dtype="u1"), tlm=True, tilepart=1),
+    ):
+        assert is_whole(bytes(made)[:-2], syntaxes.JPEG_2000)
+
+
+def test_of_samples_alone_nobody_knows() -> None:
+    assert is_whole(b"anything", syntaxes.RLE)
+    assert read_picture(b"anything", syntaxes.RLE) is None
