@@ -170,6 +170,9 @@ class Config:
     limit_rate_grace_seconds: float = setting(
         20.0, LIMITS, "how long an upload may be slower before it is cut", least=0.1
     )
+    limit_stall_seconds: float = setting(
+        60.0, LIMITS, "how long a client may take nothing of its answer (HTTP/1.1) before it is cut off", least=0.1
+    )
     limit_frame_pixels: int = setting(
         100_000_000, LIMITS, "most pixels of a frame that is decoded, and of a picture that is drawn", least=1
     )

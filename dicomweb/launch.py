@@ -208,6 +208,7 @@ def hypercorn_settings(config: Config) -> Any:
 
     class Renewable(Settings):
         context: ssl.SSLContext | None = None
+        stall_timeout = 60.0
 
         def create_ssl_context(self) -> ssl.SSLContext | None:
             try:
@@ -224,6 +225,7 @@ def hypercorn_settings(config: Config) -> Any:
     settings.graceful_timeout = config.graceful_seconds
     settings.keep_alive_timeout = config.keep_alive_seconds
     settings.keep_alive_max_requests = 1_000_000
+    settings.stall_timeout = config.limit_stall_seconds
     settings.max_app_queue_size = 32
     settings.h2_max_concurrent_streams = 250
     settings.ssl_handshake_timeout = 10.0

@@ -1,4 +1,5 @@
-"""Hypercorn's connections, with four faults of version 0.18 mended; `mend` puts these classes in its place.
+"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 three faults of version 0.18 mended; `mend` puts
+these classes in its place.
 
 Each was measured, and each has its test. Nothing here knows what is served.
 """
@@ -13,7 +14,6 @@ import h2.settings
 import hypercorn.asyncio.run
 import hypercorn.protocol
 import hypercorn.protocol.h2
-import hypercorn.protocol.h11
 from h2.settings import SettingCodes
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Closed, RawData
@@ -21,6 +21,10 @@ from hypercorn.protocol.events import Body, Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
+from hypercorn.utils import parse_socket_addr
+
+from dicomweb.connection import Connection as Http1
+from dicomweb.connection import Ends, Patience
 
 STREAM_WINDOW = 4 << 20
 """Bytes that a client may send on one HTTP/2 stream before it must wait for us."""
@@ -28,13 +32,53 @@ CONNECTION_WINDOW = 16 << 20
 """The same for all streams of a connection."""
 _INITIAL_WINDOW = 65_535
 PIECE = 256 << 10
-"""Bytes that are taken from a socket at once; each piece costs some 150 µs on its way to the application."""
+"""Bytes that are taken from an HTTP/2 socket at once; each piece costs some 150 µs on its way to the application."""
 
 
 class Connection(TCPServer):
-    """A TCP connection that takes large pieces from its socket, and that goes when the client closes it, instead
-    of lingering until the keep-alive time is over: ten thousand short connections would otherwise hold ten
-    thousand sockets. Time limits on reading are the application's (`web.limits`)."""
+    """A TCP connection. One in HTTP/1.1 is served by `connection`; one in HTTP/2 is Hypercorn's, but that it takes
+    large pieces from its socket, and that it goes when the client closes it, instead of lingering until the keep-alive
+    time is over: ten thousand short connections would otherwise hold ten thousand sockets."""
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        transport, streams = self.writer.transport, self.writer.transport.get_protocol()
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None and secured.selected_alpn_protocol() == "h2":
+            await super().run()
+            return
+        socket = transport.get_extra_info("socket")
+        try:
+            client, server = (
+                parse_socket_addr(socket.family, it) for it in (socket.getpeername(), socket.getsockname())
+            )
+        except OSError:  # gone before we looked
+            transport.abort()
+            return
+        patience = Patience(self.config.keep_alive_timeout, vars(self.config)["stall_timeout"])
+        served = Http1(
+            vars(self.app)["app"], dict(self.state), Ends("https" if secured else "http", client, server), patience
+        )
+        transport.set_protocol(served)
+        served.connection_made(transport)
+        early: bytearray = vars(self.reader)["_buffer"]
+        served.data_received(bytes(early))
+        early.clear()
+        if vars(self.reader)["_eof"] and not served.eof_received():
+            transport.close()
+        stopping = asyncio.ensure_future(self.context.terminated.wait())
+        try:
+            await asyncio.wait((served.over, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not served.over.done():
+                served.stop()
+            if await asyncio.shield(served.over):
+                transport.set_protocol(streams)
+                self.reader.feed_data(served.held)
+                await super().run()
+            await served.settled()
+        finally:
+            stopping.cancel()
+            await served.cease()
 
     async def _read_data(self) -> None:
         # What may wait to be read; the socket pauses at twice as much. Hypercorn has no setting for it.
@@ -111,7 +155,6 @@ def mend() -> None:
         (hypercorn.asyncio.run, Connection),
         (hypercorn.protocol, Http2),
         (hypercorn.protocol.h2, Stream),
-        (hypercorn.protocol.h11, Stream),
     ]
     for module, mended in places:
         (theirs,) = mended.__bases__

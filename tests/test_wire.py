@@ -117,19 +117,25 @@ def test_an_http2_connection_survives_bytes_for_a_stream_that_was_answered():
         assert client.answer(3) == (413, b"no")
 
 
-def test_a_connection_that_the_client_closes_is_given_up_before_its_keep_alive_time_ends(monkeypatch):
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_connection_that_the_client_closes_is_given_up_before_its_keep_alive_time_ends(monkeypatch, http2):
     closed = threading.Event()
-    close = wire.Connection._close
+    run = wire.Connection.run
 
     async def noted(self):
-        await close(self)
+        await run(self)
         closed.set()
 
-    monkeypatch.setattr(wire.Connection, "_close", noted)
+    monkeypatch.setattr(wire.Connection, "run", noted)
     with running(echo_size, keep_alive_seconds=3600) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        if http2:
+            with Http2Client(server.port) as client:
+                client.begin(1, end=True)
+                assert client.answer(1) == (200, b"0")
+        else:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert plain.recv(65536).startswith(b"HTTP/1.1 200")
         assert closed.wait(20)
 
 
