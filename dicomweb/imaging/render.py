@@ -21,12 +21,13 @@ from dicomweb.errors import BadRequest, Error, Undecodable
 from dicomweb.imaging import colours, drawing, geometry, native, pictures, plain, profiles, shades
 from dicomweb.imaging.decode import decode
 from dicomweb.imaging.looks import Look
+from dicomweb.imaging.reduced import decode_reduced
 from dicomweb.imaging.shades import Curve
 from dicomweb.imaging.tables import Palette
 from dicomweb.imaging.targets import PLAIN
 from dicomweb.standard import codestreams
 from dicomweb.standard.pixels import Format
-from dicomweb.standard.rendering import MOST_PIXELS, THUMBNAIL_QUALITY, Rendering, Window
+from dicomweb.standard.rendering import MOST_PIXELS, THUMBNAIL, THUMBNAIL_QUALITY, Rendering, Window
 
 Array: TypeAlias = NDArray[Any]
 
@@ -110,7 +111,9 @@ def _drawn(
     """The picture, and the profile that goes into it."""
     placed = geometry.placement(format.rows, format.columns, look, rendering, most_pixels)
     try:
-        array, found = decode(data, stored, format, most_pixels)
+        array, found = _decoded(data, stored, format, look, rendering, most_pixels)
+        if array.shape[:2] != (format.rows, format.columns):
+            placed = replace(placed, right=float(found.columns), bottom=float(found.rows))
         picture, notes = _seen(array, found, look, rendering)
         if look.overlays and not rendering.thumbnail:
             picture = drawing.overlaid(picture, look.overlays, _cells(data, stored, format, look))
@@ -126,6 +129,20 @@ def _drawn(
         raise
     except (ValueError, IndexError, OverflowError, MemoryError, TypeError) as error:
         raise Undecodable("the description of the pixels makes no picture") from error
+
+
+def _decoded(
+    data: bytes, stored: str, format: Format, look: Look, rendering: Rendering, most_pixels: int | None
+) -> tuple[Array, Format]:
+    """The frame as numbers; for a thumbnail perhaps fewer of them, where no value has a meaning of its own."""
+    padded = look.padding is not None and (look.inverse or not look.windows)
+    labelled = look.kind in ("palette", "labels", "supplemental")
+    if rendering.thumbnail and not (padded or labelled or look.shutter or look.area):
+        viewport = rendering.viewport
+        side = max(viewport.width, viewport.height) if viewport else THUMBNAIL
+        if (small := decode_reduced(data, stored, format, side, most_pixels)) is not None:
+            return small
+    return decode(data, stored, format, most_pixels)
 
 
 def _seen(array: Array, format: Format, look: Look, rendering: Rendering) -> tuple[Array, tuple[str, ...]]:

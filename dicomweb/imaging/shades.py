@@ -89,12 +89,19 @@ def curve_of(array: Array, stored: int, look: Look, window: Window | None) -> Cu
     """
     voi: Window | Table | None = window
     if voi is None and look.windows:
-        voi = look.windows[0]
+        voi = _of_reals(look.windows[0], array, look)
     if voi is None and look.voi:
         voi = look.voi[0]
     if voi is None:
         voi = _default(array, stored, look)
     return Curve(look.slope, look.intercept, look.rescale, voi, look.presentation, look.inverse, look.padding)
+
+
+def _of_reals(window: Window, array: Array, look: Look) -> Window:
+    """A LINEAR window no wider than 1 is a threshold, which is not what is meant where values are no whole numbers:
+    writers of parametric maps and doses leave the function out."""
+    reals = array.dtype.kind == "f" or not look.slope.is_integer()
+    return window._replace(function="LINEAR_EXACT") if window.width <= 1 and reals else window
 
 
 def modality(values: Reals, curve: Curve) -> Reals:

@@ -131,6 +131,13 @@ def test_no_pixels_have_no_shades():
     assert shade(np.zeros((0, 5), "<u2"), curve(), 256).shape == (0, 5)
 
 
+def test_a_window_of_width_1_over_real_numbers_is_no_threshold():
+    look = Look(windows=(Window(0.5, 1),))
+    reals, whole = np.array([[0.25, 0.75]], "<f4"), np.array([[0, 1]], "<u2")
+    assert shade(reals, curve_of(reals, 32, look, None), 256).tolist() == [[64, 191]]
+    assert shade(whole, curve_of(whole, 16, look, None), 256).tolist() == [[0, 255]]
+
+
 # -- which window -------------------------------------------------------------------------------------------
 
 FLAT = np.zeros((4, 4), "<u2")
