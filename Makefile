@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: run test test-long check format readme bench clean
 
 run: $(VENV)/.run
-	@$(BIN)/roentgate serve
+	@$(BIN)/roentgate up
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not long"

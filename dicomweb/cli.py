@@ -64,15 +64,22 @@ def parser() -> argparse.ArgumentParser:
         "serve", "serve", "run the web server", "It prints its addresses and runs until Ctrl-C.",
         "roentgate serve --http-port 8042 --data /srv/images",
     )  # fmt: skip
-    serve.add_argument("--http-host", "--host", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
-    serve.add_argument("--http-port", "--port", metavar="PORT", help="port to listen on (8080)")
-    serve.add_argument("--workers", metavar="N", help="web processes")
-    serve.add_argument(
-        "--insecure",
-        action="store_const",
-        const=True,
-        help="be reachable from elsewhere without access control",
-    )
+    _http(serve)
+
+    bridge = add(
+        "bridge", "bridge", "run the DIMSE bridge in front of a DICOMweb server",
+        "Devices that speak DIMSE store, find and retrieve there. It runs until Ctrl-C.",
+        "roentgate bridge --dicomweb https://pacs.example/dicom-web",
+    )  # fmt: skip
+    bridge.add_argument("--dicomweb", metavar="URL", help="root of the server's DICOMweb services")
+    _dimse(bridge)
+
+    up = add(
+        "up", "up", "run the web server and the DIMSE bridge together", "If one stops, both do. Ctrl-C stops both.",
+        "roentgate up --data /srv/images",
+    )  # fmt: skip
+    _http(up)
+    _dimse(up)
 
     imports = add(
         "import", "imports", "store files from disk",
@@ -125,6 +132,24 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _http(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--http-host", "--host", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
+    sub.add_argument("--http-port", "--port", metavar="PORT", help="port to listen on (8080)")
+    sub.add_argument("--workers", metavar="N", help="web processes")
+    sub.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="be reachable from elsewhere without access control",
+    )
+
+
+def _dimse(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--aet", metavar="TITLE", help="our AE title (ROENTGATE)")
+    sub.add_argument("--dimse-host", metavar="ADDRESS", help="address where DIMSE is spoken (127.0.0.1)")
+    sub.add_argument("--dimse-port", metavar="PORT", help="port where DIMSE is spoken (11112)")
+
+
 def _json(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="print JSON for programs, and nothing else")
 
@@ -155,7 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.command is None:
         top.print_help()
         return WRONG
-    names = ("data", "storage", "index", "http_host", "http_port", "workers", "insecure", "on_conflict")
+    names = [
+        *("data", "storage", "index", "http_host", "http_port", "workers", "insecure", "on_conflict"),
+        *("dicomweb", "aet", "dimse_host", "dimse_port"),
+    ]
     try:
         given = {name: getattr(args, name, None) for name in names}
         config = Config.read(os.environ, args.config, given)

@@ -33,7 +33,7 @@ GROUPS = {
     ARCHIVE: "Archive and searches",
     IMAGES: "Images",
     LIMITS: "Limits",
-    BRIDGE: "DIMSE bridge (to come; read by nothing yet)",
+    BRIDGE: "DIMSE bridge",
 }
 
 _RIGHTS = ("echo", "store", "find", "get", "move")
@@ -195,15 +195,52 @@ class Config:
         "what AE titles that are no node may do: `refuse`, `everything`, or some of `echo+store+find+get+move`",
         shown="`everything` on loopback, else `refuse`",
     )
+    check_called_aet: bool = setting(True, BRIDGE, "refuse associations that call another AE title than ours")
+    private_sop_classes: bool = setting(
+        False, BRIDGE, "store objects of SOP classes and in transfer syntaxes that the Standard does not list"
+    )
+    find_strict: bool = setting(
+        False,
+        BRIDGE,
+        "refuse C-FIND and retrieval without Query/Retrieve Level, without the unique keys above it, or with keys of"
+        " other levels where relational queries were not negotiated",
+    )
+    dimse_associations: int = setting(
+        100, BRIDGE, "most associations at once, a quarter of which is kept for nodes", least=1, most=10_000
+    )
+    dimse_associations_per_peer: int = setting(
+        25, BRIDGE, "most of them from one node, or from one address that is none", least=1
+    )
+    dimse_request_seconds: float = setting(
+        30.0, BRIDGE, "time for an association request, and for a peer's answer to ours", least=0.1
+    )
+    dimse_idle_seconds: float = setting(600.0, BRIDGE, "how long an association may be silent", least=0.1)
+    dimse_pdu_seconds: float = setting(60.0, BRIDGE, "time for a PDU that has begun, in and out", least=0.1)
+    dimse_answer_seconds: float = setting(
+        600.0, BRIDGE, "time for a peer to answer C-STORE and N-EVENT-REPORT", least=0.1
+    )
+    dimse_pdu_bytes: int = setting(256 * KIB, BRIDGE, "largest PDU", shown="256 KiB", least=4096, most=16 * MIB)
+    dimse_message_bytes: int = setting(8 * GIB, BRIDGE, "largest data set of a message", shown="8 GiB", least=1)
+    dimse_held_bytes: int = setting(
+        4 * MIB, BRIDGE, "objects up to this size are held in memory, and sent again if need be", shown="4 MiB", least=0
+    )
     dicomweb: str = setting("", BRIDGE, "DICOMweb root that the bridge serves", shown="this web server")
+    dicomweb_ca: str = setting(
+        "", BRIDGE, "authorities of that server's certificate (PEM file)", shown="those of the system"
+    )
+    dicomweb_connect_seconds: float = setting(5.0, BRIDGE, "time for that server to accept a connection", least=0.1)
+    dicomweb_read_seconds: float = setting(120.0, BRIDGE, "time for it to go on answering", least=0.1)
     bridge_url: str = setting("", BRIDGE, "where the web server finds the bridge", shown="none")
     bridge_token: str = setting("", BRIDGE, "secret that the two share", shown="none", secret=True)
-    spool: bool = setting(False, BRIDGE, "answer C-STORE once it lies on the bridge's own disk")
     job_attempts: int = setting(8, BRIDGE, "attempts at a job, with growing pauses, until it counts as failed", least=1)
     job_days: float = setting(30.0, BRIDGE, "how long jobs that are over are listed", least=0)
     visit_hours: float = setting(
         24.0, BRIDGE, "how long what `/aets` fetched from a node for a viewer is kept beside the archive", least=0.1
     )
+    spool: bool = setting(
+        False, BRIDGE, "answer C-STORE once it lies on the bridge's own disk, in `bridge` under `data`"
+    )
+    spool_bytes: int = setting(10 * GIB, BRIDGE, "most that waits there", shown="10 GiB", least=1)
 
     # -- not settings ------------------------------------------------------------------------------------
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)

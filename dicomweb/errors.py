@@ -141,5 +141,29 @@ class OtherContent(BadObject):
     """Another object with the same SOP Instance UID is stored already."""
 
 
+class PeerLeft(Error):
+    """The other side of an association closed its connection or aborted."""
+
+
+class PeerSilent(Error):
+    """The other side of an association did not go on in time."""
+
+
+class BadMessage(Error):
+    """The other side of an association sent what the protocol does not allow there, or more than a limit."""
+
+
+class NotAssociated(Error):
+    """No association came about: nobody listens, the other side refused, or it accepted none of the contexts.
+
+    Attributes:
+        lasting: the same attempt will fail again until somebody changes a setting.
+    """
+
+    def __init__(self, message: str, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
+
+
 class Forbidden(Error):
     """Whoever asks may not have this."""

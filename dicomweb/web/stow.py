@@ -12,6 +12,7 @@ from starlette.responses import Response
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Reception, Upload
+from dicomweb.archive.store import OnConflict
 from dicomweb.errors import BadObject, BadRequest, Error, TooLarge, UnsupportedMedia
 from dicomweb.standard import dicomjson, media, multipart, nativexml, negotiation, outcomes, resources
 from dicomweb.standard.outcomes import Outcome
@@ -39,7 +40,8 @@ async def store(request: Request) -> Response:
     if study is not None:
         study = resources.read_uid(study)
     base = base_url(request)
-    session = Session(request.app.state.archive, request.headers.get("content-type", ""), study)
+    conflict = _read_conflict(request.headers.get("on-conflict"))
+    session = Session(request.app.state.archive, request.headers.get("content-type", ""), study, conflict)
     chunks: list[bytes] = []
     waiting = 0
     try:
@@ -57,6 +59,18 @@ async def store(request: Request) -> Response:
         # A thread may still be at work for a request that was given up; it is waited for there, not here.
         hop(session.discard)
         raise
+
+
+def _read_conflict(text: str | None) -> OnConflict | None:
+    """Read the header On-Conflict (ours), by which a request has other content under a SOP Instance UID that is taken
+    kept or refused, whatever the setting says. To replace what others stored is the setting's alone."""
+    if text is None:
+        return None
+    if text == "keep":
+        return "keep"
+    if text == "refuse":
+        return "refuse"
+    raise BadRequest("On-Conflict is keep or refuse")
 
 
 def _finish(session: "Session", chunks: list[bytes], request: Request, base: str) -> Response:
@@ -83,15 +97,19 @@ class Session:
         archive: where instances go.
         content_type: of the request.
         study: Study Instance UID of the URL, or None.
+        on_conflict: what to do with other content under a SOP Instance UID that is taken; None is the setting.
 
     Raises:
         UnsupportedMedia: the request's media type is none that Store reads (PS3.18 10.5.4).
         BadRequest: the Content-Type cannot be read, or has no boundary.
     """
 
-    def __init__(self, archive: Archive, content_type: str, study: str | None) -> None:
+    def __init__(
+        self, archive: Archive, content_type: str, study: str | None, on_conflict: OnConflict | None = None
+    ) -> None:
         self._archive = archive
         self._study = study
+        self._on_conflict = on_conflict
         self._outcomes: list[Outcome] = []
         self._batch: list[Upload] = []
         self._batch_bytes = 0
@@ -203,7 +221,7 @@ class Session:
     def _flush(self) -> None:
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if batch:
-            self._outcomes += self._archive.store(batch, self._study)
+            self._outcomes += self._archive.store(batch, self._study, self._on_conflict)
 
     def _assemble(self) -> None:
         """Put instances together that came as metadata and bulk data."""

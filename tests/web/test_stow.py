@@ -369,6 +369,25 @@ def test_other_content_is_kept_where_the_setting_says_so(tmp_path):
     assert len(served.archive.index.others(10)) == 1
 
 
+@pytest.mark.parametrize("setting", ["refuse", "replace"])
+def test_a_request_may_have_other_content_kept_whatever_the_setting_says(tmp_path, setting):
+    served = Served(tmp_path / "data", on_conflict=setting)
+    first, other = ct(1), ct(1, StudyDescription="OTHER")
+    assert post(served, first).status_code == 200
+    response = post(served, other, **{"on-conflict": "keep"})
+    assert response.status_code == 200
+    assert "stays the one that is found" in response.headers["warning"]
+    assert "OTHER" not in str(served.get(f"{path_of(first)}/metadata").json())
+    assert len(served.archive.index.others(10)) == 1
+
+
+def test_a_request_may_have_other_content_refused_but_not_replaced(tmp_path):
+    served = Served(tmp_path / "data", on_conflict="replace")
+    assert post(served, ct(1)).status_code == 200
+    assert post(served, ct(1, StudyDescription="OTHER"), **{"on-conflict": "refuse"}).status_code == 409
+    assert post(served, ct(1, StudyDescription="OTHER"), **{"on-conflict": "replace"}).status_code == 400
+
+
 def test_other_content_takes_the_place_where_the_setting_says_so(tmp_path):
     served = Served(tmp_path, on_conflict="replace")
     post(served, ct())

@@ -1,0 +1,314 @@
+"""The calls to the web layer, errors included: STOW-RS, QIDO-RS and WADO-RS as a client of any origin server.
+
+Connections are kept alive and shared by all associations. A request that may be repeated without harm is repeated
+once on a fresh connection if the old one broke before an answer; a body that is streamed cannot be.
+"""
+
+import base64
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, TimeoutError
+
+from dicomweb import errors
+from dicomweb.standard import multipart, outcomes
+from dicomweb.standard.outcomes import Outcome
+
+_JSON = "application/dicom+json, application/json;q=0.5"
+_PIECE = 1 << 18
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+_NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a Store request came to.
+
+    Attributes:
+        outcomes: of its instances.
+        sentences: of its Warning headers.
+        temporary: what failed may succeed later.
+    """
+
+    outcomes: Sequence[Outcome]
+    sentences: Sequence[str]
+    temporary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some results of a search: rows in the DICOM JSON model, the URL of the next page or "", sentences."""
+
+    rows: Sequence[Row]
+    following: str
+    sentences: Sequence[str]
+
+
+class Origin:
+    """A DICOMweb origin server.
+
+    Args:
+        url: root of its services, without a slash at the end; may hold `user:password@`.
+        connections: how many are kept.
+        connect_seconds: for a connection.
+        read_seconds: for an answer to begin, and to go on.
+        ca: PEM file of the authorities of its certificate; "" for those of the system.
+
+    Attributes:
+        url: root without a login.
+        server: what stands before `/dicom-web`, where Roentgate has its other services; "" if it ends otherwise.
+    """
+
+    def __init__(
+        self, url: str, connections: int = 64, connect_seconds: float = 5.0, read_seconds: float = 120.0, ca: str = ""
+    ) -> None:
+        parts = urlsplit(url.rstrip("/"))
+        self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        self.server = self.url.removesuffix("/dicom-web") if self.url.endswith("/dicom-web") else ""
+        self._headers = {"User-Agent": "Roentgate-bridge"}
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        self._pool = urllib3.PoolManager(
+            num_pools=4,
+            maxsize=connections,
+            retries=False,
+            timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
+            ca_certs=ca or None,
+        )
+
+    # -- requests -------------------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+        stream: bool = False,
+        repeat: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
+        repeatable = repeat and (body is None or isinstance(body, bytes))
+        for last in (not repeatable, True):
+            try:
+                return self._pool.request(
+                    method,
+                    url,
+                    headers={**self._headers, **headers},
+                    body=body,
+                    chunked=not (body is None or isinstance(body, bytes)),
+                    preload_content=not stream,
+                    redirect=False,
+                )
+            except (NewConnectionError, MaxRetryError, LocationParseError) as error:
+                raise errors.Unavailable("the DICOMweb server cannot be reached") from error
+            except TimeoutError as error:
+                raise errors.Unavailable("the DICOMweb server does not answer in time") from error
+            except (HTTPError, OSError) as error:
+                if last:
+                    raise errors.Unavailable("the connection to the DICOMweb server broke") from error
+        raise AssertionError("one of two attempts is the last")
+
+    def store(self, body: bytes | Iterable[bytes], content_type: str, conflict: str = "keep") -> Stored:
+        """Store instances (PS3.18 10.5).
+
+        Args:
+            body: of the request; what is in pieces is sent as it comes and only once.
+            content_type: of the request.
+            conflict: what to do with other content under a known SOP Instance UID; other servers than ours do
+                not know the header and do as they do.
+
+        Raises:
+            Unavailable, OutOfSpace, TooLarge, Forbidden, UnsupportedMedia, BadRequest: the request as a whole
+                failed.
+        """
+        headers = {"Content-Type": content_type, "Accept": _JSON, "On-Conflict": conflict}
+        response = self._ask("POST", f"{self.url}/studies", headers, body)
+        sentences = _sentences(response)
+        found: list[Outcome] = []
+        if "json" in response.headers.get("Content-Type", "") and "problem" not in response.headers["Content-Type"]:
+            with contextlib.suppress(ValueError):
+                model = json.loads(response.data)
+                found = outcomes.read(model[0] if isinstance(model, list) and model else model)
+        if not found and response.status >= 300:
+            raise _error(response)
+        return Stored(found, sentences, response.status in (503, 507, 429))
+
+    def search(self, path: str, params: Sequence[tuple[str, str]]) -> Page:
+        """Fetch one page of a search (PS3.18 10.6); `path` begins with a slash."""
+        query = urlencode(params, quote_via=quote, safe="*,\\")
+        return self.follow(f"{self.url}{path}{'?' if query else ''}{query}")
+
+    def follow(self, url: str) -> Page:
+        """Fetch a page by its URL, see `Page.following`.
+
+        Raises:
+            NotFound, BadQuery, TooBroad, Unavailable, Forbidden: there is none.
+        """
+        response = self._ask("GET", url, {"Accept": _JSON, "Accept-Encoding": "identity"})
+        if response.status == 204:
+            return Page([], "", _sentences(response))
+        if response.status != 200:
+            raise _error(response, search=True)
+        try:
+            rows = json.loads(response.data)
+        except ValueError as error:
+            raise errors.Unavailable("the DICOMweb server answers a search with something else than JSON") from error
+        link = _NEXT.search(response.headers.get("Link", ""))
+        return Page(rows if isinstance(rows, list) else [], self._own(link[1]) if link else "", _sentences(response))
+
+    def _own(self, url: str) -> str:
+        """A link of an answer with the scheme and host by which we reach the server, which may call itself
+        otherwise."""
+        found, ours = urlsplit(url), urlsplit(self.url)
+        return urlunsplit(found._replace(scheme=ours.scheme, netloc=ours.netloc))
+
+    def retrieve(self, path: str, syntax: str) -> "Parts":
+        """Fetch the instances of a resource (PS3.18 10.4).
+
+        Args:
+            path: of a study, series or instance, with a slash before.
+            syntax: transfer syntax wanted, or `*` for that in which each is stored.
+
+        Returns:
+            Their Part 10 files one after the other, to be closed.
+
+        Raises:
+            NotFound, NotAcceptable, Unavailable, Forbidden: there are none.
+        """
+        wanted = f'multipart/related; type="application/dicom"; transfer-syntax={syntax}'
+        response = self._ask("GET", f"{self.url}{path}", {"Accept": wanted}, stream=True)
+        if response.status != 200:
+            with contextlib.suppress(HTTPError):
+                response.read()
+            response.release_conn()
+            raise _error(response)
+        return Parts(response)
+
+    def call(self, method: str, path: str, value: Any = None) -> Any:
+        """Ask one of Roentgate's own services for JSON.
+
+        Args:
+            method: of HTTP.
+            path: after the server's root, with a slash before.
+            value: what is sent, as JSON.
+
+        Raises:
+            NotFound: the server has no such service; for one it is not ours.
+            Unavailable, BadRequest, Forbidden: as it answers.
+        """
+        if not self.server:
+            raise errors.NotFound("the DICOMweb server is none of ours")
+        body = None if value is None else json.dumps(value).encode()
+        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
+        response = self._ask(method, f"{self.server}{path}", headers, body, repeat=method == "GET")
+        if response.status >= 300:
+            raise _error(response)
+        try:
+            return json.loads(response.data) if response.data else None
+        except ValueError as error:
+            raise errors.NotFound("the DICOMweb server is none of ours") from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.clear()
+
+
+class Parts:
+    """The Part 10 files of an answer, while they arrive. A context manager.
+
+    Args:
+        response: of status 200, its body unread.
+    """
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+        kind = response.headers.get("Content-Type", "")
+        self._reader = multipart.PartReader(multipart.boundary_of(kind)) if kind.startswith("multipart/") else None
+        self._single = self._reader is None
+        self._done = False
+
+    def __enter__(self) -> "Parts":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._done:
+            self._response.close()
+        self._response.release_conn()
+
+    def __iter__(self) -> Iterator[Iterator[bytes | memoryview]]:
+        """Yield for each file an iterator over its bytes; what is left of one is passed over."""
+        if self._single:
+            yield self._pieces()
+            return
+        events = self._read()
+        for event in events:
+            if isinstance(event, multipart.PartStart):
+                body = self._body(events)
+                yield body
+                for _ in body:
+                    pass
+
+    def _body(self, events: Iterator["multipart.Event"]) -> Iterator[bytes | memoryview]:
+        for event in events:
+            if isinstance(event, multipart.PartData):
+                yield event.data
+            elif isinstance(event, multipart.PartEnd):
+                return
+
+    def _read(self) -> Iterator["multipart.Event"]:
+        assert self._reader is not None
+        try:
+            for piece in self._pieces():
+                yield from self._reader.feed(piece)
+            self._reader.finish()
+        except errors.BadRequest as error:
+            raise errors.Unavailable("the answer of the DICOMweb server ends too early or is malformed") from error
+
+    def _pieces(self) -> Iterator[bytes]:
+        try:
+            yield from self._response.stream(_PIECE)
+        except (HTTPError, OSError) as error:
+            raise errors.Unavailable("the connection to the DICOMweb server broke") from error
+        self._done = True
+
+
+def _sentences(response: urllib3.BaseHTTPResponse) -> list[str]:
+    """The texts of Warning headers (RFC 7234 5.5)."""
+    texts = []
+    for header in response.headers.getlist("Warning"):
+        texts += [re.sub(r"\\(.)", r"\1", text) for text in _WARNING.findall(header)]
+    return texts
+
+
+def _error(response: urllib3.BaseHTTPResponse, search: bool = False) -> errors.Error:
+    """The error that a status stands for, with the server's own sentence where it gives one."""
+    sentence = ""
+    with contextlib.suppress(ValueError, AttributeError):
+        told = json.loads(response.data)
+        sentence = str(told.get("detail") or told.get("title") or told.get("Message") or "")
+    sentence = sentence or f"the DICOMweb server answers {response.status}"
+    match response.status:
+        case 401 | 403:
+            return errors.Forbidden(sentence)
+        case 404 | 410:
+            return errors.NotFound(sentence)
+        case 406:
+            return errors.NotAcceptable(sentence)
+        case 413:
+            return errors.TooBroad(sentence) if search else errors.TooLarge(sentence)
+        case 415:
+            return errors.UnsupportedMedia(sentence)
+        case 507:
+            return errors.OutOfSpace(sentence)
+        case status if status >= 500 or status in (408, 425, 429):
+            return errors.Unavailable(sentence)
+    return errors.BadQuery(sentence) if search else errors.BadRequest(sentence)

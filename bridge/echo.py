@@ -1,0 +1,12 @@
+"""C-ECHO (PS3.4 A, PS3.7 9.1.5)."""
+
+from bridge import statuses
+from bridge.association import Association, Message
+
+
+class EchoService:
+    """Serves C-ECHO."""
+
+    def serve(self, association: Association, message: Message, _address: str) -> None:
+        """Answer that we are here."""
+        association.respond(message, statuses.SUCCESS)

@@ -1,0 +1,46 @@
+"""The bridge as a process: runs until a signal comes, and lets requests under way end."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+from bridge.server import Bridge, Settings
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, ready: Callable[[Bridge], None]) -> int:
+    """Serve until told to stop. A second signal ends the process at once.
+
+    Args:
+        settings: what holds.
+        ready: called once, when the bridge listens.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        BadSetting: a setting does not fit this machine, for example a port that is taken.
+    """
+    stop = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        bridge = Bridge(settings)
+        try:
+            ready(bridge)
+            stop.wait()
+            log.info("the bridge stops; requests under way may go on for %g seconds", settings.graceful_seconds)
+        finally:
+            bridge.stop()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return 0

@@ -1,0 +1,93 @@
+"""Explain mode: each refused association, rejected presentation context, refused request and empty query leaves one
+line that says in plain words why, and what to change.
+
+The lines stand in the log, and go to the web layer if that is ours, for whoever looks at `/refusals`. Nothing ever
+waits for that: what cannot be told is dropped.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from bridge.client import Origin
+from dicomweb.errors import Error, NotFound
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["association", "context", "request", "query", "instance"]
+_WAITING = 200
+_PATH = "/refusals"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that was not done.
+
+    Attributes:
+        kind: what was refused.
+        aet: AE title of who asked.
+        address: from where.
+        reason: why, a sentence.
+        remedy: what to change, a sentence, or "".
+    """
+
+    kind: Kind
+    aet: str
+    address: str
+    reason: str
+    remedy: str = ""
+
+    @property
+    def line(self) -> str:
+        """One line for people. What a peer sent cannot break it."""
+        text = f"{self.kind} refused: {self.aet or '(no AE title)'} at {self.address}: {self.reason}"
+        text = f"{text.rstrip('.')}. {self.remedy}" if self.remedy else text
+        return "".join(c if c.isprintable() else " " for c in text)
+
+
+class Refusals:
+    """Takes refusals of all threads, and tells them.
+
+    Args:
+        origin: where the web layer is; None tells the log alone.
+    """
+
+    def __init__(self, origin: Origin | None) -> None:
+        self._origin = origin
+        self._queue: queue.Queue[Refusal | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._tell, name="refusals", daemon=True)
+        self._silent_until = 0.0
+        self._thread.start()
+
+    def note(self, kind: Kind, aet: str, address: str, reason: str, remedy: str = "") -> None:
+        """Tell about a refusal; returns at once."""
+        refusal = Refusal(kind, aet, address, reason, remedy)
+        log.warning("%s", refusal.line)
+        if self._origin is not None:
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(refusal)
+
+    def _tell(self) -> None:
+        while (refusal := self._queue.get()) is not None:
+            if self._origin is None or time.monotonic() < self._silent_until:
+                continue
+            told = {
+                "kind": refusal.kind, "aet": refusal.aet, "address": refusal.address,
+                "reason": refusal.reason, "remedy": refusal.remedy,
+            }  # fmt: skip
+            try:
+                self._origin.call("POST", _PATH, told)
+            except NotFound:
+                self._silent_until = time.monotonic() + 60.0
+            except Error as error:
+                log.debug("a refusal could not be told to the web layer: %s", error)
+
+    def close(self) -> None:
+        """Tell what waits, for a moment."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+            self._thread.join(2.0)

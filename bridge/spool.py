@@ -1,0 +1,236 @@
+"""The spool: what C-STORE brought lies synced on the bridge's own disk before it is acknowledged, and goes to the web
+layer later, in the order in which it came.
+
+One file an object, named by a number, so that a restart knows the order. Many share a request. An object that the
+web layer refuses for good is set aside with the reason, so that it blocks nothing and nothing is lost; while the web
+layer is away everything waits. The folder has a limit: beyond it senders are told to come again.
+"""
+
+import json
+import logging
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bridge import statuses
+from bridge.client import Origin
+from bridge.statuses import Verdict
+from dicomweb.errors import Error, OutOfSpace, TooLarge, Unavailable
+from dicomweb.standard import multipart
+from dicomweb.standard.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+_BATCH_BYTES = 16 << 20
+_BATCH = 50
+_PIECE = 1 << 20
+_LONGEST_PAUSE = 30.0
+_OBJECT = "application/dicom"
+_NAME = re.compile(r"([0-9]{16})\.dcm")
+
+
+class Spool:
+    """A folder of objects on their way, and the thread that delivers them.
+
+    Args:
+        folder: made if it is not there.
+        origin: where objects go.
+        most_bytes: what may lie there.
+    """
+
+    def __init__(self, folder: Path, origin: Origin, most_bytes: int) -> None:
+        self._folder = folder
+        self._aside = folder / "refused"
+        self._aside.mkdir(parents=True, exist_ok=True)
+        self._origin = origin
+        self._most = most_bytes
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._delivered = 0
+        self._problem = ""
+        for leftover in folder.glob("*.part"):  # never acknowledged
+            leftover.unlink()
+        self._sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.dcm"))}
+        self._bytes = sum(self._sizes.values())
+        last = max((int(match[1]) for name in self._sizes if (match := _NAME.fullmatch(name))), default=0)
+        self._number = max(last, time.time_ns() // 1000)
+        self._thread = threading.Thread(target=self._deliver, name="spool", daemon=True)
+        self._thread.start()
+
+    def take(self, head: bytes, pieces: Iterable[bytes | memoryview]) -> Verdict:
+        """Write an object, sync it and return success.
+
+        Args:
+            head: what stands before the data set.
+            pieces: the data set.
+
+        Raises:
+            OutOfSpace: the spool is full, or the disk.
+        """
+        path = self._folder / f"{secrets.token_hex(8)}.part"
+        size = 0
+        try:
+            with path.open("xb") as file:
+                for piece in _chain(head, pieces):
+                    size += len(piece)
+                    if self._bytes + size > self._most:
+                        raise OutOfSpace("the spool is full; the DICOMweb server has not taken what waits there")
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            with self._condition:
+                self._number += 1
+                name = f"{self._number:016d}.dcm"
+                path.rename(self._folder / name)
+                _sync(self._folder)
+                self._sizes[name] = size
+                self._bytes += size
+                self._condition.notify_all()
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise OutOfSpace(f"the spool cannot be written: {os.strerror(error.errno or 0)}") from error
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return Verdict(statuses.SUCCESS)
+
+    def status(self) -> dict[str, object]:
+        """Return what waits, as JSON for people and programs."""
+        with self._condition:
+            return {
+                "waiting": len(self._sizes),
+                "bytes": self._bytes,
+                "limit_bytes": self._most,
+                "delivered": self._delivered,
+                "refused": sum(1 for _ in self._aside.glob("*.dcm")),
+                "problem": self._problem,
+            }
+
+    def close(self) -> None:
+        """Stop delivering; what waits is delivered after the next start."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        self._thread.join(10.0)
+
+    # -- delivery -------------------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        pause = 0.0
+        while True:
+            with self._condition:
+                if pause:
+                    self._condition.wait_for(lambda: self._stopping, pause)
+                else:
+                    self._condition.wait_for(lambda: self._stopping or bool(self._sizes))
+                if self._stopping:
+                    return
+                batch = self._batch()
+            try:
+                self._send(batch)
+                pause, self._problem = 0.0, ""
+            except Error as error:
+                if str(error) != self._problem:
+                    log.warning("%d objects wait in the spool: %s", len(self._sizes), error)
+                self._problem = str(error)
+                pause = min(_LONGEST_PAUSE, max(0.5, pause * 2))
+            except Exception:
+                log.exception("the spool could not deliver")
+                pause = _LONGEST_PAUSE
+
+    def _batch(self) -> list[str]:
+        names: list[str] = []
+        size = 0
+        for name in self._sizes:
+            size += self._sizes[name]
+            if names and size > _BATCH_BYTES:
+                break
+            names.append(name)
+            if len(names) == _BATCH:
+                break
+        return names
+
+    def _send(self, names: list[str]) -> None:
+        """Deliver files in one request; one by one if it does not tell them apart or fails as a whole."""
+        try:
+            boundary = multipart.boundary_for(secrets.token_hex(16))
+            stored = self._origin.store(self._body(boundary, names), multipart.write_type(boundary, _OBJECT))
+        except Unavailable:
+            raise
+        except (OutOfSpace, TooLarge):
+            if len(names) == 1:
+                raise
+            self._one_by_one(names)
+            return
+        except Error as error:
+            if len(names) == 1:
+                self._set_aside(names[0], str(error))
+            else:
+                self._one_by_one(names)
+            return
+        failed = [outcome for outcome in stored.outcomes if outcome.reason is not None]
+        if not failed and len(stored.outcomes) == len(names):
+            self._remove(names)
+        elif len(names) > 1:
+            self._one_by_one(names)
+        elif failed and not statuses.from_outcome(failed[0], "", stored.temporary).temporary:
+            self._set_aside(names[0], _why(failed[0], stored.sentences))
+        else:
+            raise Unavailable(_why(failed[0], stored.sentences) if failed else "the DICOMweb server tells no outcome")
+
+    def _one_by_one(self, names: list[str]) -> None:
+        for name in names:
+            if self._stopping:
+                return
+            self._send([name])
+
+    def _body(self, boundary: str, names: list[str]) -> Iterator[bytes]:
+        for number, name in enumerate(names):
+            yield multipart.write_head(boundary, _OBJECT, first=not number)
+            with (self._folder / name).open("rb") as file:
+                while piece := file.read(_PIECE):
+                    yield piece
+        yield multipart.write_end(boundary)
+
+    def _remove(self, names: list[str]) -> None:
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)
+        with self._condition:
+            for name in names:
+                self._bytes -= self._sizes.pop(name, 0)
+            self._delivered += len(names)
+
+    def _set_aside(self, name: str, reason: str) -> None:
+        log.error(
+            "an object that was acknowledged was refused by the DICOMweb server, and lies in %s: %s",
+            self._aside,
+            reason,
+        )
+        (self._aside / name).with_suffix(".json").write_text(json.dumps({"reason": reason, "time": time.time()}))
+        (self._folder / name).rename(self._aside / name)
+        _sync(self._aside)
+        _sync(self._folder)
+        with self._condition:
+            self._bytes -= self._sizes.pop(name, 0)
+
+
+def _chain(head: bytes, pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    yield head
+    yield from pieces
+
+
+def _why(outcome: Outcome, sentences: Iterable[str]) -> str:
+    sentence = next(iter(sentences), "") or "no reason given"
+    return f"{sentence} (reason {outcome.reason or 0:04X})"
+
+
+def _sync(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,86 @@
+"""Our errors and outcomes as DIMSE statuses (PS3.4 B.2.3, C.4, PS3.7 Annex C)."""
+
+from dataclasses import dataclass
+
+from dicomweb import errors
+from dicomweb.standard import outcomes
+from dicomweb.standard.outcomes import MEANINGS, Outcome
+
+SUCCESS = 0x0000
+PENDING = 0xFF00
+PENDING_OPTIONAL = 0xFF01
+CANCELLED = 0xFE00
+NOT_AUTHORIZED = 0x0124
+NO_SUCH_CLASS = 0x0122
+UNRECOGNIZED_OPERATION = 0x0211
+INVALID_INSTANCE = 0x0117
+INVALID_ARGUMENT = 0x0115
+NO_SUCH_ACTION = 0x0123
+PROCESSING_FAILURE = 0x0110
+NO_SUCH_OBJECT = 0x0112
+CLASS_INSTANCE_CONFLICT = 0x0119
+RESOURCE_LIMITATION = 0x0213
+
+OUT_OF_RESOURCES = 0xA700
+CANNOT_COUNT = 0xA701
+CANNOT_PERFORM = 0xA702
+UNKNOWN_DESTINATION = 0xA801
+DOES_NOT_MATCH = 0xA900
+UNABLE = 0xC000
+DUPLICATE = 0xC111
+"""Other content under a known SOP Instance UID; 0111 is none of C-STORE's."""
+SUBOPERATIONS_FAILED = 0xB000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A status and the sentence that goes with it, "" where none is needed.
+
+    Attributes:
+        temporary: the same request may succeed later.
+    """
+
+    status: int
+    comment: str = ""
+    temporary: bool = False
+
+
+# What C-STORE and C-FIND, C-MOVE, C-GET say about an error that ended the whole request; the nearest ancestor counts
+_ERRORS: dict[type[Exception], int] = {
+    errors.OutOfSpace: OUT_OF_RESOURCES,
+    errors.TooLarge: OUT_OF_RESOURCES,
+    errors.TooBroad: OUT_OF_RESOURCES,
+    errors.Unavailable: OUT_OF_RESOURCES,
+    errors.BadQuery: DOES_NOT_MATCH,
+    errors.UnsupportedMedia: outcomes.SYNTAX_NOT_SUPPORTED,
+    errors.Forbidden: NOT_AUTHORIZED,
+}
+
+
+def from_error(error: Exception) -> Verdict:
+    """Return what to answer when an error of ours ended a request."""
+    status = next((_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS), UNABLE)
+    comment = str(error) if isinstance(error, errors.Error) else "an error inside of the bridge"
+    temporary = isinstance(error, errors.Unavailable | errors.OutOfSpace)
+    return Verdict(status, comment, temporary)
+
+
+def from_outcome(outcome: Outcome, sentence: str = "", temporary: bool = False) -> Verdict:
+    """Return what C-STORE answers about an instance (PS3.4 Table B.2-1).
+
+    Reason codes of STOW-RS are those of C-STORE, but for the ones of N-services.
+
+    Args:
+        outcome: as the web layer told it.
+        sentence: of a Warning header, or "".
+        temporary: the web layer said that it may succeed later.
+    """
+    if outcome.reason is None:
+        return Verdict(outcome.warning or SUCCESS, sentence if outcome.warning else "")
+    reason = outcome.reason
+    if reason == outcomes.PROCESSING_FAILURE:
+        reason = OUT_OF_RESOURCES if temporary else UNABLE
+    elif reason == outcomes.DUPLICATE_INSTANCE:
+        reason = DUPLICATE
+    comment = sentence or outcome.detail or MEANINGS.get(outcome.reason, "the DICOMweb server refused the object")
+    return Verdict(reason, comment, temporary or reason == OUT_OF_RESOURCES)

@@ -1,0 +1,122 @@
+"""C-STORE to STOW-RS (PS3.4 B, PS3.7 9.1.1).
+
+The data set goes out as it comes in: what is small in one piece, so that it can be sent again if an old connection
+breaks, what is larger as a stream. Pixels are never decoded. Success is said after the web layer has said that the
+object is stored, or once it lies synced in the spool.
+"""
+
+import secrets
+from collections.abc import Iterator
+
+from bridge import statuses
+from bridge.association import Association, Message
+from bridge.client import Origin, Stored
+from bridge.policy import name_of
+from bridge.refusals import Refusals
+from bridge.spool import Spool
+from bridge.statuses import Verdict
+from dicomweb.errors import BadMessage, BadRequest, Error, PeerLeft, PeerSilent
+from dicomweb.standard import multipart
+from dicomweb.standard.encode import write_meta
+from dicomweb.standard.leniency import Element
+from dicomweb.standard.uids import is_uid
+
+OBJECT = "application/dicom"
+
+
+class StoreService:
+    """Serves C-STORE.
+
+    Args:
+        origin: where objects go.
+        spool: where they go first, or None.
+        refusals: told of what is refused.
+        aet: our AE title, for the File Meta group.
+        held_bytes: data sets up to this size are held in memory and can be sent twice.
+    """
+
+    def __init__(self, origin: Origin, spool: Spool | None, refusals: Refusals, aet: str, held_bytes: int) -> None:
+        self._origin = origin
+        self._spool = spool
+        self._refusals = refusals
+        self._aet = aet
+        self._held = held_bytes
+
+    def serve(self, association: Association, message: Message, address: str) -> None:
+        """Store one object and answer."""
+        command = message.command
+        instance = str(command.get("AffectedSOPInstanceUID", ""))
+        verdict = self._check(message, instance)
+        if verdict is None:
+            try:
+                meta = self._meta(association, message, instance)
+                verdict = self._store(association, meta)
+            except (PeerLeft, PeerSilent, BadMessage):
+                raise
+            except Error as error:
+                verdict = statuses.from_error(error)
+        association.skip()
+        if verdict.status not in (statuses.SUCCESS, 0xB000, 0xB006, 0xB007):
+            self._refusals.note(
+                "instance",
+                association.request.calling,
+                address,
+                f"{name_of(message.context.abstract)} {instance}: {verdict.comment} ({verdict.status:04X})",
+                "The sender may try again later" if verdict.temporary else "",
+            )
+        association.respond(message, verdict.status, verdict.comment, AffectedSOPInstanceUID=instance or None)
+
+    def _check(self, message: Message, instance: str) -> Verdict | None:
+        sop_class = message.command.get("AffectedSOPClassUID", "")
+        if not message.has_data:
+            return Verdict(statuses.UNABLE, "the request has no data set")
+        if not is_uid(instance):
+            return Verdict(statuses.INVALID_INSTANCE, f"no SOP Instance UID: {instance[:32]!r}")
+        if sop_class != message.context.abstract:
+            return Verdict(statuses.DOES_NOT_MATCH, "the SOP class is not that of the presentation context")
+        return None
+
+    def _meta(self, association: Association, message: Message, instance: str) -> bytes:
+        """Preamble and File Meta group (PS3.10 7.1); who sent the object stands there too."""
+        titles = {"00020016": association.request.calling, "00020018": self._aet}
+        extra: dict[str, Element] = {tag: {"vr": "AE", "Value": [title]} for tag, title in titles.items() if title}
+        return write_meta(message.context.abstract, instance, message.context.syntax, extra)
+
+    def _store(self, association: Association, meta: bytes) -> Verdict:
+        if self._spool is not None:
+            return self._spool.take(meta, association.data())
+        boundary = multipart.boundary_for(secrets.token_hex(16))
+        content_type = multipart.write_type(boundary, OBJECT)
+        head, end = multipart.write_head(boundary, OBJECT, first=True) + meta, multipart.write_end(boundary)
+        gathered = bytearray(head)
+        pieces = association.data()
+        for piece in pieces:
+            gathered += piece
+            if len(gathered) > self._held:
+                break
+        else:
+            gathered += end
+            return read_stored(self._origin.store(bytes(gathered), content_type))
+
+        def body() -> Iterator[bytes]:
+            yield bytes(gathered)
+            gathered.clear()
+            for piece in pieces:
+                yield bytes(piece)
+            yield end
+
+        return read_stored(self._origin.store(body(), content_type))
+
+
+def read_stored(stored: Stored) -> Verdict:
+    """Return what to answer about the one instance of a Store request.
+
+    Raises:
+        BadRequest: the answer tells of none.
+    """
+    if not stored.outcomes:
+        raise BadRequest("the DICOMweb server does not say what became of the object")
+    sentence = stored.sentences[0] if stored.sentences else ""
+    first, _, rest = sentence.partition(" ")
+    sentence = rest if len(first) == 4 and all(c in "0123456789ABCDEF" for c in first) else sentence
+    return statuses.from_outcome(stored.outcomes[0], sentence, stored.temporary)
