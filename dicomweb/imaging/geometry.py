@@ -92,7 +92,7 @@ def placement(rows: int, columns: int, look: Look, rendering: Rendering, most_pi
     shown = (height, width) if turned else (width, height)
     scale = _scale(shown, rendering)
     size = [max(1, round(side * scale)) for side in (width, height)]
-    limit = min(most_pixels or MOST_PIXELS, MOST_PIXELS)
+    limit = most_pixels or MOST_PIXELS
     if viewport is not None:
         sides = (viewport.height, viewport.width) if turned else (viewport.width, viewport.height)
         size = [min(side, most) for side, most in zip(size, sides, strict=True)]

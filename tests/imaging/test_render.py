@@ -14,7 +14,7 @@ from pictured import Stored, opened, stored
 from PIL import Image, ImageCms
 from realdata import real
 
-from dicomweb.errors import BadRequest, Error, Undecodable
+from dicomweb.errors import BadObject, BadRequest, Error, Undecodable
 from dicomweb.imaging.looks import Look
 from dicomweb.imaging.overlays import Overlay, Shutter
 from dicomweb.imaging.profiles import profile_of
@@ -570,3 +570,57 @@ def test_every_real_picture_is_rendered_or_refused():
         except Undecodable:
             refused.append(path.name)
     assert set(refused) <= {"genFile.dcm"}
+
+
+def lut(descriptor: list[int], data: bytes) -> dicoms.Dataset:
+    item = dicoms.Dataset()
+    item.LUTDescriptor = descriptor
+    item.LUTData = data
+    return item
+
+
+def palette_of(descriptor: list[int], data: bytes) -> dict[str, object]:
+    made: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        made[f"{colour}PaletteColorLookupTableDescriptor"] = descriptor
+        made[f"{colour}PaletteColorLookupTableData"] = data
+    return made
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"BitsStored": 20, "HighBit": 19},
+        {"BitsStored": 0, "HighBit": 0},
+        {"HighBit": 3},
+        {"WindowCenter": 5, "WindowWidth": 0},
+        {"WindowCenter": 5, "WindowWidth": -3},
+        {"RescaleSlope": 0, "RescaleIntercept": 5},
+        {"RescaleSlope": "1e300", "RescaleIntercept": "-1e300"},
+        {"VOILUTSequence": [lut([4096, 0, 12], b"\1\0\2\0")]},
+        {"VOILUTSequence": [lut([0, 0, 0], b"")]},
+        {"ModalityLUTSequence": [lut([256, 40, 16], bytes(512))]},
+        {"PixelPaddingValue": 5, "PixelPaddingRangeLimit": 65535},
+        {"PixelAspectRatio": [0, 0]},
+        {"PixelSpacing": [1e-9, 1e9]},
+        {"SamplesPerPixel": 255},
+        {"NumberOfFrames": -1},
+        {"ICCProfile": b"no profile at all"},
+        palette_of([0, 0, 16], b"\1\0"),
+        palette_of([4, 60, 8], b"\1\2\3\4"),
+        palette_of([2, 65535, 16], b"\1\2\3\4"),
+    ],
+    ids=lambda attributes: "-".join(f"{name}" for name in list(attributes)[:2]),
+)
+def test_objects_that_describe_themselves_oddly_are_drawn_or_refused(attributes):
+    try:
+        made = stored(dicoms.ct(**attributes))
+        picture = made.rendered(Rendering("image/png", iccprofile="srgb", annotation=("patient", "technique")))
+    except (BadObject, Undecodable):
+        return
+    assert opened(picture).shape[:2] == (8, 8)
+
+
+def test_pixels_above_a_palette_show_no_memory_of_others():
+    made = stored(dicoms.ct(**palette_of([2, 3, 16], b"\0\x10\0\x20")))
+    assert set(made.picture()[..., 0].ravel().tolist()) == {0x10, 0x20}
