@@ -150,6 +150,9 @@ def annotated(
     for graphic in graphics:
         _draw(pen, graphic, placed, (columns, rows))
     size = min(max(min(rows, columns) // 32, _SMALLEST), _LARGEST)
+    longest = max((_width(line, size) for line in (*above, *below)), default=0.0)
+    if longest > columns * 0.96:
+        size = max(int(size * columns * 0.96 / longest), _SMALLEST)
     margin = max(2, size // 3)
     height = size + size // 4
     for place, line in enumerate(above):
@@ -271,6 +274,11 @@ def _plain(word: str, font: Font) -> str:
         else unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
         for letter in word
     )
+
+
+def _width(line: str, size: int) -> float:
+    text, font = _legible(line, size)
+    return font.getlength(text)
 
 
 @lru_cache(maxsize=256)

@@ -359,6 +359,13 @@ def test_names_in_any_script_are_written_as_far_as_they_can_be(name):
     assert drawn(black, look=look, annotation=("patient",)).max() > 100
 
 
+def test_long_lines_are_written_smaller():
+    black = np.zeros((600, 600), "<u2")
+    look = Look(patient=("W" * 40,), windows=(Window(400, 40),))
+    written = np.flatnonzero(drawn(black, look=look, annotation=("patient",)).max(axis=0))
+    assert 540 < written.max() < 599
+
+
 # -- colour profiles ----------------------------------------------------------------------------------------
 
 RGB = np.random.default_rng(3).integers(0, 256, (8, 8, 3)).astype("u1")
