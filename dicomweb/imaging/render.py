@@ -39,6 +39,7 @@ _WASH = (
     (0.0, (0, 0, 0)), (0.05, (0, 0, 90)), (0.25, (0, 80, 255)), (0.45, (0, 220, 220)), (0.6, (40, 220, 40)),
     (0.75, (255, 255, 0)), (0.9, (255, 120, 0)), (1.0, (255, 0, 0)),
 )  # fmt: skip
+_UNSPECIFIED = "US"  # PS3.3 C.11.1.1.2
 _BASELINE = 0xC0
 _UNTOUCHED_JPEG = "1.2.840.10008.1.2.4.50"
 
@@ -119,7 +120,8 @@ def _drawn(
             picture = drawing.overlaid(picture, look.overlays, _cells(data, stored, format, look))
         if look.shutter is not None:
             picture = drawing.shuttered(picture, look.shutter)
-        picture = geometry.moved(picture, placed)
+        labels = look.kind == "labels" or (look.kind == "segmentation" and look.full == 1)
+        picture = geometry.moved(picture, placed, labels)
         if not rendering.thumbnail and (look.graphics or rendering.annotation):
             above = look.patient if "patient" in rendering.annotation else ()
             below = (*look.technique, *notes) if "technique" in rendering.annotation else ()
@@ -179,7 +181,7 @@ def _notes(curve: Curve, look: Look) -> tuple[str, ...]:
     if not isinstance(curve.voi, Window):
         return (f"VOI LUT {curve.voi.explanation}".strip(),)
     center, width, function, explanation = curve.voi
-    units = f" {look.units}" if look.units else ""
+    units = f" {look.units}" if look.units not in ("", _UNSPECIFIED) else ""
     if look.kind == "dose":
         return (f"{center - width / 2:.4g} to {center + width / 2:.4g}{units}",)
     kind = "" if function.startswith("LINEAR") else " sigmoid"
