@@ -76,7 +76,8 @@ def render_many(
     seconds: Sequence[float],
     most_pixels: int | None = None,
 ) -> bytes:
-    """Render frames as an animated GIF.
+    """Render frames as an animated GIF. Where neither client nor object give a window, that of the frame in the middle
+    is the window of all, so that the picture does not flicker.
 
     Args:
         frames: bytes as stored, and look, of each.
@@ -95,6 +96,7 @@ def render_many(
     if len(frames) > MOST_FRAMES:
         raise BadRequest(f"an animation of more than {MOST_FRAMES} frames is not made here; ask for some of them")
     wanted = replace(rendering, deep=False, iccprofile="no")
+    wanted = replace(wanted, window=_common_window(*frames[len(frames) // 2], stored, format, wanted, most_pixels))
     limit = most_pixels or MOST_PIXELS
     drawn: list[Array] = []
     for data, look in frames:
@@ -103,6 +105,18 @@ def render_many(
             raise BadRequest(f"the animation would have more than {limit:,} pixels; ask for a smaller viewport")
         drawn.append(picture)
     return pictures.animation(drawn, seconds)
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def _common_window(
+    data: bytes, look: Look, stored: str, format: Format, rendering: Rendering, most_pixels: int | None
+) -> Window | None:
+    """The window for all frames, by one of them; None leaves it to each."""
+    if rendering.window or look.windows or look.voi or look.kind not in ("grayscale", "dose", "supplemental"):
+        return rendering.window
+    array, found = decode(data, stored, format, most_pixels)
+    voi = shades.curve_of(array, found.stored, look, None).voi
+    return voi if isinstance(voi, Window) else None
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
