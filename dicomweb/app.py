@@ -8,8 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from dicomweb.archive.archive import Archive, open_archive
+from dicomweb.archive.copies import Copies
 from dicomweb.archive.making import Maker
 from dicomweb.archive.nodes import Nodes
+from dicomweb.archive.rendering import Renderer
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.archive.shelf import Shelf
 from dicomweb.config import Config, is_loopback
@@ -23,13 +25,12 @@ from dicomweb.web.health import Readiness
 from dicomweb.web.limits import Limits
 from dicomweb.web.paths import Paths
 from dicomweb.web.routes import routes
-from dicomweb.workshop import Workshop
 
 
 def build(config: Config, archive: Archive | None = None) -> Starlette:
     """Make the application.
 
-    Its `state` has what the handlers use: `archive`, `retrieval`, `addresses`, `nodes`, `bridge`,
+    Its `state` has what the handlers use: `archive`, `retrieval`, `renderer`, `addresses`, `nodes`, `bridge`,
     `readiness`, `sweeper`.
 
     Args:
@@ -45,7 +46,6 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     if archive is None:
         opened.check_index()
     sweeper = opened.sweeper()
-    workshop = Workshop(config.codec_processes, config.limit_codec_seconds, config.limit_codec_bytes)
     shelf = Shelf(config.cache, config.cache_memory_bytes, config.cache_disk_bytes)
     bridge = Bridge(config.bridge_url, config.bridge_token)
 
@@ -57,7 +57,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
             yield
         finally:
             sweeper.stop()
-            workshop.close()
+            opened.workshop.close()
             bridge.close()
             if archive is None:
                 opened.close()
@@ -82,9 +82,11 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.archive = opened
-    maker = Maker(opened.storage, workshop, shelf, config.limit_frame_pixels)
-    app.state.retrieval = Retrieval(
-        opened.storage, opened.index, opened.spool, maker, opened.limits, config.zero_preamble
+    copies = Copies(opened.storage, opened.spool)
+    maker = Maker(opened.storage, opened.workshop, shelf, config.limit_frame_pixels)
+    app.state.retrieval = Retrieval(opened.storage, opened.index, copies, maker, opened.limits, config.zero_preamble)
+    app.state.renderer = Renderer(
+        opened.index, app.state.retrieval, maker, opened.workshop, shelf, copies, config.limit_frame_pixels
     )
     app.state.addresses = Addresses(
         config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host)

@@ -37,6 +37,7 @@ from dicomweb.standard.dictionary import keyword_of
 from dicomweb.standard.frames import Bulk
 from dicomweb.standard.outcomes import MEANINGS
 from dicomweb.standard.pixels import Format
+from dicomweb.standard.rendering import PICTURES
 from dicomweb.standard.syntaxes import SYNTAXES
 from dicomweb.web import capabilities, cors, problems
 from dicomweb.web.documentation import EXAMPLE_ROOT, operations, resolve, write_page, write_prose
@@ -255,12 +256,23 @@ def test_media_types_of_instances_are_dicom_zip_and_those_of_their_pixels():
     parts = multiparts({"application/dicom"}) | types_of("retrieveStudyPixelData")
     assert types_of("retrieveStudy") == types_of("retrieveSeries") == parts | {"application/zip"}
     assert types_of("retrieveInstance") == parts | {"application/zip", "application/dicom"}
-    assert types_of("retrieveByQuery") == {"application/dicom"}
+    assert types_of("retrieveByQuery") == {"application/dicom"} | {
+        kind for kind in types_of("retrieveRenderedInstance") if not kind.startswith("multipart")
+    }
 
 
 def test_no_media_type_is_named_that_the_code_does_not_know():
     known = {media.DICOM, media.JSON, media.XML, media.ZIP, *media.SYNTAXES, problems.MEDIA_TYPE}
-    known |= {capabilities.JSON, capabilities.WADL, "text/html", "text/event-stream"}
+    known |= {*PICTURES, "image/svg+xml", "text/plain", "text/xml", "application/pdf", "video/mp2t", "video/H264"}
+    known |= {
+        "model/stl",
+        "model/obj",
+        "model/mtl",
+        capabilities.JSON,
+        capabilities.WADL,
+        "text/html",
+        "text/event-stream",
+    }
     named = set()
     for name, (_, _, operation, _) in OPERATIONS.items():
         if not name.endswith(("Bulkdata", "BulkdataValue")):  # documents have any type: tested above
@@ -521,6 +533,13 @@ def test_a_page_of_searches_with_warnings_and_a_next_page_looks_as_described(wor
         ("retrieveFrames", "application/octet-stream"),
         ("retrieveInstancePixelData", 'multipart/related; type="application/octet-stream"'),
         ("getCapabilities", "application/vnd.sun.wadl+xml"),
+        ("retrieveRenderedStudy", 'multipart/related; type="image/jpeg"'),
+        ("retrieveRenderedStudy", "image/png"),
+        ("retrieveRenderedInstance", "image/gif"),
+        ("retrieveRenderedInstance", 'multipart/related; type="image/png"'),
+        ("retrieveRenderedFrames", "image/jp2"),
+        ("retrieveSeriesThumbnail", "image/png"),
+        ("retrieveByQuery", "application/dicom"),
     ],
 )
 def test_other_forms_that_a_client_may_ask_for_look_as_described(world, name, accept):

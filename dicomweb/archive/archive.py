@@ -15,6 +15,7 @@ from dicomweb.settings import mask
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.outcomes import Outcome
 from dicomweb.storage import Storage, Stored, open_storage
+from dicomweb.workshop import Workshop
 
 
 class Archive:
@@ -23,6 +24,7 @@ class Archive:
     Attributes:
         storage, index, config: what it was opened with.
         spool: where incoming objects wait.
+        workshop: where pixels are worked on.
     """
 
     def __init__(self, storage: Storage, index: Index, config: Config) -> None:
@@ -38,6 +40,7 @@ class Archive:
             inflate_ratio=config.limit_inflate_ratio,
         )
         self.spool = Spool(config.scratch, largest=config.limit_part_bytes)
+        self.workshop = Workshop(config.codec_processes, config.limit_codec_seconds, config.limit_codec_bytes)
         reader = EntryReader(self.spool, self.limits)
         self._store = Store(storage, index, self.spool, reader, config.on_conflict)
         self._upkeep = Upkeep(
@@ -55,6 +58,14 @@ class Archive:
     ) -> list[Outcome]:
         """Store objects; see `Store.store`."""
         return self._store.store(uploads, study, on_conflict)
+
+    def unpack(self, data: bytes) -> bytes:
+        """Decode a PNG or GIF in the workshop; see `imaging.unpacking.convert`.
+
+        Raises:
+            Undecodable: as there.
+        """
+        return self.workshop.run("dicomweb.imaging.unpacking", "convert", data)
 
     def delete(self, study: str, series: str | None = None, instance: str | None = None, reason: str = "") -> int:
         """Delete a resource; see `delete.delete`."""
@@ -82,7 +93,8 @@ class Archive:
         self._upkeep.check_index()
 
     def close(self) -> None:
-        """Release storage and index."""
+        """Release storage, index and workshop."""
+        self.workshop.close()
         self.index.close()
         self.storage.close()
 

@@ -43,16 +43,7 @@ class BulkPart:
     syntax: str = ""
 
 
-def convert(data: bytes) -> bytes:
-    """Decode a PNG or GIF in this process."""
-    from dicomweb.imaging import unpacking
-
-    return unpacking.convert(data)
-
-
-def assemble(
-    dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool: Spool, convert: Convert = convert
-) -> Upload:
+def assemble(dataset: dict[str, Any], bulk: Mapping[str, list[BulkPart]], spool: Spool, convert: Convert) -> Upload:
     """Write one instance as a Part 10 file into the spool.
 
     Args:

@@ -7,7 +7,6 @@ version, and safe to remove at any time. Of an object whose pixels go out in ano
 made one by one, and the data set says what they are.
 """
 
-import hashlib
 import mmap
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,10 +15,10 @@ from pathlib import Path
 import orjson
 
 from dicomweb.archive.content import CHUNK, Made, Segment, Stretch, Unsized, total
+from dicomweb.archive.copies import Copies
 from dicomweb.archive.making import NATIVE_KINDS, Maker, made_format, made_with_loss
-from dicomweb.archive.spool import Spool
 from dicomweb.archive.versions import is_bare
-from dicomweb.errors import AlreadyStored, BadObject, Corrupt, NotAcceptable, NotFound
+from dicomweb.errors import BadObject, Corrupt, NotAcceptable
 from dicomweb.index import Held, Index
 from dicomweb.standard import derivation, encode, part10, reencode
 from dicomweb.standard.elements import Limits
@@ -27,10 +26,7 @@ from dicomweb.standard.frames import Layout
 from dicomweb.standard.leniency import Dataset
 from dicomweb.standard.media import DEFLATED, EXPLICIT
 from dicomweb.standard.syntaxes import syntax_of
-from dicomweb.storage import Put, Storage
-
-INFLATED = "cache/inflated/"
-"""Prefix of the keys of inflated data sets."""
+from dicomweb.storage import Storage
 
 MADE_AT_ONCE = 16
 """Of an object with at most so many frames all are made before it is described, so that its size is known."""
@@ -48,7 +44,7 @@ class Objects:
     Args:
         storage, index: where they are, and what they say.
         maker: makes frames.
-        spool: where a data set is inflated to before it is put.
+        copies: where inflated data sets are.
         limits: what an object may contain.
         zero_preamble: send 128 zeros instead of an object's own preamble (PS3.10 7.5).
         layout: finds the layout of an instance.
@@ -59,7 +55,7 @@ class Objects:
         storage: Storage,
         index: Index,
         maker: Maker,
-        spool: Spool,
+        copies: Copies,
         limits: Limits,
         zero_preamble: bool,
         layout: Callable[[Held], Layout],
@@ -67,7 +63,7 @@ class Objects:
         self._storage = storage
         self._index = index
         self._maker = maker
-        self._spool = spool
+        self._copies = copies
         self._limits = limits
         self._zero_preamble = zero_preamble
         self._layout = layout
@@ -248,27 +244,15 @@ class Objects:
     # -- inflated copies ---------------------------------------------------------------------------------
     def _inflated(self, held: Held) -> tuple[str, int]:
         """Return key and size of the inflated data set; make it if it is not there."""
-        key = f"{INFLATED}{held.version:016x}"
-        try:
-            return key, self._storage.size(key)
-        except NotFound:
-            return key, self._inflate(held, key)
 
-    def _inflate(self, held: Held, key: str) -> int:
-        _, start = self._head(held)
-        path = self._spool.scratch()
-        try:
-            size, digest = self._inflate_to(path, self._storage.stream(held.key, start, None, CHUNK))
-            (problem,) = self._storage.put([Put(key, path, digest)])
-            if problem is not None and not isinstance(problem, AlreadyStored):
-                raise problem
-            return size
-        finally:
-            path.unlink(missing_ok=True)
+        def make(path: Path) -> None:
+            _, start = self._head(held)
+            self._inflate_to(path, self._storage.stream(held.key, start, None, CHUNK))
 
-    def _inflate_to(self, path: Path, deflated: Iterator[bytes]) -> tuple[int, bytes]:
+        return self._copies.get("inflated", held.version, make)
+
+    def _inflate_to(self, path: Path, deflated: Iterator[bytes]) -> None:
         inflate = zlib.decompressobj(-15)
-        digest = hashlib.sha256()
         size = 0
         with path.open("wb") as file:
             for data in deflated:
@@ -281,6 +265,4 @@ class Objects:
                     size += len(piece)
                     if size > self._limits.inflate:
                         raise Corrupt("the stored data set inflates to more than the limit")
-                    digest.update(piece)
                     file.write(piece)
-        return size, digest.digest()

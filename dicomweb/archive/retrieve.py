@@ -13,10 +13,10 @@ import orjson
 from dicomweb.archive import content
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.content import Content, Segment
+from dicomweb.archive.copies import Copies
 from dicomweb.archive.making import Maker, object_source
 from dicomweb.archive.objects import Objects
 from dicomweb.archive.sealed import Seal, Sealer
-from dicomweb.archive.spool import Spool
 from dicomweb.archive.zipped import Entry
 from dicomweb.errors import Corrupt, NotFound, Undecodable
 from dicomweb.index import Held, Index
@@ -45,21 +45,21 @@ class Retrieval:
 
     Args:
         storage, index: what is read.
-        spool: where a deflated data set is inflated to.
+        copies: where inflated data sets are.
         maker: makes frames in other transfer syntaxes.
         limits: what an object may contain.
         zero_preamble: send 128 zeros instead of an object's own preamble (PS3.10 7.5).
     """
 
     def __init__(
-        self, storage: Storage, index: Index, spool: Spool, maker: Maker, limits: Limits, zero_preamble: bool = False
+        self, storage: Storage, index: Index, copies: Copies, maker: Maker, limits: Limits, zero_preamble: bool = False
     ) -> None:
         self._storage = storage
         self._index = index
         self._layouts: Cache[int, Layout] = Cache(LAYOUT_BYTES)
         self._sealer = Sealer(index, SEAL_BYTES)
         self._maker = maker
-        self._objects = Objects(storage, index, maker, spool, limits, zero_preamble, self.layout)
+        self._objects = Objects(storage, index, maker, copies, limits, zero_preamble, self.layout)
 
     # -- what there is -----------------------------------------------------------------------------------
     def members(self, study: str, series: str | None = None, instance: str | None = None) -> list[Held]:
@@ -192,6 +192,10 @@ class Retrieval:
             key = self._objects.key(held, layout)
             for number in itertools.islice(numbers, PREPARED):
                 self._maker.transcoded(held, layout, key, number, syntax)
+
+    def pixel_key(self, held: Held, layout: Layout) -> str:
+        """Return the key of what the ranges of frames are in."""
+        return self._objects.key(held, layout)
 
     def decoded(self, held: Held, layout: Layout, media_type: str, syntax: str) -> Content:
         """Describe all compressed frames of an instance as one native value (W-083)."""

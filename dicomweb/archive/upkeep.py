@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dicomweb.archive import tombstones
+from dicomweb.archive.copies import FORMS, copy_key
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.versions import is_bare, kept_key, object_key, version_of
@@ -156,7 +157,8 @@ class Upkeep:
                 swept.tombstones += 1
         while garbage := self._index.garbage(_PAGE):
             for version, key in garbage:
-                self._storage.delete(f"cache/inflated/{version:016x}")
+                for form in FORMS:
+                    self._storage.delete(copy_key(form, version))
                 self._storage.delete(kept_key(version))
                 self._storage.delete(key)
             self._index.collected([version for version, _ in garbage])

@@ -6,6 +6,7 @@ of a stranger is never something that a browser would run as part of this site: 
 browser must not open at all (A20).
 """
 
+import binascii
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -42,6 +43,10 @@ POLICY = "sandbox; default-src 'none'"
 Chromium's viewer shows a PDF under it."""
 
 
+SHOWN = frozenset(("application/pdf", "text/plain", "image/jpeg", "image/png"))
+"""Types that a browser may show."""
+
+
 class Document(NamedTuple):
     """An encapsulated document.
 
@@ -63,6 +68,16 @@ class Document(NamedTuple):
     size: int | None
 
 
+def bytes_of(document: Document) -> bytes:
+    """Return the bytes of a document that the data set holds, without its padding (PS3.3 C.24.2); b"" if they are no
+    Base64."""
+    try:
+        data = binascii.a2b_base64(document.inline or "")
+    except (binascii.Error, ValueError):
+        return b""
+    return data[: document.size] if document.size == len(data) - 1 else data
+
+
 def read(dataset: Mapping[str, Any]) -> Document | None:
     """Say what is encapsulated in an object (PS3.3 C.24.2), or None if nothing is.
 
@@ -81,7 +96,7 @@ def read(dataset: Mapping[str, Any]) -> Document | None:
     return Document(
         kind,
         readable.clean(dicomjson.text(dataset, "00420010")) or readable.class_name(dicomjson.text(dataset, "00080016")),
-        kind not in {"application/pdf", "text/plain", "image/jpeg", "image/png"},
+        kind not in SHOWN,
         _ENDINGS.get(kind, "bin"),
         element.get("InlineBinary"),
         size if size is not None and size > 0 else None,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dicomweb.errors import BadRequest, Error, Undecodable
 from dicomweb.imaging import colours, drawing, geometry, native, pictures, plain, profiles, shades
-from dicomweb.imaging.decode import decode
+from dicomweb.imaging.decode import admit, decode
 from dicomweb.imaging.looks import Look
 from dicomweb.imaging.reduced import decode_reduced
 from dicomweb.imaging.shades import Curve
@@ -39,7 +39,6 @@ _WASH = (
     (0.0, (0, 0, 0)), (0.05, (0, 0, 90)), (0.25, (0, 80, 255)), (0.45, (0, 220, 220)), (0.6, (40, 220, 40)),
     (0.75, (255, 255, 0)), (0.9, (255, 120, 0)), (1.0, (255, 0, 0)),
 )  # fmt: skip
-_UNSPECIFIED = "US"  # PS3.3 C.11.1.1.2
 _BASELINE = 0xC0
 _UNTOUCHED_JPEG = "1.2.840.10008.1.2.4.50"
 
@@ -76,8 +75,7 @@ def render_many(
     seconds: Sequence[float],
     most_pixels: int | None = None,
 ) -> bytes:
-    """Render frames as an animated GIF. Where neither client nor object give a window, that of the frame in the middle
-    is the window of all, so that the picture does not flicker.
+    """Render frames as an animated GIF.
 
     Args:
         frames: bytes as stored, and look, of each.
@@ -96,7 +94,6 @@ def render_many(
     if len(frames) > MOST_FRAMES:
         raise BadRequest(f"an animation of more than {MOST_FRAMES} frames is not made here; ask for some of them")
     wanted = replace(rendering, deep=False, iccprofile="no")
-    wanted = replace(wanted, window=_common_window(*frames[len(frames) // 2], stored, format, wanted, most_pixels))
     limit = most_pixels or MOST_PIXELS
     drawn: list[Array] = []
     for data, look in frames:
@@ -108,22 +105,11 @@ def render_many(
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-def _common_window(
-    data: bytes, look: Look, stored: str, format: Format, rendering: Rendering, most_pixels: int | None
-) -> Window | None:
-    """The window for all frames, by one of them; None leaves it to each."""
-    if rendering.window or look.windows or look.voi or look.kind not in ("grayscale", "dose", "supplemental"):
-        return rendering.window
-    array, found = decode(data, stored, format, most_pixels)
-    voi = shades.curve_of(array, found.stored, look, None).voi
-    return voi if isinstance(voi, Window) else None
-
-
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def _drawn(
     data: bytes, stored: str, format: Format, look: Look, rendering: Rendering, most_pixels: int | None
 ) -> tuple[Array, bytes]:
     """The picture, and the profile that goes into it."""
+    admit(stored, format, most_pixels)
     placed = geometry.placement(format.rows, format.columns, look, rendering, most_pixels)
     try:
         array, found = _decoded(data, stored, format, look, rendering, most_pixels)
@@ -134,8 +120,7 @@ def _drawn(
             picture = drawing.overlaid(picture, look.overlays, _cells(data, stored, format, look))
         if look.shutter is not None:
             picture = drawing.shuttered(picture, look.shutter)
-        labels = look.kind == "labels" or (look.kind == "segmentation" and look.full == 1)
-        picture = geometry.moved(picture, placed, labels)
+        picture = geometry.moved(picture, placed)
         if not rendering.thumbnail and (look.graphics or rendering.annotation):
             above = look.patient if "patient" in rendering.annotation else ()
             below = (*look.technique, *notes) if "technique" in rendering.annotation else ()
@@ -195,7 +180,7 @@ def _notes(curve: Curve, look: Look) -> tuple[str, ...]:
     if not isinstance(curve.voi, Window):
         return (f"VOI LUT {curve.voi.explanation}".strip(),)
     center, width, function, explanation = curve.voi
-    units = f" {look.units}" if look.units not in ("", _UNSPECIFIED) else ""
+    units = f" {look.units}" if look.units else ""
     if look.kind == "dose":
         return (f"{center - width / 2:.4g} to {center + width / 2:.4g}{units}",)
     kind = "" if function.startswith("LINEAR") else " sigmoid"

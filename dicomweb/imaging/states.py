@@ -116,6 +116,11 @@ class State:
     mirrored: bool
 
 
+def is_state(sop_class: str) -> bool:
+    """Say whether objects of a class are presentation states that are drawn here (PS3.4 B.5)."""
+    return sop_class in _CLASSES
+
+
 def read_state(dataset: Dataset, fetch: Fetch) -> State:
     """Read a presentation state.
 

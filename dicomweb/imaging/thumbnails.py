@@ -1,16 +1,20 @@
 """Thumbnails and icons (PS3.18 10.4.3.3.4; R33): small JPEG pictures without patient text."""
 
+import io
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dicomweb.imaging import pictures
+from dicomweb.imaging import pictures, tracings
 from dicomweb.imaging.choosing import Icon
 from dicomweb.imaging.looks import Look
 from dicomweb.imaging.render import render
 from dicomweb.standard.pixels import Format
 from dicomweb.standard.rendering import THUMBNAIL, THUMBNAIL_QUALITY, Rendering, Viewport
+from dicomweb.standard.syntaxes import EXPLICIT
 
 _GROUND, _PAPER, _INK, _ACCENT = (38, 44, 54), (214, 220, 228), (96, 108, 124), (92, 160, 220)
 # Icons are drawn this many times larger and shrunk, for smooth edges
@@ -43,6 +47,23 @@ def thumbnail(
     """
     viewport = None if size is None else Viewport(*size)
     return render(data, stored, format, look, Rendering("image/jpeg", viewport=viewport, thumbnail=True), most_pixels)
+
+
+def tracing(dataset: Mapping[str, Any], bulk: Mapping[str, bytes], rendering: Rendering) -> bytes:
+    """Draw waveforms as a small picture without text.
+
+    Args:
+        dataset, bulk: as for `tracings.png`.
+        rendering: how it is wanted.
+
+    Raises:
+        Undecodable: there is no waveform that can be read.
+    """
+    side = THUMBNAIL * 4
+    with Image.open(io.BytesIO(tracings.png(dataset, bulk, side, side, words=False))) as drawn:
+        picture = drawn.convert("RGB")
+    format = Format(picture.height, picture.width, 3, "RGB", 0, 8, 8, 7)
+    return render(picture.tobytes(), EXPLICIT, format, Look(kind="colour"), rendering)
 
 
 @lru_cache(maxsize=64)

@@ -55,6 +55,25 @@ _SEARCH = (
     ("cursor", "extension: the place after which to go on, from a Link header"),
     ("{attributeID}", "any attribute: keyword, tag or dotted path; standard attributes are indexed"),
 )
+_PICTURES = ("image/jpeg", "image/png", "image/gif", "image/jp2", "image/jph", "image/jxl")
+_RENDERED = (
+    *_PICTURES,
+    *(f'multipart/related; type="{kind}"' for kind in _PICTURES),
+    "text/html",
+    "text/plain",
+    "application/pdf",
+    "image/svg+xml",
+    "video/mp4",
+)
+_VIEWPORT = (("viewport", "width,height of the picture; of rendered resources also x,y,width,height of the region"),)
+_RENDERING = (
+    *_VIEWPORT,
+    ("window", "center,width,function: linear, linear-exact or sigmoid"),
+    ("quality", "1 to 100, of JPEG and JPEG XL, 90 without; from 90 on colour has its full resolution"),
+    ("iccprofile", "no, yes, srgb, adobergb or rommrgb"),
+    ("annotation", "patient, technique"),
+    ("bits", "extension: 16 gives grayscale with 16 bits a sample"),
+)
 _ACCEPT = (("accept", "media types, before those of the Accept header"),)
 _DICOM_JSON_ONLY = ("application/dicom+json",)
 
@@ -103,9 +122,17 @@ def _retrieve(path: str, level: str, objects: tuple[str, ...], below: Iterable[N
             _resource("metadata", _method("GET", f"Retrieve{level}Metadata", _METADATA, params=_ACCEPT)),
             _resource("bulkdata", _method("GET", f"Retrieve{level}Bulkdata", (*_BULK, *_VIDEO), params=_ACCEPT)),
             _resource("pixeldata", _method("GET", f"Retrieve{level}PixelData", (*_BULK, *_VIDEO), params=_ACCEPT)),
+            *_looks(level, _RENDERED),
             *below,
         ],
     )
+
+
+def _looks(level: str, rendered: tuple[str, ...]) -> list[Node]:
+    return [
+        _resource("rendered", _method("GET", f"RetrieveRendered{level}", rendered, params=(*_ACCEPT, *_RENDERING))),
+        _resource("thumbnail", _method("GET", f"Retrieve{level}Thumbnail", _PICTURES, params=(*_ACCEPT, *_VIEWPORT))),
+    ]
 
 
 def _store(identity: str) -> Node:
@@ -113,7 +140,9 @@ def _store(identity: str) -> Node:
 
 
 def _tree() -> list[Node]:
-    frames = _resource("frames/{frames}", _method("GET", "RetrieveFrames", _BULK, params=_ACCEPT))
+    frames = _resource(
+        "frames/{frames}", _method("GET", "RetrieveFrames", _BULK, params=_ACCEPT), below=_looks("Frames", _PICTURES)
+    )
     bulk = _resource("bulkdata/{path}", _method("GET", "RetrieveBulkdataValue", (*_BULK, *_VIDEO), params=_ACCEPT))
     instance = _retrieve("{instance}", "Instance", (*_OBJECTS, "application/dicom"), [frames, bulk])
     instances = _search("instances", "InstancesOfSeries", below=[instance])

@@ -21,6 +21,7 @@ from dicomweb.standard.query import Limits, read_qido, split
 from dicomweb.web import bodies
 from dicomweb.web.addresses import base_url
 from dicomweb.web.threads import hop
+from dicomweb.web.warnings import write_warning
 
 if TYPE_CHECKING:
     from dicomweb.archive.archive import Archive
@@ -118,15 +119,6 @@ def _fields(result: SearchResult, base: str, path: str, params: Sequence[tuple[s
         target = quote(f"{base}{path}?{query}", safe="%:/?&=+,*[]!$()@;~'")
         fields.append((b"link", f'<{target}>; rel="next"'.encode("ascii")))
     return fields
-
-
-def write_warning(service: str, text: str) -> bytes:
-    """Write a Warning header with code 299 (PS3.18 8.3.4.2, RFC 7234 5.5). The text may hold anything that a
-    client sent, so that whatever is not printable ASCII goes out escaped."""
-    printable = text.encode("ascii", "backslashreplace").decode()
-    printable = "".join(c if c.isprintable() else " " for c in printable)
-    quoted = printable.replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 {service} "{quoted}"'.encode("ascii")
 
 
 def _answer_lookup(request: Request) -> Response:

@@ -15,6 +15,7 @@ from dicomweb.web import (
     nodes,
     qido,
     refusals,
+    rendered,
     stow,
     wado,
     wado_uri,
@@ -33,12 +34,16 @@ def _retrieved(path: str) -> list[tuple[str, Methods]]:
         (f"{path}/metadata", Methods(GET=wado.metadata)),
         (f"{path}/bulkdata", Methods(GET=bulkdata.values)),
         (f"{path}/pixeldata", Methods(GET=bulkdata.pixels)),
+        (f"{path}/rendered", Methods(GET=rendered.rendered)),
+        (f"{path}/thumbnail", Methods(GET=rendered.thumbnail)),
     ]
 
 
 TABLE: tuple[tuple[str, Methods], ...] = (
     (f"{_INSTANCE}/frames/{{frames}}", Methods(GET=wado.frames)),
     (_INSTANCE, Methods(GET=wado.instances, DELETE=delete.delete)),
+    (f"{_INSTANCE}/frames/{{frames}}/rendered", Methods(GET=rendered.frames)),
+    (f"{_INSTANCE}/frames/{{frames}}/thumbnail", Methods(GET=rendered.thumbnail)),
     (f"{_INSTANCE}/bulkdata/{{value:path}}", Methods(GET=bulkdata.value)),
     *_retrieved(_INSTANCE),
     *_retrieved(_SERIES),

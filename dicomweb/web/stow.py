@@ -239,7 +239,7 @@ class Session:
                 continue
             for dataset in datasets:
                 try:
-                    self._add(assemble(dataset, self._bulk, self._archive.spool))
+                    self._add(assemble(dataset, self._bulk, self._archive.spool, self._archive.unpack))
                 except Error as error:
                     self._outcomes.append(outcomes.from_error(error))
 

@@ -20,13 +20,16 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-from dicomweb.errors import Unavailable, Undecodable
-from dicomweb.workshop.process import FAILED, LARGE, MADE, UNDECODABLE
+from dicomweb.errors import BadRequest, Error, NotAcceptable, Unavailable, Undecodable
+from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED
 
 PATIENCE = 30.0
 """Seconds that a piece of work waits for a free process before the client is asked to come back."""
 IDLE = 60.0
 """Seconds without work after which a process ends."""
+
+_MAIN = "from dicomweb.workshop.process import main; main()"
+_REFUSALS: dict[str, type[Error]] = {kind.__name__: kind for kind in (Undecodable, NotAcceptable, BadRequest)}
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ class Workshop:
 
         Raises:
             Undecodable: the function says so, took too long, needed too much memory, or its process died.
+            NotAcceptable, BadRequest: the function says so.
             Unavailable: no process became free in time.
         """
         request = pickle.dumps((module, function, args), pickle.HIGHEST_PROTOCOL)
@@ -117,8 +121,9 @@ def _result(answer: bytes) -> bytes:
     if kind == MADE:
         return rest
     text = rest.decode("utf-8", "replace")
-    if kind == UNDECODABLE:
-        raise Undecodable(text)
+    if kind == REFUSED:
+        name, _, sentence = text.partition(" ")
+        raise _REFUSALS.get(name, Undecodable)(sentence)
     if kind == LARGE:
         raise Undecodable("the image cannot be worked on within the limit of memory")
     assert kind == FAILED
@@ -143,7 +148,7 @@ class _Process:
         with theirs:
             handle = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dicomweb.workshop.process", str(handle), str(memory), str(idle)],
+                [sys.executable, "-c", _MAIN, str(handle), str(memory), str(idle)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[handle],

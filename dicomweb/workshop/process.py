@@ -12,10 +12,11 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
-from dicomweb.errors import Undecodable
+from dicomweb.errors import Error
 
-MADE, UNDECODABLE, LARGE, FAILED = b"m", b"u", b"l", b"f"
-"""What an answer begins with: the result, a sentence of ours, not enough memory, a traceback."""
+MADE, REFUSED, LARGE, FAILED = b"m", b"r", b"l", b"f"
+"""What an answer begins with: the result, the name of an error of ours and its sentence, not enough memory, a
+traceback."""
 
 WORN = 768 << 20
 """Bytes of memory at which a process ends after its work, so that what one giant needed is given back."""
@@ -40,8 +41,8 @@ def _answer(request: bytes, limits: "_Limits") -> bytes:
         work = getattr(importlib.import_module(module), function)
         limits.hold(module)
         return MADE + work(*args)
-    except Undecodable as error:
-        return UNDECODABLE + str(error).encode()
+    except Error as error:
+        return REFUSED + f"{type(error).__name__} {error}".encode()
     except MemoryError:
         return LARGE
     except Exception:
@@ -90,7 +91,3 @@ def main() -> None:
         os.putenv(name, "1")  # as many processes as cores: threads inside of them only take memory
     handle, memory, idle = sys.argv[1:]
     serve(Connection(int(handle)), int(memory), float(idle))
-
-
-if __name__ == "__main__":
-    main()

@@ -20,6 +20,7 @@ from realdata import real
 from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.errors import BadIdentity, BadObject, BadReference
+from dicomweb.imaging import unpacking
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.part10 import read_object
 
@@ -39,7 +40,7 @@ def pixels(uri: str = "pixels") -> dict[str, Any]:
 
 def put_together(folder: Path, metadata: dict[str, Any], **bulk: list[BulkPart]) -> bytes:
     """The bytes of the object; the spool holds nothing but it."""
-    upload = assemble(metadata, bulk, Spool(folder))
+    upload = assemble(metadata, bulk, Spool(folder), unpacking.convert)
     with upload.open() as buffer:
         return bytes(buffer)
 

@@ -14,6 +14,7 @@ from served import Served, multiframe, path_of, written
 from dicomweb.archive import content, objects
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.content import Made, Stretch
+from dicomweb.archive.copies import Copies
 from dicomweb.archive.making import Maker
 from dicomweb.archive.retrieve import Retrieval, bulk_type
 from dicomweb.archive.retrieve import path_of as resource_path
@@ -36,7 +37,7 @@ def retrieval(served: Served) -> Retrieval:
     archive = served.archive
     shelf = Shelf(archive.config.cache, 1 << 20, 1 << 20)
     maker = Maker(archive.storage, Workshop(1, 20, 1 << 30), shelf, 1_000_000)
-    return Retrieval(archive.storage, archive.index, archive.spool, maker, archive.limits)
+    return Retrieval(archive.storage, archive.index, Copies(archive.storage, archive.spool), maker, archive.limits)
 
 
 def only(served: Served) -> Held:

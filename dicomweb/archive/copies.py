@@ -1,0 +1,81 @@
+"""Other forms of stored objects that are kept beside them in storage: inflated data sets, repacked videos.
+
+A copy is named by the version of the object, made when it is first needed, found by every process of every
+replica, safe to remove at any time, and removed with the object.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from dicomweb.archive.content import CHUNK
+from dicomweb.archive.spool import Spool
+from dicomweb.errors import AlreadyStored, NotFound
+from dicomweb.storage import Put, Storage
+
+Form: TypeAlias = Literal["inflated", "video"]
+FORMS: tuple[Form, ...] = ("inflated", "video")
+
+
+def copy_key(form: Form, version: int) -> str:
+    """Return the key of a copy."""
+    return f"cache/{form}/{version:016x}"
+
+
+class Copies:
+    """Finds and makes copies.
+
+    Args:
+        storage: where they are kept.
+        spool: where they are made.
+    """
+
+    def __init__(self, storage: Storage, spool: Spool) -> None:
+        self._storage = storage
+        self._spool = spool
+
+    def get(self, form: Form, version: int, make: Callable[[Path], None]) -> tuple[str, int]:
+        """Return key and size of a copy; make it if it is not there.
+
+        Args:
+            form: of the copy.
+            version: of the object.
+            make: writes it into a file that is there and empty.
+
+        Raises:
+            OutOfSpace, Unavailable: it cannot be kept.
+            Whatever else making it raises.
+        """
+        key = copy_key(form, version)
+        try:
+            return key, self._storage.size(key)
+        except NotFound:
+            with self.scratch() as path:
+                make(path)
+                size = path.stat().st_size
+                (problem,) = self._storage.put([Put(key, path, _digest(path))])
+                if problem is not None and not isinstance(problem, AlreadyStored):
+                    raise problem from None
+            return key, size
+
+    @contextmanager
+    def scratch(self, pieces: Iterable[bytes] = ()) -> Iterator[Path]:
+        """Give a file for a while, with these bytes in it."""
+        path = self._spool.scratch()
+        try:
+            with path.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+    return digest.digest()
