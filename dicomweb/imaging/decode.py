@@ -60,10 +60,13 @@ def decode(data: bytes, stored: str, format: Format, most_pixels: int | None = N
             or has too many pixels.
     """
     admit(stored, format, most_pixels)
-    if stored in PLAIN:
-        cells = described(format, stored, EXPLICIT)
-        return native.read(plain.unwrap(data, stored, cells), cells), native.numbers(cells)
-    return _uncompress(data, stored, format)
+    try:
+        if stored in PLAIN:
+            cells = described(format, stored, EXPLICIT)
+            return native.read(plain.unwrap(data, stored, cells), cells), native.numbers(cells)
+        return _uncompress(data, stored, format)
+    except MemoryError as error:
+        raise Undecodable("a frame takes more memory than there is to decode it") from error
 
 
 def admit(stored: str, format: Format, most_pixels: int | None) -> None:
@@ -101,7 +104,7 @@ def _uncompress(data: bytes, stored: str, format: Format) -> tuple[NDArray[Any],
                 array = _coloured(array, picture, format, after)
     except Undecodable:
         raise
-    except (RuntimeError, ValueError, TypeError, MemoryError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise Undecodable(f"a frame of {syntaxes.syntax_of(stored).name} is damaged, or of a kind not read") from error
     expected = (format.rows, format.columns, *((format.samples,) if format.samples > 1 else ()))
     if array.shape != expected:

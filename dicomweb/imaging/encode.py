@@ -73,7 +73,9 @@ def encode(array: NDArray[Any], format: Format, wanted: str, quality: int | None
     try:
         grade = min(max(QUALITY if quality is None else quality, 1), 100)
         return bytes(encoder(np.ascontiguousarray(array), format, grade))
-    except (RuntimeError, ValueError, TypeError, MemoryError, NotImplementedError) as error:
+    except MemoryError as error:
+        raise Undecodable("a frame takes more memory than there is to encode it") from error
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise Undecodable(f"{syntaxes.syntax_of(wanted).name} does not represent such samples") from error
 
 

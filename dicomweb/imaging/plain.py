@@ -9,7 +9,6 @@ import zlib
 
 import imagecodecs
 import numpy as np
-from rle.rle import decode_segment
 
 from dicomweb.errors import Undecodable
 from dicomweb.imaging import native
@@ -21,6 +20,7 @@ _LEVEL = 6
 _BEST_DEFLATE = 1032
 _RLE_HEADER = 64
 _RLE_SEGMENTS = 15
+_RUN = 128
 
 
 def unwrap(data: bytes, stored: str, format: Format) -> bytes:
@@ -86,16 +86,26 @@ def _from_runs(data: bytes, format: Format) -> bytes:
         raise Undecodable("a segment of an RLE frame is too short for its picture")
     planes = np.empty((samples, size, width), "u1")
     for index, (start, stop) in enumerate(starts):
-        try:
-            segment = decode_segment(data[start:stop])
-        except ValueError as error:
-            raise Undecodable("a segment of an RLE frame is damaged") from error
+        segment = _unpacked(data[start:stop], size)
         if len(segment) < size:
             raise Undecodable("a segment of an RLE frame ends before its picture does")
         planes[index // width, :, width - 1 - index % width] = np.frombuffer(segment, "u1", size)
     if samples > 1 and not format.planar:
         planes = planes.transpose(1, 0, 2)
     return planes.tobytes()
+
+
+def _unpacked(segment: bytes, size: int) -> bytes:
+    """Decode one segment (PS3.5 G.3.2), in no more room than its picture and a last run that goes beyond it take."""
+    try:
+        return bytes(imagecodecs.packbits_decode(segment, out=size + _RUN))
+    except RuntimeError:
+        pass
+    try:
+        # Its padding looks like the head of a run
+        return bytes(imagecodecs.packbits_decode(segment[:-1], out=size + _RUN))
+    except RuntimeError as error:
+        raise Undecodable("a segment of an RLE frame is damaged") from error
 
 
 def _segments(data: bytes, expected: int) -> list[tuple[int, int]]:

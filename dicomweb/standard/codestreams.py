@@ -190,9 +190,9 @@ def _read_jpeg2000(head: bytes) -> Picture | None:
     (samples,) = struct.unpack_from(">H", head, place + 36)
     depth = head[place + 38]
     photometric = "MONOCHROME2" if samples == 1 else "RGB"
-    coding = head.find(b"\xff\x52", place + 38)
-    if samples == 3 and coding >= 0 and head[coding + 8]:
-        photometric = "YBR_RCT" if head[coding + 13] == 1 else "YBR_ICT"
+    together, transform = _coding(head, place)
+    if samples == 3 and together:
+        photometric = "YBR_RCT" if transform == 1 else "YBR_ICT"
     factors = {head[place + 39 + 3 * number : place + 41 + 3 * number] for number in range(samples)}
     return Picture(
         lower - upper,
@@ -202,8 +202,21 @@ def _read_jpeg2000(head: bytes) -> Picture | None:
         bool(depth & 0x80),
         photometric,
         subsampled=len(factors) > 1,
-        reversible=coding >= 0 and head[coding + 13] == 1,
+        reversible=transform == 1,
     )
+
+
+def _coding(head: bytes, place: int) -> tuple[int, int]:
+    """Of the coding style: whether components were transformed together, and the wavelet, 1 for the reversible one
+    (ISO 15444-1 A.6.1); of a header that goes on behind `head`, neither."""
+    while place + 16 <= len(head):
+        marker, size = struct.unpack_from(">HH", head, place - 2)
+        if marker == 0xFF52:
+            return head[place + 6], head[place + 11]
+        if marker == _TILE_PART:
+            break
+        place += 2 + size
+    return 0, 0
 
 
 class _Bits:

@@ -337,3 +337,24 @@ def test_what_is_no_frame_at_all_is_refused(data: bytes, syntax: str) -> None:
 def test_what_nobody_here_decodes_is_said(syntax: str) -> None:
     with pytest.raises(Undecodable, match="is not decoded here"):
         decode(b"", syntax, GREY)
+
+
+def test_a_frame_that_memory_is_too_small_for_is_refused() -> None:
+    code = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from dicomweb.errors import Undecodable\n"
+        "from dicomweb.imaging.decode import decode\n"
+        "from dicomweb.imaging.plain import wrap\n"
+        "from dicomweb.standard.pixels import Format\n"
+        "from dicomweb.standard.syntaxes import RLE\n"
+        "format = Format(4000, 4000, allocated=32, stored=32, high=31)\n"
+        "frame = wrap(bytes(64_000_000), RLE, format)\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20), used + (40 << 20)))\n"
+        "try: decode(frame, RLE, format)\n"
+        "except Undecodable as error: assert 'memory' in str(error), error\n"
+        "else: sys.exit('decoded')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

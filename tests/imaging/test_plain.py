@@ -98,6 +98,13 @@ def test_each_way_that_runs_are_damaged_is_named(data: bytes, why: str) -> None:
         plain.unwrap(data, RLE, FORMAT)
 
 
+def test_padding_and_a_run_beyond_the_end_of_a_segment_are_no_harm() -> None:
+    format = Format(1, 3, allocated=8, stored=8, high=7)
+    head = struct.pack("<16I", 1, 64, *[0] * 14)
+    for segment in (b"\xfe\x07", b"\xfe\x07\0", b"\x02\x07\x07\x07\0", b"\x80\xfe\x07\0", b"\xf0\x07"):
+        assert plain.unwrap(head + segment, RLE, format) == b"\x07\x07\x07"
+
+
 @pytest.mark.parametrize(("syntax", "data"), [
     (RLE, struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\x00"),
     (DEFLATED_FRAME, zlib.compress(bytes(1000), wbits=-15)),

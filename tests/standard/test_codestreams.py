@@ -191,3 +191,14 @@ def test_a_jpeg_2000_codestream_without_its_last_marker_is_whole() -> None:
 def test_of_samples_alone_nobody_knows() -> None:
     assert is_whole(b"anything", syntaxes.RLE)
     assert read_picture(b"anything", syntaxes.RLE) is None
+
+
+def test_jpeg_2000_says_how_it_was_coded_whatever_a_comment_holds() -> None:
+    for reversible, photometric in ((True, "YBR_RCT"), (False, "YBR_ICT")):
+        made = bytes(imagecodecs.htj2k_encode(np.zeros((9, 9, 3), "u1"), reversible=reversible, rgb=True, planar=False))
+        place = made.index(b"\xff\x52")
+        comment = b"\xff\x64" + (20).to_bytes(2, "big") + b"\xff\x52" + bytes(16)
+        for data in (made, made[:place] + comment + made[place:]):
+            told = read_picture(data, syntaxes.HTJ2K)
+            assert told is not None
+            assert (told.photometric, told.reversible, told.subsampled) == (photometric, reversible, False)
