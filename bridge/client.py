@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, TimeoutError
@@ -61,22 +61,32 @@ class Origin:
         connect_seconds: for a connection.
         read_seconds: for an answer to begin, and to go on.
         ca: PEM file of the authorities of its certificate; "" for those of the system.
+        token: secret by which Roentgate's own services know us; "" for none.
 
     Attributes:
         url: root without a login.
+        links: it has named a next page, so that there is none where it names none.
         server: what stands before `/dicom-web`, where Roentgate has its other services; "" if it ends otherwise.
     """
 
     def __init__(
-        self, url: str, connections: int = 64, connect_seconds: float = 5.0, read_seconds: float = 120.0, ca: str = ""
+        self,
+        url: str,
+        connections: int = 64,
+        connect_seconds: float = 5.0,
+        read_seconds: float = 120.0,
+        ca: str = "",
+        token: str = "",
     ) -> None:
         parts = urlsplit(url.rstrip("/"))
         self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         self.server = self.url.removesuffix("/dicom-web") if self.url.endswith("/dicom-web") else ""
+        self.links = False
         self._headers = {"User-Agent": "Roentgate-bridge"}
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        self._token = token
         self._pool = urllib3.PoolManager(
             num_pools=4,
             maxsize=connections,
@@ -143,8 +153,8 @@ class Origin:
         return Stored(found, sentences, response.status in (503, 507, 429))
 
     def search(self, path: str, params: Sequence[tuple[str, str]]) -> Page:
-        """Fetch one page of a search (PS3.18 10.6); `path` begins with a slash."""
-        query = urlencode(params, quote_via=quote, safe="*,\\")
+        """Fetch one page of a search (PS3.18 10.6); `path` begins with a slash, values are percent-encoded."""
+        query = "&".join(f"{name}={value}" for name, value in params)
         return self.follow(f"{self.url}{path}{'?' if query else ''}{query}")
 
     def follow(self, url: str) -> Page:
@@ -163,13 +173,10 @@ class Origin:
         except ValueError as error:
             raise errors.Unavailable("the DICOMweb server answers a search with something else than JSON") from error
         link = _NEXT.search(response.headers.get("Link", ""))
-        return Page(rows if isinstance(rows, list) else [], self._own(link[1]) if link else "", _sentences(response))
-
-    def _own(self, url: str) -> str:
-        """A link of an answer with the scheme and host by which we reach the server, which may call itself
-        otherwise."""
-        found, ours = urlsplit(url), urlsplit(self.url)
-        return urlunsplit(found._replace(scheme=ours.scheme, netloc=ours.netloc))
+        self.links = self.links or link is not None
+        # The server may call itself otherwise than we reach it
+        following = f"{url.partition('?')[0]}?{urlsplit(link[1]).query}" if link else ""
+        return Page(rows if isinstance(rows, list) else [], following, _sentences(response))
 
     def retrieve(self, path: str, syntax: str) -> "Parts":
         """Fetch the instances of a resource (PS3.18 10.4).
@@ -209,6 +216,7 @@ class Origin:
             raise errors.NotFound("the DICOMweb server is none of ours")
         body = None if value is None else json.dumps(value).encode()
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
+        headers |= {"Authorization": f"Bearer {self._token}"} if self._token else {}
         response = self._ask(method, f"{self.server}{path}", headers, body, repeat=method == "GET")
         if response.status >= 300:
             raise _error(response)

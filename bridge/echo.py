@@ -2,11 +2,12 @@
 
 from bridge import statuses
 from bridge.association import Association, Message
+from bridge.refusals import Peer
 
 
 class EchoService:
     """Serves C-ECHO."""
 
-    def serve(self, association: Association, message: Message, _address: str) -> None:
+    def serve(self, association: Association, message: Message, _peer: Peer) -> None:
         """Answer that we are here."""
         association.respond(message, statuses.SUCCESS)

@@ -86,11 +86,13 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """An association that is rejected: result, source and reason (PS3.8 Table 9-21), and two sentences."""
+    """An association that is rejected: result, source and reason (PS3.8 Table 9-21), two sentences, and the node
+    whose AE title it bears."""
 
     code: tuple[int, int, int]
     reason: str
     remedy: str
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Policy:
                 negotiation.CALLING_NOT_RECOGNIZED,
                 f"{request.calling} is known as node {known[0].name}, but does not call from {address}",
                 f"Add {address} to the sources of node {known[0].name} if it is the same device",
+                known[0].name,
             )
         if self._rules.unknown == "refuse":
             return Denied(

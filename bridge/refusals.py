@@ -6,6 +6,7 @@ waits for that: what cannot be told is dropped.
 """
 
 import contextlib
+import dataclasses
 import logging
 import queue
 import threading
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bridge.client import Origin
-from dicomweb.errors import Error, NotFound
+from dicomweb.errors import Error, Forbidden, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -24,28 +25,30 @@ _PATH = "/refusals"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Something that was not done.
+class Peer:
+    """Who asks: AE titles that it calls itself and us by, its address, and the node that it is, or ""."""
 
-    Attributes:
-        kind: what was refused.
-        aet: AE title of who asked.
-        address: from where.
-        reason: why, a sentence.
-        remedy: what to change, a sentence, or "".
-    """
+    calling: str = ""
+    called: str = ""
+    address: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that was not done: what was refused, to whom, why, and what to change; the last may be ""."""
 
     kind: Kind
-    aet: str
-    address: str
+    peer: Peer
     reason: str
-    remedy: str = ""
+    advice: str = ""
 
     @property
     def line(self) -> str:
         """One line for people. What a peer sent cannot break it."""
-        text = f"{self.kind} refused: {self.aet or '(no AE title)'} at {self.address}: {self.reason}"
-        text = f"{text.rstrip('.')}. {self.remedy}" if self.remedy else text
+        peer = self.peer
+        text = f"{self.kind} refused: {peer.calling or '(no AE title)'} at {peer.address}: {self.reason}"
+        text = f"{text.rstrip('.')}. {self.advice}" if self.advice else text
         return "".join(c if c.isprintable() else " " for c in text)
 
 
@@ -63,10 +66,10 @@ class Refusals:
         self._silent_until = 0.0
         self._thread.start()
 
-    def note(self, kind: Kind, aet: str, address: str, reason: str, remedy: str = "") -> None:
+    def note(self, kind: Kind, peer: Peer, reason: str, advice: str = "") -> None:
         """Tell about a refusal; returns at once."""
-        refusal = Refusal(kind, aet, address, reason, remedy)
-        log.warning("%s", refusal.line)
+        refusal = Refusal(kind, peer, reason, advice)
+        log.log(logging.INFO if kind == "query" else logging.WARNING, "%s", refusal.line)
         if self._origin is not None:
             with contextlib.suppress(queue.Full):
                 self._queue.put_nowait(refusal)
@@ -76,12 +79,14 @@ class Refusals:
             if self._origin is None or time.monotonic() < self._silent_until:
                 continue
             told = {
-                "kind": refusal.kind, "aet": refusal.aet, "address": refusal.address,
-                "reason": refusal.reason, "remedy": refusal.remedy,
-            }  # fmt: skip
+                "kind": refusal.kind,
+                **dataclasses.asdict(refusal.peer),
+                "reason": refusal.reason,
+                "advice": refusal.advice,
+            }
             try:
                 self._origin.call("POST", _PATH, told)
-            except NotFound:
+            except (NotFound, Forbidden):
                 self._silent_until = time.monotonic() + 60.0
             except Error as error:
                 log.debug("a refusal could not be told to the web layer: %s", error)

@@ -20,13 +20,14 @@ from typing import Protocol
 from bridge import negotiation, statuses
 from bridge.association import Association, Limits, Message, await_request, reject
 from bridge.client import Origin
-from bridge.commandsets import C_ECHO, C_STORE, NAMES
+from bridge.commandsets import C_ECHO, C_FIND, C_STORE, NAMES
 from bridge.connection import Connection
 from bridge.echo import EchoService
+from bridge.find import FindService
 from bridge.negotiation import ACCEPTED, Request
 from bridge.nodes import Nodes
 from bridge.policy import Admitted, Denied, Policy, Rules, name_of
-from bridge.refusals import Refusals
+from bridge.refusals import Peer, Refusals
 from bridge.security import ServerTLS
 from bridge.spool import Spool
 from bridge.store import StoreService
@@ -54,10 +55,12 @@ class Settings:
         associations_per_peer: most at once of one node, or of one address that is none.
         lobby: most that have connected and asked for nothing yet.
         held_bytes: data sets up to this size are held in memory.
+        strict: queries and retrievals that were not negotiated are refused.
         spool: C-STORE is acknowledged from the spool, which holds `spool_bytes` at most.
         graceful_seconds: for what is under way when we stop.
         connect_seconds, read_seconds: for the origin server.
         ca: PEM file of the authorities of the origin server's certificate.
+        token: the secret by which our own web layer knows us.
     """
 
     dicomweb: str
@@ -75,19 +78,21 @@ class Settings:
     associations_per_peer: int = 25
     lobby: int = 64
     held_bytes: int = 4 << 20
+    strict: bool = False
     spool: bool = False
     spool_bytes: int = 10 << 30
     graceful_seconds: float = 25.0
     connect_seconds: float = 5.0
     read_seconds: float = 120.0
     ca: str = ""
+    token: str = ""
 
 
 class Service(Protocol):
     """Serves the requests of one kind."""
 
-    def serve(self, association: Association, message: Message, address: str) -> None:
-        """Answer a request of an association with somebody at an address."""
+    def serve(self, association: Association, message: Message, peer: Peer) -> None:
+        """Answer a request of an association with a peer."""
 
 
 class Bridge:
@@ -106,7 +111,12 @@ class Bridge:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.origin = Origin(
-            settings.dicomweb, settings.associations, settings.connect_seconds, settings.read_seconds, settings.ca
+            settings.dicomweb,
+            settings.associations,
+            settings.connect_seconds,
+            settings.read_seconds,
+            settings.ca,
+            settings.token,
         )
         self.nodes = Nodes(self.origin, settings.nodes_file)
         self.policy = Policy(settings.rules, self.nodes)
@@ -132,6 +142,7 @@ class Bridge:
         self._services: Mapping[int, Service] = {
             C_ECHO: EchoService(),
             C_STORE: StoreService(self.origin, self.spool, self.refusals, settings.rules.aet, settings.held_bytes),
+            C_FIND: FindService(self.origin, self.nodes, self.refusals, settings.rules.aet, settings.strict),
         }
         self._lock = threading.Condition()
         self._lobby: dict[int, tuple[socket.socket, str]] = {}
@@ -196,9 +207,9 @@ class Bridge:
             self._leave(serial)
             self._associate(serial, connection, request, address)
         except ssl.SSLError as error:
-            self.refusals.note("association", "", address, f"no TLS: {error.reason or error}", _TLS_REMEDY)
+            self.refusals.note("association", Peer(address=address), f"no TLS: {error.reason or error}", _TLS_REMEDY)
         except BadMessage as error:
-            self.refusals.note("association", "", address, str(error), "")
+            self.refusals.note("association", Peer(address=address), str(error))
         except (PeerLeft, PeerSilent, OSError) as error:
             log.debug("%s asked for no association: %s", address, error)
         except Exception:
@@ -213,14 +224,19 @@ class Bridge:
     def _associate(self, serial: int, connection: Connection, request: Request, address: str) -> None:
         decision = self.policy.admit(request, address)
         if isinstance(decision, Denied):
-            self.refusals.note("association", request.calling, address, decision.reason, decision.remedy)
+            self.refusals.note(
+                "association",
+                Peer(request.calling, request.called, address, decision.node),
+                decision.reason,
+                decision.remedy,
+            )
             reject(connection, decision.code)
             return
         active = _Active(decision, address)
         why = self._enter(serial, active)
         if why:
             self.refusals.note(
-                "association", request.calling, address, why,
+                "association", active.peer(request), why,
                 "It may try again soon; the settings dimse_associations and dimse_associations_per_peer are the limits",
             )  # fmt: skip
             reject(connection, negotiation.LOCAL_LIMIT)
@@ -228,7 +244,7 @@ class Bridge:
         try:
             granted = self.policy.grant(request, decision)
             for reason, remedy in granted.refused:
-                self.refusals.note("context", request.calling, address, reason, remedy)
+                self.refusals.note("context", active.peer(request), reason, remedy)
             acceptance = negotiation.write_acceptance(
                 request, granted.contexts, self._settings.limits.pdu_bytes, granted.roles, granted.extended
             )
@@ -257,7 +273,7 @@ class Bridge:
             others = list(self._active.values())
             if len(others) >= settings.associations:
                 return f"there are {len(others)} associations, as many as are allowed"
-            if sum(other.peer == active.peer for other in others) >= settings.associations_per_peer:
+            if sum(other.counted == active.counted for other in others) >= settings.associations_per_peer:
                 return f"it has {settings.associations_per_peer} associations, as many as one peer may have"
             kept = settings.associations // 4
             strangers = sum(other.admitted.node is None for other in others)
@@ -274,15 +290,15 @@ class Bridge:
             if message is None:
                 return
             active.busy = True
-            self._dispatch(association, message, active.address)
+            self._dispatch(association, message, active.peer(association.request))
             active.busy = False
 
-    def _dispatch(self, association: Association, message: Message, address: str) -> None:
+    def _dispatch(self, association: Association, message: Message, peer: Peer) -> None:
         service = self._services.get(message.field)
         name = NAMES.get(message.field, f"command {message.field:04X}")
         if service is None:
             association.skip()
-            self.refusals.note("request", association.request.calling, address, f"{name} is not offered here")
+            self.refusals.note("request", peer, f"{name} is not offered here")
             association.respond(message, statuses.UNRECOGNIZED_OPERATION, f"{name} is not offered here")
             return
         wanted = _RIGHTS.get(message.field)
@@ -292,11 +308,11 @@ class Bridge:
         ):
             association.skip()
             reason = f"{name} in a presentation context of {name_of(message.context.abstract)}"
-            self.refusals.note("request", association.request.calling, address, reason)
+            self.refusals.note("request", peer, reason)
             association.respond(message, statuses.NO_SUCH_CLASS, reason)
             return
         try:
-            service.serve(association, message, address)
+            service.serve(association, message, peer)
         except (PeerLeft, PeerSilent, BadMessage):
             raise
         except Exception as error:
@@ -356,7 +372,7 @@ class Bridge:
         }
 
 
-_RIGHTS = {C_ECHO: "echo", C_STORE: "store"}
+_RIGHTS = {C_ECHO: "echo", C_STORE: "store", C_FIND: "find"}
 _TLS_REMEDY = (
     "The port speaks TLS 1.2 and newer only, with the cipher suites of BCP 195, and asks for a certificate if"
     " dimse_tls_client_ca is set"
@@ -372,8 +388,13 @@ class _Active:
     association: Association | None = None
     busy: bool = False
 
+    def peer(self, request: Request) -> Peer:
+        """Who it is with, for people."""
+        node = self.admitted.node.name if self.admitted.node else ""
+        return Peer(request.calling, request.called, self.address, node)
+
     @property
-    def peer(self) -> str:
+    def counted(self) -> str:
         """What counts as one peer: a node, or an address."""
         return f"node {self.admitted.node.name}" if self.admitted.node else self.address
 

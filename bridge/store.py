@@ -12,7 +12,7 @@ from bridge import statuses
 from bridge.association import Association, Message
 from bridge.client import Origin, Stored
 from bridge.policy import name_of
-from bridge.refusals import Refusals
+from bridge.refusals import Peer, Refusals
 from bridge.spool import Spool
 from bridge.statuses import Verdict
 from dicomweb.errors import BadMessage, BadRequest, Error, PeerLeft, PeerSilent
@@ -42,7 +42,7 @@ class StoreService:
         self._aet = aet
         self._held = held_bytes
 
-    def serve(self, association: Association, message: Message, address: str) -> None:
+    def serve(self, association: Association, message: Message, peer: Peer) -> None:
         """Store one object and answer."""
         command = message.command
         instance = str(command.get("AffectedSOPInstanceUID", ""))
@@ -59,8 +59,7 @@ class StoreService:
         if verdict.status not in (statuses.SUCCESS, 0xB000, 0xB006, 0xB007):
             self._refusals.note(
                 "instance",
-                association.request.calling,
-                address,
+                peer,
                 f"{name_of(message.context.abstract)} {instance}: {verdict.comment} ({verdict.status:04X})",
                 "The sender may try again later" if verdict.temporary else "",
             )

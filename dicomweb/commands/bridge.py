@@ -45,12 +45,14 @@ def settings_of(config: Config) -> Settings:
         associations=config.dimse_associations,
         associations_per_peer=config.dimse_associations_per_peer,
         held_bytes=config.dimse_held_bytes,
+        strict=config.find_strict,
         spool=config.spool,
         spool_bytes=config.spool_bytes,
         graceful_seconds=config.graceful_seconds,
         connect_seconds=config.dicomweb_connect_seconds,
         read_seconds=config.dicomweb_read_seconds,
         ca=config.dicomweb_ca,
+        token=config.bridge_token,
     )
 
 

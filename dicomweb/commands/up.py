@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -30,6 +31,8 @@ def run(config: Config, _: argparse.Namespace) -> int:
     begin_log(config)
     if config.http_port == 0:  # the bridge has to know it
         config = dataclasses.replace(config, http_port=_free_port(config.http_host), dicomweb="")
+    if not config.bridge_token:
+        config = dataclasses.replace(config, bridge_token=secrets.token_hex(16))
     stopping = 0
     processes: list[_Process] = []
 

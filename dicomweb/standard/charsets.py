@@ -261,3 +261,58 @@ class Decoder:
                     self.faulty = True
                     text.append("\ufffd")
         return "".join(text)
+
+
+# -- writing ------------------------------------------------------------------------------------------------
+
+
+def encode(text: str, terms: Iterable[str], name: bool = False) -> bytes | None:
+    """Encode a value in a Specific Character Set (PS3.5 6.1.2, PS3.3 C.12.1.1.2).
+
+    Args:
+        text: one or several values with backslashes between.
+        terms: the values of (0008,0005); none is the default repertoire.
+        name: whether it is of VR PN, where a set that an escape sequence put in place ends at `^` and `=` too.
+
+    Returns:
+        The bytes, or None if the character set cannot say it.
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    terms = tuple(terms)
+    plan = _plan(terms)
+    if not plan.extends:
+        return _single(text, plan.codec or "ascii")
+    names = [normalised(term) for term in terms]
+    japanese = "iso2022_jp" if "ISO 2022 IR 87" in names else ""  # JIS X 0208; with 159 JIS X 0212 beside it
+    japanese = "iso2022_jp_1" if "ISO 2022 IR 159" in names else japanese
+    delimiters = "\\^=\t\n\f\r" if name else "\\\t\n\f\r"
+    pieces = re.split(f"([{re.escape(delimiters)}])", text)
+    encoded = [_extend(piece, plan, japanese) for piece in pieces]
+    return None if None in encoded else b"".join(piece for piece in encoded if piece is not None)
+
+
+def _single(text: str, codec: str) -> bytes | None:
+    """Text in one encoding; of Shift JIS only the bytes that are JIS X 0201 (PS3.3 Table C.12-2)."""
+    try:
+        encoded = text.encode(codec)
+    except UnicodeEncodeError:
+        return None
+    return None if codec == "shift_jis" and len(encoded) != len(text) else encoded
+
+
+def _extend(piece: str, plan: _Plan, japanese: str) -> bytes | None:
+    """One piece by ISO 2022 in a single set beside ASCII: that of the first value, or one that its escape sequence
+    puts in place (PS3.5 6.1.2.5.3)."""
+    if piece.isascii():
+        return piece.encode("ascii")
+    if plan.codec and (encoded := _single(piece, plan.codec)) is not None:
+        return encoded
+    for codec in plan.announced:
+        if codec != plan.codec and (encoded := _single(piece, codec)) is not None:
+            escape = next(escape for escape, place in _ESCAPES.items() if place == ("G1", codec))
+            return b"\x1b" + escape + encoded
+    if not japanese:
+        return None
+    encoded = _single(piece, japanese)
+    return encoded and encoded.replace(b"\x1b(J", b"\x1b(B")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomweb.standard.charsets import Decoder, normalised
+from dicomweb.standard.charsets import Decoder, encode, normalised
 
 # PS3.5 H.3.1, H.3.2, I.2, J.1, J.2, J.3, K.2, and the same names in other sets
 NAMES = [
@@ -201,3 +201,37 @@ def test_long_nonsense_takes_no_longer_than_its_length(data):
     begin = time.perf_counter()
     Decoder(["", "ISO 2022 IR 87"]).decode(data, True)
     assert time.perf_counter() - begin < 20
+
+
+@pytest.mark.parametrize(
+    ("terms", "text"),
+    [
+        (["ISO_IR 100"], "Müller^Jörg"),
+        (["ISO_IR 192"], "山田^太郎"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 87", "ISO 2022 IR 159"], "山田^ÿ"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        (["", "ISO 2022 IR 58"], "Zhang^XiaoDong=张^小东"),
+        (["", "ISO 2022 IR 100", "ISO 2022 IR 144"], "Люк^Müller"),
+        (["GB18030"], "王^小东"),
+    ],
+)
+def test_what_is_encoded_is_decoded_again(terms, text):
+    encoded = encode(text, terms, True)
+    assert encoded is not None
+    assert Decoder(terms).decode(encoded, True) == text
+
+
+@pytest.mark.parametrize(
+    ("terms", "text"),
+    [
+        ([], "ü"),
+        (["ISO_IR 100"], "山"),
+        (["ISO_IR 13"], "山"),
+        (["", "ISO 2022 IR 87"], "ü"),
+        (["", "ISO 2022 IR 100"], "Люк"),
+    ],
+)
+def test_what_a_character_set_cannot_say_is_not_encoded(terms, text):
+    assert encode(text, terms) is None
