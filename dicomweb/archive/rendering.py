@@ -200,7 +200,7 @@ class Renderer:
             if layout.kind == "video":
                 return self._still(held, layout, number - 1, rendering)
             data = self._frame(held, layout, number)
-            work = (data, stored_form(layout, held.syntax), layout.format, self._look(part), rendering)
+            work = (data, stored_form(layout, held.syntax), layout.format, self._look(part, rendering), rendering)
             return self._workshop.run("dicomweb.imaging.render", "render", *work, self.most_pixels)
 
         name = f"drawn {held.digest.hex()} {number} {part.by.hex()} {rendering!r} {REVISION}"
@@ -222,7 +222,7 @@ class Renderer:
             raise BadRequest(f"an animation of more than {MOST_FRAMES} frames is not made; ask for some of the frames")
 
         def make() -> bytes:
-            frames = [(self._frame(held, layout, part.number), self._look(part)) for part in parts]
+            frames = [(self._frame(held, layout, part.number), self._look(part, rendering)) for part in parts]
             seconds = looks.frame_seconds(self.dataset(held), len(parts))
             work = (frames, stored_form(layout, held.syntax), layout.format, rendering, seconds)
             return self._workshop.run("dicomweb.imaging.render", "render_many", *work, self.most_pixels)
@@ -390,8 +390,9 @@ class Renderer:
 
         return fetch
 
-    def _look(self, part: Part) -> Look:
-        look = looks.read_look(self.dataset(part.held), part.number, self._fetch(part.held))
+    def _look(self, part: Part, rendering: Rendering) -> Look:
+        profiled = rendering.iccprofile != "no"
+        look = looks.read_look(self.dataset(part.held), part.number, self._fetch(part.held), profiled)
         if part.state is None:
             return look
         return states.look_of(part.state, look, part.held.instance, part.number)
