@@ -16,14 +16,15 @@ import orjson
 
 from dicomweb.archive.content import CHUNK, Made, Segment, Stretch, Unsized, total
 from dicomweb.archive.copies import Copies
-from dicomweb.archive.making import NATIVE_KINDS, Maker, made_format, made_with_loss
+from dicomweb.archive.entries import AVAILABLE
+from dicomweb.archive.making import NATIVE_KINDS, Maker, made_format, made_with_loss, object_source
 from dicomweb.archive.versions import is_bare
 from dicomweb.errors import BadObject, Corrupt, NotAcceptable
 from dicomweb.index import Held, Index
 from dicomweb.standard import derivation, encode, part10, reencode
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.frames import Layout
-from dicomweb.standard.leniency import Dataset
+from dicomweb.standard.leniency import Dataset, Element
 from dicomweb.standard.media import DEFLATED, EXPLICIT
 from dicomweb.standard.syntaxes import syntax_of
 from dicomweb.storage import Storage
@@ -163,19 +164,12 @@ class Objects:
     def _transcoded(self, held: Held, syntax: str) -> tuple[Segment, ...]:
         """The object with other pixels, and a data set that describes them (PS3.5 8.2, W-240)."""
         layout = self._layout(held)
-        assert layout.format is not None
         stored = _EXPLICIT_DATA if layout.derived else syntax_of(held.syntax)
         key = self.key(held, layout)
         size = self._storage.size(key) if layout.derived else held.size
         meta, start = self._head(held)
-        loses = made_with_loss(layout, held.syntax, syntax)
-        ratio = 1.0
-        if loses:
-            ratio = layout.format.frame_bits / 8 / len(self._maker.transcoded(held, layout, key, 1, syntax))
-        uid = derivation.derived_uid(held.digest, syntax) if loses else held.instance
-        dataset = orjson.loads(self._index.metadata([held.version])[0])
-        made = made_format(layout, held.syntax, syntax)
-        changed = derivation.changes(dataset, held.syntax, syntax, made, loses, uid, ratio)
+        uid = self._uid(held, layout, syntax)
+        changed = self._changes(held, layout, syntax, orjson.loads(self._index.metadata([held.version])[0]))
         tag = int(layout.pixels, 16)
         changes = {**derivation.encoded(changed), tag: reencode.Place(tag)}
         buffer = self._without_bulk(key, size, layout)
@@ -188,6 +182,37 @@ class Objects:
         native = syntax == EXPLICIT
         pixels = self._native(held, layout, key, tag) if native else self._encapsulated(held, layout, key, tag, syntax)
         return self._pieces(key, written, pixels)
+
+    def described(self, held: Held, syntax: str) -> Dataset:
+        """Return the metadata of an instance as they describe it once it is in this transfer syntax (W-240);
+        BulkDataURIs are relative. Where it cannot be made, as it is stored.
+
+        Raises:
+            Undecodable: its pixels cannot be transcoded.
+        """
+        dataset: Dataset = orjson.loads(self._index.metadata([held.version])[0])
+        layout = self._layout(held)
+        if syntax not in object_source(held.syntax, layout.kind, layout.format).makes:
+            return dataset
+        changed = self._changes(held, layout, syntax, dataset)
+        made = {**dataset, **changed, AVAILABLE: {"vr": "UI", "Value": [syntax]}}
+        return {tag: made[tag] for tag in sorted(made) if made[tag] is not None}
+
+    def _uid(self, held: Held, layout: Layout, syntax: str) -> str:
+        """What an instance is called in this transfer syntax (PS3.3 C.7.6.1.1.5)."""
+        loses = made_with_loss(layout, held.syntax, syntax)
+        return derivation.derived_uid(held.digest, syntax) if loses else held.instance
+
+    def _changes(self, held: Held, layout: Layout, syntax: str, dataset: Dataset) -> dict[str, Element | None]:
+        """What is different in the data set of an instance in this transfer syntax."""
+        assert layout.format is not None
+        loses = made_with_loss(layout, held.syntax, syntax)
+        ratio = 1.0
+        if loses:
+            frame = self._maker.transcoded(held, layout, self.key(held, layout), 1, syntax)
+            ratio = layout.format.frame_bits / 8 / len(frame)
+        made = made_format(layout, held.syntax, syntax)
+        return derivation.changes(dataset, held.syntax, syntax, made, loses, self._uid(held, layout, syntax), ratio)
 
     def _native(self, held: Held, layout: Layout, key: str, tag: int) -> tuple[Segment, ...]:
         """The pixel element, decoded (PS3.5 8.1)."""

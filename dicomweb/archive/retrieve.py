@@ -20,7 +20,7 @@ from dicomweb.archive.sealed import Seal, Sealer
 from dicomweb.archive.zipped import Entry
 from dicomweb.errors import Corrupt, NotFound, Undecodable
 from dicomweb.index import Held, Index
-from dicomweb.standard import nativexml, resources
+from dicomweb.standard import dicomjson, nativexml, resources
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.frames import Bulk, Layout
 from dicomweb.standard.media import DICOM, OCTETS, XML, plain_name
@@ -232,10 +232,27 @@ class Retrieval:
         """Yield the metadata of instances as JSON text with commas between, uncompressed."""
         return self._sealer.texts(members, lambda held: f"{base}/{path_of(held)}")
 
-    def documents(self, members: Iterable[Held], base: str) -> Iterator[Content]:
-        """Describe the metadata of instances as Native DICOM XML, one document each (PS3.19 A.1)."""
+    def described(self, members: Iterable[Held], syntax: str, base: str) -> Iterator[bytes]:
+        """Yield the metadata of instances as JSON text with commas between, as they describe what the instances are in
+        this transfer syntax (extension; PS3.18 8.7.8.2 for the instances themselves).
+
+        Raises:
+            Undecodable: pixels cannot be transcoded.
+        """
+        for number, held in enumerate(members):
+            if number:
+                yield b","
+            text = dicomjson.write(self._objects.described(held, syntax), ordered=True)
+            yield dicomjson.absolute(text, f"{base}/{path_of(held)}")
+
+    def documents(self, members: Iterable[Held], base: str, syntax: str = "") -> Iterator[Content]:
+        """Describe the metadata of instances as Native DICOM XML, one document each (PS3.19 A.1); with a transfer
+        syntax as they describe what the instances are in it."""
         for held in members:
-            dataset = orjson.loads(self._index.metadata([held.version])[0])
+            dataset = (
+                self._objects.described(held, syntax) if syntax
+                else orjson.loads(self._index.metadata([held.version])[0])
+            )  # fmt: skip
             document = nativexml.write(dataset, f"{base}/{path_of(held)}")
             yield Content(XML, "", f"{path_of(held)}/metadata", (document,), len(document))
 

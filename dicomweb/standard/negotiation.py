@@ -118,6 +118,23 @@ def for_metadata(accepted: Accepted) -> Document:
     raise NotAcceptable(f"none of the accepted types can be made; there is {_list(_DOCUMENTS[:2])}")
 
 
+def described_syntax(accepted: Accepted, form: Document) -> str:
+    """Return the transfer syntax whose instances metadata are to describe, or "" for those that are stored.
+
+    An extension: `application/dicom+json; transfer-syntax=UID` asks for metadata that fit instances and frames which
+    are asked for in that transfer syntax (PS3.18 8.7.3.5.2 has the parameter, and no meaning for it here).
+
+    Args:
+        accepted: by the client.
+        form: what `for_metadata` chose.
+    """
+    kind = {"json": JSON, "xml": XML}[form]
+    for range_ in map(_as_json, (*accepted.query, *accepted.header)):
+        if range_.media_type == kind and range_.q > 0 and range_.syntax in syntaxes.SYNTAXES:
+            return range_.syntax
+    return ""
+
+
 def for_search(accepted: Accepted) -> Document:
     """Choose the form of search results (PS3.18 10.6.4, W-062, W-063): as metadata.
 

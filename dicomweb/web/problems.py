@@ -36,7 +36,11 @@ STATUS: dict[type[Exception], int] = {
     errors.UnsupportedMedia: 415,
     errors.BadRange: 416,
     errors.Corrupt: 500,
+    errors.BadMessage: 502,
+    errors.NotAssociated: 502,
+    errors.PeerLeft: 502,
     errors.Unavailable: 503,
+    errors.PeerSilent: 504,
     errors.OutOfSpace: 507,
 }
 

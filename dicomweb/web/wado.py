@@ -21,12 +21,12 @@ from dicomweb.index import Held
 from dicomweb.standard import frames as frame_lists
 from dicomweb.standard.frames import Layout
 from dicomweb.standard.media import JSON, SYNTAXES, ZIP
-from dicomweb.standard.negotiation import Choice
+from dicomweb.standard.negotiation import Choice, Document, described_syntax
 from dicomweb.web import bodies, bulkdata
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import choose_document, choose_frames, choose_instances, read_accepted, read_uids
 from dicomweb.web.bodies import LASTING, REVALIDATED, Body
-from dicomweb.web.threads import hop, hop_twice
+from dicomweb.web.threads import hop_twice
 
 DESCRIBED = 16
 """Up to so many instances or frames are described before the answer begins, also where that means reading them;
@@ -43,7 +43,7 @@ async def frames(request: Request) -> Response:
 
 async def metadata(request: Request) -> Response:
     """GET {study, series or instance}/metadata (PS3.18 10.4.1.1.2)."""
-    return await hop(_metadata, request)
+    return await hop_twice(_metadata, request)
 
 
 async def instances(request: Request) -> Response:
@@ -121,11 +121,14 @@ def _revision(transcoded: bool) -> tuple[int, ...]:
     return (making.REVISION,) if transcoded else ()
 
 
-def _metadata(request: Request) -> Response:
+def _metadata(request: Request) -> Response | Callable[[], Response]:
     form = choose_document(request)
     retrieval: Retrieval = request.app.state.retrieval
     members = retrieval.members(*read_uids(request))
     base = base_url(request)
+    syntax = described_syntax(read_accepted(request), form)
+    if syntax:
+        return lambda: _answer_described(request, members, form, syntax)
     etag = bodies.tag("metadata", METADATA_REVISION, form, base, sealed.names(members))
     if form == "xml":
         return bodies.respond(
@@ -145,6 +148,23 @@ def _metadata(request: Request) -> Response:
         fields=[(b"content-encoding", b"gzip")] if zipped_ else [],
         vary=b"Accept, Accept-Encoding",
     )
+
+
+def _answer_described(request: Request, members: Sequence[Held], form: Document, syntax: str) -> Response:
+    """Metadata as they are of instances in another transfer syntax than the stored one."""
+    retrieval: Retrieval = request.app.state.retrieval
+    base = base_url(request)
+    etag = bodies.tag("metadata", METADATA_REVISION, form, base, sealed.names(members), syntax, making.REVISION)
+
+    def texts() -> Iterator[bytes]:
+        return itertools.chain((b"[",), retrieval.described(members, syntax, base), (b"]",))
+
+    def body() -> Body:
+        if form == "xml":
+            return bodies.multiple(lambda: retrieval.documents(members, base, syntax), etag, base, known=False)
+        return Body(JSON, texts, None)
+
+    return bodies.respond(request, body, retrieval.read, etag=etag, cache=REVALIDATED)
 
 
 def _json(retrieval: Retrieval, members: Sequence[Held], base: str, gzipped: bool, head: bool) -> Body:

@@ -165,6 +165,33 @@ def test_what_loses_something_is_another_image_that_names_its_source(served):
     assert served.get(path_of(data), ask).content == answer.content, "the same request gives the same image"
 
 
+@pytest.mark.parametrize("syntax", [EXPLICIT, JPEG, HTJ2K, "1.2.840.10008.1.2.4.100"])
+def test_metadata_describe_the_instance_in_the_syntax_that_it_is_asked_for(served, syntax):
+    native, pixels = colour()
+    frame = transcode(pixels.tobytes(), EXPLICIT, Format(24, 32, 3, "RGB", 0, 8, 8, 7), JPEG)
+    lossy = compressed(
+        [frame], JPEG, 3, Rows=24, Columns=32, SamplesPerPixel=3, PlanarConfiguration=0, BitsAllocated=8, BitsStored=8,
+        HighBit=7, PhotometricInterpretation="YBR_FULL_422",
+    )  # fmt: skip
+    for data in (native, lossy):
+        served.store(data)
+        (told,) = served.get(f"{path_of(data)}/metadata", f"application/dicom+json; transfer-syntax={syntax}").json()
+        answer = served.get(path_of(data), f"application/dicom; transfer-syntax={syntax}")
+        made = read(answer.content if answer.status_code == 200 else data)
+        for tag in ("00080018", "00280002", "00280004", "00280006", "00280100", "00280101", "00282110"):
+            value = made.get(int(tag, 16))
+            assert (told.get(tag) or {}).get("Value") == ([value.value] if value is not None else None), tag
+        assert told["00083002"]["Value"] == [made.file_meta.TransferSyntaxUID]
+        assert told["7FE00010"]["BulkDataURI"].startswith("http://")
+        (document,) = parts(
+            served.get(
+                f"{path_of(data)}/metadata",
+                f'multipart/related; type="application/dicom+xml"; transfer-syntax={syntax}',
+            )
+        )
+        assert f">{made.PhotometricInterpretation}<" in document.data.decode()
+
+
 def test_pixels_that_came_lossy_say_so_for_ever(served):
     _, pixels = colour()
     frame = transcode(pixels.tobytes(), EXPLICIT, Format(24, 32, 3, "RGB", 0, 8, 8, 7), JPEG)
