@@ -34,6 +34,8 @@ _REQUEST_BYTES = 1 << 20
 _ANY_PDU = 1 << 20
 """What we send at once to somebody who takes PDUs of any length."""
 _LEAST_PDU = 16
+_TOGETHER = 1 << 19
+"""Bytes that are sent by one call where they come in pieces."""
 _CANCELS = 16
 _CLOSING_SECONDS = 2.0
 _PDV = struct.Struct(">IBB")
@@ -315,24 +317,34 @@ class Association:
         self._connection.send(pieces)
 
     def _send_pieces(self, context: int, pieces: list[bytes | memoryview], data: Iterable[bytes | memoryview]) -> None:
-        waiting = bytearray()
+        held: list[bytes | memoryview] = []
+        size = waiting = 0
         for piece in data:
-            waiting += piece
-            while len(waiting) > self._piece:  # one fragment is held back, which may be the last
-                part = bytes(waiting[: self._piece])
-                del waiting[: self._piece]
-                pieces += [_HEAD.pack(P_DATA, len(part) + 6, len(part) + 2, context, 0), part]
-                self._connection.send(pieces)
-                pieces = []
-        part = bytes(waiting)
-        pieces += [_HEAD.pack(P_DATA, len(part) + 6, len(part) + 2, context, 2), part]
+            view = memoryview(piece)
+            while size + len(view) > self._piece:  # one fragment is held back, which may be the last
+                count = self._piece - size
+                pieces += [_HEAD.pack(P_DATA, self._piece + 6, self._piece + 2, context, 0), *held, view[:count]]
+                view = view[count:]
+                held, size, waiting = [], 0, waiting + self._piece
+                if waiting >= _TOGETHER:
+                    self._connection.send(pieces)
+                    pieces, waiting = [], 0
+            if view:
+                held.append(view)
+                size += len(view)
+        pieces += [_HEAD.pack(P_DATA, size + 6, size + 2, context, 2), *held]
         self._connection.send(pieces)
 
     def respond(
-        self, message: Message, status: int, comment: str = "", data: bytes | None = None, **more: object
+        self,
+        message: Message,
+        status: int,
+        comment: str = "",
+        data: bytes | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         """Answer a request; `more` are further elements of the command."""
-        self.send(message.context.number, commandsets.respond(message.command, status, comment, **more), data)
+        self.send(message.context.number, commandsets.respond(message.command, status, comment, more or {}), data)
 
     def ask(self, context: int, command: Command, data: bytes | Iterable[bytes | memoryview] | None = None) -> Command:
         """Send a request, wait for its answer and return that; a C-CANCEL that comes between is remembered.
@@ -342,10 +354,16 @@ class Association:
             command: without Message ID, which is given here.
             data: the data set.
         """
+        return self.answer(self.start(context, command, data))
+
+    def start(
+        self, context: int, command: Command, data: bytes | Iterable[bytes | memoryview] | None = None
+    ) -> Command:
+        """Send a request as `ask` does, without waiting; return it with its Message ID, for `answer`."""
         self._message_number = self._message_number % 0xFFFF + 1
         command = {**command, "MessageID": self._message_number}
         self.send(context, command, data)
-        return self.answer(command)
+        return command
 
     def answer(self, command: Command) -> Command:
         """Wait for the answer to a request that was sent, see `ask`."""

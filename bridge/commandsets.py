@@ -115,14 +115,14 @@ def write(command: Mapping[str, Any]) -> bytes:
     return struct.pack("<HHII", 0, 0, 4, len(body)) + bytes(body)
 
 
-def respond(request: Command, status: int, comment: str = "", **more: Any) -> Command:
+def respond(request: Command, status: int, comment: str = "", more: Mapping[str, Any] | None = None) -> Command:
     """Make the answer to a request (PS3.7 9.3, 10.3).
 
     Args:
         request: what is answered.
         status: of the answer.
         comment: a sentence for people; what is longer than 64 characters is cut at a word.
-        more: further elements by keyword.
+        more: further elements by keyword, which win.
     """
     return {
         "AffectedSOPClassUID": request.get("AffectedSOPClassUID") or request.get("RequestedSOPClassUID"),
@@ -131,7 +131,7 @@ def respond(request: Command, status: int, comment: str = "", **more: Any) -> Co
         "CommandDataSetType": NO_DATA,
         "Status": status,
         "ErrorComment": shorten(comment) or None,
-        **more,
+        **(more or {}),
     }
 
 

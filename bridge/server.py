@@ -20,7 +20,7 @@ from typing import Protocol
 from bridge import negotiation, statuses
 from bridge.association import Association, Limits, Message, await_request, reject
 from bridge.client import Origin
-from bridge.commandsets import C_ECHO, C_FIND, C_STORE, NAMES
+from bridge.commandsets import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, NAMES
 from bridge.connection import Connection
 from bridge.echo import EchoService
 from bridge.find import FindService
@@ -28,6 +28,7 @@ from bridge.negotiation import ACCEPTED, Request
 from bridge.nodes import Nodes
 from bridge.policy import Admitted, Denied, Policy, Rules, name_of
 from bridge.refusals import Peer, Refusals
+from bridge.retrieve import GetService, MoveService
 from bridge.security import ServerTLS
 from bridge.spool import Spool
 from bridge.store import StoreService
@@ -143,6 +144,19 @@ class Bridge:
             C_ECHO: EchoService(),
             C_STORE: StoreService(self.origin, self.spool, self.refusals, settings.rules.aet, settings.held_bytes),
             C_FIND: FindService(self.origin, self.nodes, self.refusals, settings.rules.aet, settings.strict),
+            C_GET: GetService(self.origin, self.refusals, settings.strict),
+            C_MOVE: MoveService(
+                self.origin,
+                self.refusals,
+                settings.strict,
+                self.nodes,
+                settings.rules.aet,
+                settings.limits,
+                settings.connect_seconds,
+                settings.tls_cert,
+                settings.tls_key,
+                settings.tls_client_ca,
+            ),
         }
         self._lock = threading.Condition()
         self._lobby: dict[int, tuple[socket.socket, str]] = {}
@@ -372,7 +386,7 @@ class Bridge:
         }
 
 
-_RIGHTS = {C_ECHO: "echo", C_STORE: "store", C_FIND: "find"}
+_RIGHTS = {C_ECHO: "echo", C_STORE: "store", C_FIND: "find", C_GET: "get", C_MOVE: "move"}
 _TLS_REMEDY = (
     "The port speaks TLS 1.2 and newer only, with the cipher suites of BCP 195, and asks for a certificate if"
     " dimse_tls_client_ca is set"

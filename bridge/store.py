@@ -63,7 +63,7 @@ class StoreService:
                 f"{name_of(message.context.abstract)} {instance}: {verdict.comment} ({verdict.status:04X})",
                 "The sender may try again later" if verdict.temporary else "",
             )
-        association.respond(message, verdict.status, verdict.comment, AffectedSOPInstanceUID=instance or None)
+        association.respond(message, verdict.status, verdict.comment, more={"AffectedSOPInstanceUID": instance or None})
 
     def _check(self, message: Message, instance: str) -> Verdict | None:
         sop_class = message.command.get("AffectedSOPClassUID", "")

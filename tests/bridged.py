@@ -69,12 +69,14 @@ def bridged(folder: Path, nodes: str = "", web: dict[str, Any] | None = None, **
     """Run both while the context lasts.
 
     Args:
-        folder: for what is under way; a file `nodes.toml` is made there.
-        nodes: text of that file.
+        folder: for what is under way.
+        nodes: text of `nodes.toml` of the web server.
         web: settings of the web application.
         settings: of the bridge; those of `Rules` and `Limits` among them by their own names.
     """
     served = Served(folder / "web", **(web or {}))
+    served.config.data.mkdir(parents=True, exist_ok=True)
+    (served.config.data / "nodes.toml").write_text(nodes)
     with (
         running(served.client.app) as server,
         bridge_to(f"http://127.0.0.1:{server.port}/dicom-web", folder, nodes, **settings) as bridge,
@@ -154,14 +156,16 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def receiving(contexts: Sequence[tuple[str, Sequence[str]]], aet: str = "STORESCP", **more: Any) -> Iterator[Receiver]:
+def receiving(
+    contexts: Sequence[tuple[str, Sequence[str]]], aet: str = "STORESCP", handlers: Sequence[Any] = ()
+) -> Iterator[Receiver]:
     """Run a storage SCP that accepts SOP classes in transfer syntaxes."""
     receiver = Receiver()
     entity = AE(aet)
     for abstract, syntaxes in contexts:
         entity.add_supported_context(abstract, list(syntaxes))
-    handlers = [(evt.EVT_C_STORE, receiver.store), *more.pop("handlers", [])]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    handlers = handlers or [(evt.EVT_C_STORE, receiver.store)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
     receiver.port = server.socket.getsockname()[1]
     try:
         yield receiver

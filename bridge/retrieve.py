@@ -1,0 +1,523 @@
+"""C-GET and C-MOVE to WADO-RS and C-STORE sub-operations (PS3.4 C.4.2, C.4.3, PS3.7 9.1.3, 9.1.4).
+
+Objects pass through as they are stored where the receiver takes them so. Where it does not, native data sets are
+re-encoded here, and compressed pixels are asked for in a transfer syntax that it takes. What cannot be sent counts as
+failed and is listed; one bad instance or one association that ends stops nothing else.
+
+The Standard leaves open what becomes of a C-MOVE whose requester goes away: we stop.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from bridge import statuses
+from bridge.association import Association, Limits, Message, connect
+from bridge.client import Origin
+from bridge.commandsets import C_STORE, Command
+from bridge.negotiation import MOST_CONTEXTS, Context, Proposed, Request
+from bridge.nodes import Nodes
+from bridge.policy import GET, MOVE
+from bridge.refusals import Peer, Refusals
+from bridge.security import client_tls
+from bridge.sources import File, Instance, Wanted, files, one, resolve
+from dicomweb.errors import (
+    BadMessage,
+    BadObject,
+    BadSetting,
+    Conflict,
+    Error,
+    NotAssociated,
+    NotFound,
+    PeerLeft,
+    PeerSilent,
+)
+from dicomweb.standard import identifiers
+from dicomweb.standard.implicit import write_implicit
+from dicomweb.standard.nodes import Node
+from dicomweb.standard.syntaxes import (
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+    SYNTAXES,
+)
+
+PENDING_SECONDS = 1.0
+"""Between two pending answers, so that requesters neither give up nor are flooded."""
+_COUNT = 0xFFFF
+_WAIT_SECONDS = 0.5
+_LISTED = 1000  # UIDs in the failed list that fit a value of 64 KiB
+# What is proposed where nobody says in which transfer syntax an object comes
+_USUAL = (JPEG_BASELINE, JPEG_LOSSLESS, JPEG_2000_LOSSLESS, JPEG_2000, JPEG_LS, RLE)
+
+
+class Cancelled(Exception):
+    """The requester cancelled."""
+
+
+@dataclass
+class Progress:
+    """A retrieval under way: its counts, and its pending answers (PS3.4 C.4.2.1.6 to C.4.2.1.9).
+
+    Attributes:
+        association, message: of the requester.
+        total: sub-operations in all.
+        completed, warned: how many went well.
+        failed: SOP Instance UIDs of the others.
+        interleave: pending answers may be sent while a sub-operation is under way, which goes over another
+            association.
+    """
+
+    association: Association
+    message: Message
+    total: int
+    interleave: bool
+    completed: int = 0
+    warned: int = 0
+    failed: list[str] = field(default_factory=list)
+    comment: str = ""
+    _last: float = 0.0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts of completed, failed and warned sub-operations."""
+        return {
+            "NumberOfCompletedSuboperations": min(self.completed, _COUNT),
+            "NumberOfFailedSuboperations": min(len(self.failed), _COUNT),
+            "NumberOfWarningSuboperations": min(self.warned, _COUNT),
+        }
+
+    @property
+    def remaining(self) -> int:
+        """Sub-operations that are still to come."""
+        return min(max(self.total - self.completed - self.warned - len(self.failed), 0), _COUNT)
+
+    def done(self, instance: Instance, status: int, comment: str = "") -> None:
+        """Count a sub-operation by the status that the receiver answered."""
+        if status == statuses.SUCCESS:
+            self.completed += 1
+        elif status >> 12 == 0xB or status in (0x0107, 0x0116):
+            self.warned += 1
+        else:
+            self.fail(instance, comment or f"the receiver answers {status:04X}")
+
+    def fail(self, instance: Instance, why: str) -> None:
+        """Count a sub-operation that failed."""
+        self.failed.append(instance.uid)
+        self.comment = self.comment or why
+
+    def tick(self) -> None:
+        """Send a pending answer if it is time for one, and look whether the request was cancelled.
+
+        Raises:
+            Cancelled: it was.
+            PeerLeft: the requester is gone.
+        """
+        if self.association.cancelled(self.message.command.get("MessageID", 0)):
+            raise Cancelled
+        if time.monotonic() - self._last >= PENDING_SECONDS:
+            self._last = time.monotonic()
+            more = {"NumberOfRemainingSuboperations": self.remaining, **self.counts}
+            self.association.respond(self.message, statuses.PENDING, more=more)
+
+    def finish(self, cancelled: bool) -> None:
+        """Send the final answer (PS3.4 Tables C.4-2, C.4-3)."""
+        more = self.counts
+        status, comment = statuses.SUCCESS, ""
+        if cancelled:
+            status, more = statuses.CANCELLED, {"NumberOfRemainingSuboperations": self.remaining, **more}
+        elif self.failed and not (self.completed or self.warned):
+            status, comment = statuses.CANNOT_PERFORM, self.comment
+        elif self.failed or self.warned:
+            status, comment = statuses.SUBOPERATIONS_FAILED, self.comment
+        data = None
+        if self.failed:
+            listed = {"00080058": {"vr": "UI", "Value": self.failed[:_LISTED]}}
+            data = identifiers.write(listed, self.message.context.syntax)
+        self.association.respond(self.message, status, comment, data, more)
+
+
+class Sender(Protocol):
+    """How sub-operations reach the receiver."""
+
+    def send(self, instance: Instance, file: File, progress: Progress) -> None:
+        """Send an object and count what became of it."""
+
+
+class _Retrieving:
+    """What C-GET and C-MOVE have in common.
+
+    Args:
+        origin: where objects come from.
+        refusals: told of what is refused.
+        strict: what was not negotiated is refused.
+    """
+
+    name: ClassVar[str]
+    models: ClassVar[Mapping[str, identifiers.Root]]
+
+    def __init__(self, origin: Origin, refusals: Refusals, strict: bool) -> None:
+        self._origin = origin
+        self._refusals = refusals
+        self._strict = strict
+
+    def serve(self, association: Association, message: Message, peer: Peer) -> None:
+        """Answer a retrieval."""
+        try:
+            wanted = self._resolve(association, message)
+            progress = Progress(association, message, len(wanted.instances), self.name == "C-MOVE")
+            cancelled = False
+            try:
+                if wanted.instances:
+                    progress.tick()
+                    self._transfer(wanted, progress, peer)
+            except Cancelled:
+                cancelled = True
+            progress.finish(cancelled)
+        except (PeerLeft, PeerSilent, BadMessage):
+            raise
+        except Error as error:
+            self._refuse(association, message, peer, error)
+            return
+        if progress.failed:
+            self._refusals.note(
+                "request", peer, f"{self.name}: {len(progress.failed)} of {progress.total} failed: {progress.comment}"
+            )
+        elif not progress.total:
+            self._refusals.note("query", peer, f"{self.name}: nothing of what was asked for is here")
+
+    def _refuse(self, association: Association, message: Message, peer: Peer, error: Error) -> None:
+        verdict = statuses.from_error(error)
+        status, advice = verdict.status, ""
+        if isinstance(error, _NoDestination):
+            status, advice = statuses.UNKNOWN_DESTINATION, "Add a node with this AE title, its host and port"
+        elif isinstance(error, BadObject):
+            status = statuses.DOES_NOT_MATCH
+        elif status == statuses.OUT_OF_RESOURCES:
+            status = statuses.CANNOT_COUNT
+        self._refusals.note("request", peer, f"{self.name}: {verdict.comment} ({status:04X})", advice)
+        association.respond(message, status, verdict.comment)
+
+    def _resolve(self, association: Association, message: Message) -> Wanted:
+        abstract = message.context.abstract
+        data = association.identifier() if message.has_data else b""
+        self._check(message)
+        identifier = identifiers.read(data, message.context.syntax)
+        relational = association.extended.get(abstract, b"\0")[:1] == b"\1"
+        return resolve(self._origin, identifier, self.models[abstract], relational, self._strict)
+
+    def _check(self, message: Message) -> None:
+        """Raise an error if the request cannot be carried out, before anything is looked for."""
+
+    def _transfer(self, wanted: Wanted, progress: Progress, peer: Peer) -> None:
+        raise NotImplementedError
+
+    def _send_all(self, sender: Sender, instances: Sequence[Instance], whole: bool, progress: Progress) -> None:
+        with contextlib.closing(files(self._origin, instances, whole)) as found:
+            for instance, file in found:
+                if isinstance(file, Error):
+                    progress.fail(instance, str(file))
+                else:
+                    sender.send(instance, file, progress)
+                progress.tick()
+
+
+class GetService(_Retrieving):
+    """Serves C-GET: sub-operations go over the association of the request."""
+
+    name = "C-GET"
+    models = GET
+
+    def _transfer(self, wanted: Wanted, progress: Progress, peer: Peer) -> None:
+        association = progress.association
+        contexts = [
+            context
+            for context in association.contexts.values()
+            if association.roles.get(context.abstract, (True, False))[1] and context.abstract not in GET
+        ]
+        self._send_all(_Over(self._origin, association, contexts, {}), wanted.instances, wanted.whole, progress)
+
+
+class _NoDestination(Error):
+    """A Move Destination that names no node, or several."""
+
+
+class MoveService(_Retrieving):
+    """Serves C-MOVE: sub-operations go over associations with the destination.
+
+    Args:
+        origin: where objects come from.
+        refusals: told of what is refused.
+        strict: what was not negotiated is refused.
+        nodes: the destinations.
+        aet: our AE title.
+        limits: of the associations.
+        connect_seconds: for their connections.
+        certificate, key: PEM files that we show where a node names none.
+        ca: PEM file of authorities, likewise.
+    """
+
+    name = "C-MOVE"
+    models = MOVE
+
+    def __init__(
+        self,
+        origin: Origin,
+        refusals: Refusals,
+        strict: bool,
+        nodes: Nodes,
+        aet: str,
+        limits: Limits,
+        connect_seconds: float = 10.0,
+        certificate: str = "",
+        key: str = "",
+        ca: str = "",
+    ) -> None:
+        super().__init__(origin, refusals, strict)
+        self._nodes = nodes
+        self._aet = aet
+        self._limits = limits
+        self._connect_seconds = connect_seconds
+        self._certificates = (certificate, key, ca)
+
+    def _destination(self, message: Message) -> Node:
+        try:
+            return self._nodes.destination(str(message.command.get("MoveDestination", "")))
+        except (NotFound, Conflict) as error:
+            raise _NoDestination(str(error)) from error
+
+    def _check(self, message: Message) -> None:
+        self._destination(message)
+
+    def _transfer(self, wanted: Wanted, progress: Progress, peer: Peer) -> None:
+        node = self._destination(progress.message)
+        originator = {
+            "MoveOriginatorApplicationEntityTitle": peer.calling,
+            "MoveOriginatorMessageID": progress.message.command.get("MessageID", 0),
+        }
+        for proposed, instances in plan(wanted.instances, node.accept_syntaxes):
+            self._group(node, proposed, instances, wanted.whole, progress, originator)
+
+    def _group(
+        self,
+        node: Node,
+        proposed: tuple[Proposed, ...],
+        instances: Sequence[Instance],
+        whole: bool,
+        progress: Progress,
+        originator: Command,
+    ) -> None:
+        """Send what one set of presentation contexts is for; over a second association if the first one ends."""
+        left = {instance.uid: instance for instance in instances}
+        for _ in range(2):
+            association: Association | None = None
+            try:
+                association = self._connect(node, proposed)
+                sender = _Over(self._origin, association, list(association.contexts.values()), originator, left)
+                self._send_all(sender, list(left.values()), whole, progress)
+                left.clear()
+            except NotAssociated as error:
+                for instance in left.values():
+                    progress.fail(instance, f"{node.name}: {error}")
+                left.clear()
+            except _ReceiverLeft as error:
+                progress.comment = progress.comment or f"{node.name}: {error}"
+            except Cancelled:
+                if association is not None:
+                    association.release()
+                raise
+            finally:
+                if association is not None:
+                    association.release() if not left else association.abort()
+            if not left:
+                return
+        for instance in left.values():
+            progress.fail(instance, f"{node.name} ended the association twice")
+
+    def _connect(self, node: Node, proposed: tuple[Proposed, ...]) -> Association:
+        certificate, key, ca = self._certificates
+        tls = None
+        if node.tls:
+            shown = (node.client_cert, node.client_key) if node.client_cert else (certificate, key)
+            try:
+                tls = client_tls(node.ca or ca, *shown)
+            except BadSetting as error:
+                raise NotAssociated(str(error), lasting=True) from error
+        request = Request(self._aet, node.aet, proposed)
+        return connect(node.host, node.port, request, self._limits, tls, self._connect_seconds)
+
+
+class _ReceiverLeft(Error):
+    """The association with the destination ended."""
+
+
+class _Over:
+    """Sends over an association.
+
+    Args:
+        origin: where objects come from in another transfer syntax.
+        association: with the receiver.
+        contexts: that may be used.
+        originator: elements of the command that say who asked for it.
+        left: instances that are not sent yet, which shrinks; None where nobody wants to know.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        association: Association,
+        contexts: Sequence[Context],
+        originator: Command,
+        left: dict[str, Instance] | None = None,
+    ) -> None:
+        self._origin = origin
+        self._association = association
+        self._originator = originator
+        self._left = left
+        self._contexts: dict[str, dict[str, Context]] = {}
+        for context in contexts:
+            self._contexts.setdefault(context.abstract, {}).setdefault(context.syntax, context)
+
+    def send(self, instance: Instance, file: File, progress: Progress) -> None:
+        """Send an object in a transfer syntax that the receiver takes, and count what became of it."""
+        if self._left is not None:
+            self._left.pop(instance.uid, None)
+        accepted = self._contexts.get(file.sop_class, {})
+        if not accepted:
+            progress.fail(instance, f"the receiver does not take SOP class {file.sop_class}")
+            return
+        context = accepted.get(file.syntax)
+        if context is not None:
+            self._deliver(instance, context, file.pieces, progress)
+        elif file.syntax == EXPLICIT and IMPLICIT in accepted:
+            self._deliver(instance, accepted[IMPLICIT], write_implicit(file.pieces), progress)
+        else:
+            self._transcoded(instance, file.syntax, accepted, progress)
+
+    def _transcoded(self, instance: Instance, stored: str, accepted: dict[str, Context], progress: Progress) -> None:
+        """Ask for the object in what the receiver takes: uncompressed first, for that loses nothing."""
+        why = ""
+        for syntax in candidates(stored, accepted):
+            context = accepted.get(syntax) or accepted[IMPLICIT]
+            for _, file in one(self._origin, instance, syntax):
+                if isinstance(file, Error):
+                    why = str(file)
+                elif file.syntax != syntax:
+                    why = f"the DICOMweb server has it in transfer syntax {file.syntax} only"
+                else:
+                    pieces = file.pieces if context.syntax == syntax else write_implicit(file.pieces)
+                    self._deliver(instance, context, pieces, progress)
+                    return
+        name = SYNTAXES[stored].name if stored in SYNTAXES else stored
+        progress.fail(
+            instance, f"it is stored in {name}, which the receiver does not take" + (f": {why}" if why else "")
+        )
+
+    def _deliver(
+        self, instance: Instance, context: Context, pieces: Iterable[bytes | memoryview], progress: Progress
+    ) -> None:
+        command = {
+            "AffectedSOPClassUID": context.abstract,
+            "CommandField": C_STORE,
+            "Priority": 0,
+            "AffectedSOPInstanceUID": instance.uid,
+            **self._originator,
+        }
+        data = _ticking(pieces, progress) if progress.interleave else pieces
+        first = next(iterator := iter(data), None)
+        if first is None:
+            progress.fail(instance, "the object is empty")
+            return
+        requester = progress.association
+        try:
+            request = self._association.start(context.number, command, itertools.chain((first,), iterator))
+            if progress.interleave:
+                while not self._association.waits(_WAIT_SECONDS):
+                    progress.tick()
+            answer = self._association.answer(request)
+        except (PeerLeft, PeerSilent, BadMessage) as error:
+            if self._association is requester or not requester.open:
+                raise
+            progress.fail(instance, str(error))
+            raise _ReceiverLeft(str(error)) from error
+        except Error as error:  # the object ended in its middle, and with it the association
+            progress.fail(instance, str(error))
+            if self._association is requester:
+                raise PeerLeft(f"an object could not be read to its end: {error}") from error
+            raise _ReceiverLeft(str(error)) from error
+        progress.done(instance, answer.get("Status", statuses.UNABLE), answer.get("ErrorComment", ""))
+
+
+def _ticking(pieces: Iterable[bytes | memoryview], progress: Progress) -> Iterator[bytes | memoryview]:
+    for piece in pieces:
+        progress.tick()
+        yield piece
+
+
+def candidates(stored: str, accepted: Iterable[str]) -> list[str]:
+    """Return in which transfer syntaxes to ask for an object that the receiver does not take as it is stored.
+
+    Args:
+        stored: Transfer Syntax UID of the object.
+        accepted: those of the receiver.
+
+    Returns:
+        Explicit VR Little Endian where the receiver takes it or Implicit VR, then the lossless compressed ones that
+        it takes, in its order.
+    """
+    taken = list(accepted)
+    plain = [EXPLICIT] if EXPLICIT in taken or IMPLICIT in taken else []
+    lossless = [
+        uid for uid in taken
+        if uid in SYNTAXES and (SYNTAXES[uid].encapsulated or uid == DEFLATED) and SYNTAXES[uid].lossy is False
+    ]  # fmt: skip
+    return [uid for uid in (*plain, *lossless) if uid != stored]
+
+
+def plan(
+    instances: Iterable[Instance], wanted: Sequence[str] = ()
+) -> Iterator[tuple[tuple[Proposed, ...], list[Instance]]]:
+    """Plan the associations of a C-MOVE: presentation contexts by what is really sent (PS3.5 10.1, PS3.8 9.3.2.2).
+
+    Each stored transfer syntax of a SOP class has a context of its own, and uncompressed ones have one for all, into
+    which can be decoded.
+
+    Args:
+        instances: what is to be sent.
+        wanted: the only transfer syntaxes that the destination takes; () for all.
+
+    Yields:
+        Contexts of one association, 128 at most, and the instances that they are for.
+    """
+    classes: dict[str, tuple[dict[str, None], list[Instance]]] = {}
+    for instance in instances:
+        syntaxes, members = classes.setdefault(instance.sop_class, ({}, []))
+        members.append(instance)
+        for syntax in (instance.syntax,) if instance.syntax else _USUAL:
+            syntaxes[syntax] = None
+    proposed: list[tuple[str, tuple[str, ...]]] = []
+    group: list[Instance] = []
+    for sop_class, (syntaxes, members) in classes.items():
+        compressed = [uid for uid in dict.fromkeys((*syntaxes, *wanted)) if uid not in (EXPLICIT, IMPLICIT)]
+        native = tuple(uid for uid in (EXPLICIT, IMPLICIT) if not wanted or uid in wanted)
+        sets = [(uid,) for uid in compressed if not wanted or uid in wanted] + ([native] if native else [])
+        if len(proposed) + len(sets) > MOST_CONTEXTS and proposed:
+            yield _numbered(proposed), group
+            proposed, group = [], []
+        proposed += [(sop_class, each) for each in sets[:MOST_CONTEXTS]]
+        group += members
+    if proposed:
+        yield _numbered(proposed), group
+
+
+def _numbered(proposed: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[Proposed, ...]:
+    return tuple(Proposed(2 * place + 1, *each) for place, each in enumerate(proposed))
