@@ -86,3 +86,20 @@ def served(folder: Path, *arguments: object, **env: str) -> Iterator[Served]:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and those below it."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from family(int(child))
+
+
+def memory(pid: int) -> int:
+    """Bytes that the processes hold for themselves; pages of files are the system's."""
+    total = 0
+    for each in family(pid):
+        status = Path(f"/proc/{each}/status").read_text()
+        total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
+    return total * 1024

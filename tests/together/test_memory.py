@@ -15,32 +15,15 @@ needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 MIB = 1 << 20
 
 
-def family(pid: int) -> Iterator[int]:
-    """A process and those below it."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
-
-
-def memory(pid: int) -> int:
-    """Bytes that the processes hold for themselves; pages of files are the system's."""
-    total = 0
-    for each in family(pid):
-        status = Path(f"/proc/{each}/status").read_text()
-        total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
-    return total * 1024
-
-
 def grown(served: commands.Served, body: Iterable[bytes]) -> tuple[int, bytes, int]:
     """Send a body; return the status, the answer, and by how many bytes memory grew at most."""
-    before = most = memory(served.process.pid)
+    before = most = commands.memory(served.process.pid)
 
     def watched() -> Iterator[bytes]:
         nonlocal most
         for number, piece in enumerate(body):
             if number % 32 == 0:
-                most = max(most, memory(served.process.pid))
+                most = max(most, commands.memory(served.process.pid))
             yield piece
 
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
@@ -49,7 +32,7 @@ def grown(served: commands.Served, body: Iterable[bytes]) -> tuple[int, bytes, i
     response = connection.getresponse()
     answer = response.read()
     connection.close()
-    return response.status, answer, max(most, memory(served.process.pid)) - before
+    return response.status, answer, max(most, commands.memory(served.process.pid)) - before
 
 
 def large(mebibytes: int) -> Iterator[bytes]:
