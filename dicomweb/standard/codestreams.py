@@ -186,7 +186,9 @@ def _colours(marker: int, samples: int, names: bytes, transform: int | None) -> 
 
 def _read_jpeg2000(head: bytes) -> Picture | None:
     place = head.index(b"\xff\x4f\xff\x51") + 4
-    right, lower, left, upper = struct.unpack_from(">4I", head, place + 4)
+    right, lower, left, upper, *tiles = struct.unpack_from(">8I", head, place + 4)
+    if not _tiled(left, right, tiles[0], tiles[2]) or not _tiled(upper, lower, tiles[1], tiles[3]):
+        return None
     (samples,) = struct.unpack_from(">H", head, place + 36)
     depth = head[place + 38]
     photometric = "MONOCHROME2" if samples == 1 else "RGB"
@@ -204,6 +206,12 @@ def _read_jpeg2000(head: bytes) -> Picture | None:
         subsampled=len(factors) > 1,
         reversible=transform == 1,
     )
+
+
+def _tiled(first: int, last: int, side: int, start: int) -> bool:
+    """Whether tiles begin at the picture or before it and the first of them reaches into it (ISO 15444-1 B.3): some
+    decoders look for the others for ever."""
+    return start <= first < min(last, start + side)
 
 
 def _coding(head: bytes, place: int) -> tuple[int, int]:

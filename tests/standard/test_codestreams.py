@@ -202,3 +202,14 @@ def test_jpeg_2000_says_how_it_was_coded_whatever_a_comment_holds() -> None:
             told = read_picture(data, syntaxes.HTJ2K)
             assert told is not None
             assert (told.photometric, told.reversible, told.subsampled) == (photometric, reversible, False)
+
+
+@pytest.mark.parametrize("place", [8, 16, 24, 32])
+@pytest.mark.parametrize("value", [0, 0xFFFFFFFF, 0x0E000000])
+def test_tiles_that_lie_nowhere_near_their_picture_make_none(place: int, value: int) -> None:
+    for offset in (place, place + 4):
+        made = bytearray(imagecodecs.htj2k_encode(np.zeros((37, 42), "u1"), reversible=True))
+        made[offset : offset + 4] = value.to_bytes(4, "big")
+        told = read_picture(bytes(made), syntaxes.HTJ2K)
+        lawful = (place in (16, 32) and value == 0) or (place in (8, 24) and value > 0)
+        assert (told is not None) == lawful
