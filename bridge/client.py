@@ -133,14 +133,16 @@ class Origin:
         Args:
             body: of the request; what is in pieces is sent as it comes and only once.
             content_type: of the request.
-            conflict: what to do with other content under a known SOP Instance UID; other servers than ours do
-                not know the header and do as they do.
+            conflict: what to do with other content under a known SOP Instance UID; "" leaves it to the server.
+                Other servers than ours do not know the header and do as they do.
 
         Raises:
             Unavailable, OutOfSpace, TooLarge, Forbidden, UnsupportedMedia, BadRequest: the request as a whole
                 failed.
         """
-        headers = {"Content-Type": content_type, "Accept": _JSON, "On-Conflict": conflict}
+        headers = {"Content-Type": content_type, "Accept": _JSON}
+        if conflict:
+            headers["On-Conflict"] = conflict
         response = self._ask("POST", f"{self.url}/studies", headers, body)
         sentences = _sentences(response)
         found: list[Outcome] = []
@@ -311,6 +313,8 @@ def _error(response: urllib3.BaseHTTPResponse, search: bool = False) -> errors.E
             return errors.NotFound(sentence)
         case 406:
             return errors.NotAcceptable(sentence)
+        case 409:
+            return errors.Conflict(sentence)
         case 413:
             return errors.TooBroad(sentence) if search else errors.TooLarge(sentence)
         case 415:

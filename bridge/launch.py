@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from bridge.server import Bridge, Settings
+from bridge.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,13 @@ def serve(settings: Settings, ready: Callable[[Bridge], None]) -> int:
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         bridge = Bridge(settings)
+        work = Work(settings, bridge.origin)
         try:
             ready(bridge)
             stop.wait()
             log.info("the bridge stops; requests under way may go on for %g seconds", settings.graceful_seconds)
         finally:
+            work.stop()
             bridge.stop()
     finally:
         for number, handler in previous.items():

@@ -61,7 +61,8 @@ class Settings:
         graceful_seconds: for what is under way when we stop.
         connect_seconds, read_seconds: for the origin server.
         ca: PEM file of the authorities of the origin server's certificate.
-        token: the secret by which our own web layer knows us.
+        token: the secret that our own web layer and we share; without it there are neither jobs nor an inner face.
+        face_url: where the web layer finds our inner face; "" is nowhere.
     """
 
     dicomweb: str
@@ -86,13 +87,14 @@ class Settings:
     connect_seconds: float = 5.0
     read_seconds: float = 120.0
     ca: str = ""
+    face_url: str = ""
     token: str = ""
 
 
 class Service(Protocol):
     """Serves the requests of one kind."""
 
-    def serve(self, association: Association, message: Message, peer: Peer) -> None:
+    def serve(self, association: Association, message: Message, peer: Peer) -> object:
         """Answer a request of an association with a peer."""
 
 

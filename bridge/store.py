@@ -42,8 +42,8 @@ class StoreService:
         self._aet = aet
         self._held = held_bytes
 
-    def serve(self, association: Association, message: Message, peer: Peer) -> None:
-        """Store one object and answer."""
+    def serve(self, association: Association, message: Message, peer: Peer) -> Verdict:
+        """Store one object, answer, and return what was answered."""
         command = message.command
         instance = str(command.get("AffectedSOPInstanceUID", ""))
         verdict = self._check(message, instance)
@@ -64,6 +64,7 @@ class StoreService:
                 "The sender may try again later" if verdict.temporary else "",
             )
         association.respond(message, verdict.status, verdict.comment, more={"AffectedSOPInstanceUID": instance or None})
+        return verdict
 
     def _check(self, message: Message, instance: str) -> Verdict | None:
         sop_class = message.command.get("AffectedSOPClassUID", "")

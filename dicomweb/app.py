@@ -14,6 +14,7 @@ from dicomweb.archive.nodes import Nodes
 from dicomweb.archive.rendering import Renderer
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.archive.shelf import Shelf
+from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
 from dicomweb.web import memory, problems
 from dicomweb.web.addresses import Addresses
@@ -31,7 +32,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     """Make the application.
 
     Its `state` has what the handlers use: `archive`, `retrieval`, `renderer`, `addresses`, `nodes`, `bridge`,
-    `readiness`, `sweeper`.
+    `visits`, `readiness`, `sweeper`.
 
     Args:
         config: what holds for this process.
@@ -49,16 +50,29 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     shelf = Shelf(config.cache, config.cache_memory_bytes, config.cache_disk_bytes)
     bridge = Bridge(config.bridge_url, config.bridge_token)
 
+    def readers(one: Archive) -> tuple[Retrieval, Renderer]:
+        copies = Copies(one.storage, one.spool)
+        maker = Maker(one.storage, opened.workshop, shelf, config.limit_frame_pixels)
+        retrieval = Retrieval(one.storage, one.index, copies, maker, one.limits, config.zero_preamble)
+        limit = config.limit_frame_pixels
+        return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, shelf, copies, limit)
+
+    visits = Visits(opened, readers)
+    leaving = Repeated(visits.sweep, config.sweep_interval_seconds)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         memory.keep()
         sweeper.start()
+        leaving.start()
         try:
             yield
         finally:
             sweeper.stop()
             opened.workshop.close()
+            leaving.stop()
             bridge.close()
+            visits.close()
             if archive is None:
                 opened.close()
 
@@ -82,17 +96,13 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.archive = opened
-    copies = Copies(opened.storage, opened.spool)
-    maker = Maker(opened.storage, opened.workshop, shelf, config.limit_frame_pixels)
-    app.state.retrieval = Retrieval(opened.storage, opened.index, copies, maker, opened.limits, config.zero_preamble)
-    app.state.renderer = Renderer(
-        opened.index, app.state.retrieval, maker, opened.workshop, shelf, copies, config.limit_frame_pixels
-    )
+    app.state.retrieval, app.state.renderer = readers(opened)
     app.state.addresses = Addresses(
         config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host)
     )
     app.state.nodes = Nodes(opened.index.nodes, config.data / "nodes.toml")
     app.state.bridge = bridge
+    app.state.visits = visits
     app.state.sweeper = sweeper
     app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
     return app

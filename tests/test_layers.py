@@ -52,7 +52,7 @@ HOMES = {
     "openjpeg": ("dicomweb.imaging",),
     "rle": ("dicomweb.imaging",),
     "av": ("dicomweb.imaging",),
-    "hypercorn": ("dicomweb.launch", "dicomweb.wire"),
+    "hypercorn": ("dicomweb.launch", "dicomweb.wire", "bridge.work"),
     "h2": ("dicomweb.wire",),
     "uvicorn": ("dicomweb.launch",),
     "uvloop": ("dicomweb.launch",),

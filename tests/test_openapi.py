@@ -291,8 +291,14 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    usual = exchanging.served(tmp_path_factory.mktemp("usual"))
+def around():
+    with exchanging.around() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, around):
+    usual = exchanging.served(tmp_path_factory.mktemp("usual"), around)
     for study in (ALIVE, GONE, *DOOMED.values()):
         usual.store(dicoms.ct(study=study))
     usual.store(written(dicoms.dataset(study=DEFLATED), DeflatedExplicitVRLittleEndian))
@@ -580,16 +586,16 @@ CT_SMALL = Path(str(get_testdata_file("CT_small.dcm")))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_command_line_of_every_operation_works(tmp_path, name):
+def test_the_command_line_of_every_operation_works(tmp_path, around, name):
     path, method, operation, _ = OPERATIONS[name]
-    served = exchanging.served(tmp_path)
+    served = exchanging.served(tmp_path, around)
     served.store(CT_SMALL.read_bytes())
     asked, url, headers, body = read_curl(operation["x-curl"])
     assert asked == method.upper()
     assert re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)), url.partition("?")[0])
     answer = served.client.request(asked, url, headers=headers, content=body)
     assert str(answer.status_code) == min(operation["responses"]), answer.text[:300]
-    assert answer.content != b"[]"
+    assert answer.content != b"[]" or name == "readVisit"
     check(name, answer)
 
 

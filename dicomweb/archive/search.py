@@ -87,6 +87,13 @@ def search(index: Index, query: Query, base_url: str) -> SearchResult:
     return SearchResult(rows, found.remaining, found.cursor, query.warnings)
 
 
+def present(query: Query, base_url: str, rows: Sequence[Row]) -> list[Dataset]:
+    """Return what a client gets of results that were found elsewhere, whose rows hold all that is known of them
+    (PS3.18 10.6.3.3); see `search`."""
+    maker = _Maker(query, base_url)
+    return [maker.make(row, row.dataset) for row in rows]
+
+
 def lookup(index: Index, text: str, base_url: str, limit: int = 100) -> list[dict[str, Any]]:
     """Find the resources that an identifier names, patients first: the `/lookup` of our own.
 

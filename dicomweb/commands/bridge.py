@@ -52,6 +52,7 @@ def settings_of(config: Config) -> Settings:
         connect_seconds=config.dicomweb_connect_seconds,
         read_seconds=config.dicomweb_read_seconds,
         ca=config.dicomweb_ca,
+        face_url=config.bridge_url,
         token=config.bridge_token,
     )
 

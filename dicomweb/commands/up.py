@@ -33,6 +33,8 @@ def run(config: Config, _: argparse.Namespace) -> int:
         config = dataclasses.replace(config, http_port=_free_port(config.http_host), dicomweb="")
     if not config.bridge_token:
         config = dataclasses.replace(config, bridge_token=secrets.token_hex(16))
+    if not config.bridge_url:
+        config = dataclasses.replace(config, bridge_url=f"http://127.0.0.1:{_free_port('127.0.0.1')}")
     stopping = 0
     processes: list[_Process] = []
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dicomweb.index.jobs import Jobs
     from dicomweb.index.nodes import NodeRows
     from dicomweb.index.refusals import Refusals
+    from dicomweb.index.visits import Visits
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +169,13 @@ class Index(Protocol):
     Every method may raise Unavailable. Changes are durable when the method returns.
 
     Attributes:
-        nodes, jobs, refusals: what concerns other systems; `clear` leaves them alone.
+        nodes, jobs, refusals, visits: what concerns other systems; `clear` leaves them alone.
     """
 
     nodes: "NodeRows"
     jobs: "Jobs"
     refusals: "Refusals"
+    visits: "Visits"
 
     # -- writing -----------------------------------------------------------------------------------------
     def intend(self, intents: Sequence[Intent]) -> None:
@@ -329,6 +331,32 @@ def _file(url: str) -> Path | None:
     if not place:
         raise BadSetting("index: sqlite: needs the path of a file, such as sqlite:data/index.sqlite")
     return None if place == ":memory:" else Path(place)
+
+
+def beside(url: str, name: str) -> str:
+    """Return the URL of another index beside this one, in a folder `visits` or a schema of the same database, which
+    is made if it is not there.
+
+    Args:
+        url: of an index, as `open_index` takes it.
+        name: of the other one: letters, digits and `.`, `_`, `-`.
+
+    Raises:
+        Unavailable: the database does not answer, or the folder cannot be made.
+    """
+    if url.startswith(("postgresql://", "postgres://")):
+        from dicomweb.index.postgres import make_schema
+
+        return make_schema(url, name)
+    path = _file(url)
+    if path is None:
+        return url
+    folder = path.parent / "visits"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"the folder for what is fetched from nodes cannot be made: {error.strerror}") from error
+    return f"sqlite:{folder / name}.sqlite"
 
 
 def open_index(url: str, *, scan_limit: int = SCAN_LIMIT) -> Index:

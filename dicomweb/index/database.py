@@ -20,6 +20,7 @@ from dicomweb.index.refusals import Refusals
 from dicomweb.index.rows import key_form
 from dicomweb.index.schema import TABLES
 from dicomweb.index.session import Engine, Session, SqlRow, among, lock
+from dicomweb.index.visits import Visits
 from dicomweb.index.writing import Ready, Writer
 from dicomweb.standard.query import Query
 
@@ -42,6 +43,7 @@ class Database(Reader):
         self.nodes = NodeRows(engine, self._groups)
         self.jobs = Jobs(engine, self._groups)
         self.refusals = Refusals(engine, self._groups)
+        self.visits = Visits(engine, self._groups)
 
     # -- searches ----------------------------------------------------------------------------------------
     def search(self, query: Query) -> Found:

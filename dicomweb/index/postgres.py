@@ -4,11 +4,14 @@ psycopg is imported when this module is. A read that finds its connection lost i
 write, unless it was lost at the commit, of which nobody can say whether it took place.
 """
 
+import hashlib
 import logging
+import re
 import select
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 from dicomweb.errors import BadSetting, OutOfSpace, Unavailable
 from dicomweb.index import feed
@@ -206,6 +209,22 @@ class PostgresEngine:
     def close(self) -> None:
         """See Engine."""
         self._pool.close()
+
+
+def make_schema(url: str, name: str) -> str:
+    """Make a schema for tables of their own, if it is not there, and return the URL that works in it.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    plain = re.sub("[^a-z0-9]+", "_", name.lower())[:30]
+    schema = f"visit_{plain}_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    with _translated(), psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    options = f"{given.get('options') or ''} -csearch_path={schema},public".strip()
+    return f"{url}{'&' if '?' in url else '?'}options={quote(options)}"
 
 
 class _Reading(PostgresSession):

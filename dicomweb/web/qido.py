@@ -4,6 +4,7 @@ A handler makes one hop into a thread, where the query is read, searched and wri
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -17,7 +18,7 @@ from dicomweb.index import COUNT_LIMIT
 from dicomweb.standard import dicomjson, media, multipart, nativexml, resources
 from dicomweb.standard.attributes import Level
 from dicomweb.standard.negotiation import for_metadata
-from dicomweb.standard.query import Limits, read_qido, split
+from dicomweb.standard.query import Limits, Query, read_qido, split
 from dicomweb.web import bodies
 from dicomweb.web.addresses import base_url
 from dicomweb.web.threads import hop
@@ -61,20 +62,45 @@ async def look_up(request: Request) -> Response:
 
 def _answer(request: Request, level: Level) -> Response:
     archive: Archive = request.app.state.archive
+    asked = read(request, level)
+    base = base_url(request)
+    return write(request, asked, search(archive.index, asked.query, base), base)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A search as it was asked for: the query, its parameters, the form of the answer ("json" or "xml")."""
+
+    query: Query
+    params: list[tuple[str, str]]
+    form: str
+
+
+def read(request: Request, level: Level) -> Asked:
+    """Read a search (PS3.18 10.6.1).
+
+    Raises:
+        BadQuery, BadIdentity: it is malformed.
+        NotAcceptable: the client takes neither JSON nor XML.
+    """
+    archive: Archive = request.app.state.archive
     params = split(request.scope["query_string"])
     wanted = [unquote(value) for name, value in params if name == "accept"]
     form = for_metadata(media.read_accept(request.headers.get("accept"), wanted))
     study, series = (_uid(request, name) for name in ("study", "series"))
     limits = Limits(archive.config.search_page, archive.config.search_page_limit)
-    query = read_qido(level, study, series, params, limits)
-    base = base_url(request)
-    result = search(archive.index, query, base)
-    fields = _fields(result, base, _path(level, study, series), params)
-    if not result.rows and (form == "xml" or archive.config.empty_search_status == 204):
+    return Asked(read_qido(level, study, series, params, limits), params, form)
+
+
+def write(request: Request, asked: Asked, result: SearchResult, base: str) -> Response:
+    """Write the answer of a search (PS3.18 10.6.3)."""
+    query = asked.query
+    fields = _fields(result, base, _path(query.level, query.study, query.series), asked.params)
+    if not result.rows and (asked.form == "xml" or request.app.state.archive.config.empty_search_status == 204):
         # A multipart body has one part at least, so an empty answer in XML has no body (PS3.18 8.6.1.2.1).
         cache = [(b"cache-control", bodies.REVALIDATED.encode()), (b"vary", b"Accept")]
         return bodies.Answer(204, [*cache, *fields])
-    if form == "xml":
+    if asked.form == "xml":
         data, content_type = _write_xml(result)
     else:
         data, content_type = _write_json(result), media.JSON

@@ -6,10 +6,12 @@ The order is that of how often viewers ask, since the routes are tried one after
 from starlette.routing import Route
 
 from dicomweb.web import (
+    aets,
     bulkdata,
     capabilities,
     delete,
     documentation,
+    fronts,
     health,
     jobs,
     nodes,
@@ -39,7 +41,7 @@ def _retrieved(path: str) -> list[tuple[str, Methods]]:
     ]
 
 
-TABLE: tuple[tuple[str, Methods], ...] = (
+_ARCHIVE: tuple[tuple[str, Methods], ...] = (
     (f"{_INSTANCE}/frames/{{frames}}", Methods(GET=wado.frames)),
     (_INSTANCE, Methods(GET=wado.instances, DELETE=delete.delete)),
     (f"{_INSTANCE}/frames/{{frames}}/rendered", Methods(GET=rendered.frames)),
@@ -58,8 +60,21 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     (f"{DICOMWEB}/instances", Methods(GET=qido.search_instances)),
     (f"{DICOMWEB}/patients", Methods(GET=qido.search_patients)),
     (DICOMWEB, Methods(OPTIONS=capabilities.capabilities, GET=capabilities.capabilities)),
+)
+"""What the archive answers, in the order in which it is tried."""
+
+_FRONT, _VISIT = fronts.in_front(_ARCHIVE)
+
+TABLE: tuple[tuple[str, Methods], ...] = (
+    *_ARCHIVE,
     ("/wado", Methods(GET=wado_uri.retrieve)),
     ("/lookup", Methods(GET=qido.look_up)),
+    ("/aets", Methods(GET=aets.listing)),
+    ("/aets/{aet}/echo", Methods(POST=aets.echo)),
+    ("/aets/{aet}/send", Methods(POST=aets.send)),
+    ("/aets/{aet}/retrieve", Methods(POST=aets.retrieve)),
+    ("/aets/{aet}/visit/{resource:path}", _VISIT),
+    ("/aets/{aet}/{resource:path}", _FRONT),
     ("/nodes", Methods(GET=nodes.listing)),
     ("/nodes/{node}", Methods(GET=nodes.one, PUT=nodes.change, DELETE=nodes.remove)),
     ("/jobs", Methods(GET=jobs.listing)),

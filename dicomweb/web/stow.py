@@ -5,6 +5,8 @@ neither with the body nor with a part nor with their number; each instance ends 
 """
 
 import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -36,6 +38,11 @@ _READ = "multipart/related of application/dicom, +json or +xml parts, or one app
 
 async def store(request: Request) -> Response:
     """POST /studies and /studies/{study}: store instances (PS3.18 10.5)."""
+    return await receive(request, hop)
+
+
+async def receive(request: Request, hop: Callable[..., Awaitable[Any]]) -> Response:
+    """Store the instances of a request; `hop` runs what blocks in a thread."""
     study = request.path_params.get("study")
     if study is not None:
         study = resources.read_uid(study)

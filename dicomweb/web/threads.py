@@ -27,10 +27,13 @@ THREADS = 40
 
 WAITING = 128
 """Calls that may wait for the workshop at the same time."""
+ELSEWHERE = 64
+"""Calls that may wait for other machines at the same time."""
 
 _lane = Lane(THREADS)
 _waiting = Lane(WAITING)
 _pool = ThreadPoolExecutor(THREADS, "roentgate")
+_elsewhere = ThreadPoolExecutor(ELSEWHERE, "elsewhere")
 
 
 def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
@@ -50,6 +53,11 @@ async def hop_twice(
     in one of the threads that may wait."""
     first: Response | Callable[[], Response] = await hop(function, *args, **kwargs)
     return first if isinstance(first, Response) else await hop_waiting(first)
+
+
+def hop_elsewhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """Run a call that may wait for another machine for minutes, in a thread that nobody else needs meanwhile."""
+    return asyncio.get_running_loop().run_in_executor(_elsewhere, functools.partial(function, *args, **kwargs))
 
 
 class Pump:

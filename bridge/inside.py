@@ -1,0 +1,278 @@
+"""The bridge's inner HTTP face, for our web layer alone: echo, find, retrieve and store at a node.
+
+Who asks shows `bridge_token` and describes the node, so that nothing has to be looked up here. Answers are JSON lines
+(`application/x-ndjson`), sent as they come; the last one is `{"end": true}`, or an error by name with a sentence.
+"""
+
+import asyncio
+import hmac
+import json
+import logging
+import mmap
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import iterate_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from bridge.client import Origin, Stored
+from bridge.jobs import place_of
+from bridge.places import WebPlace
+from bridge.scu import Item, Layer, Remote
+from bridge.transfer import FAULTS, Progress, run
+from bridge.webnodes import WebNode
+from dicomweb.errors import BadObject, BadRequest, Error, Unavailable, WrongStudy
+from dicomweb.standard import multipart
+from dicomweb.standard.elements import Limits
+from dicomweb.standard.nodes import Node, read_node
+from dicomweb.standard.part10 import read_object
+
+log = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 0.5
+_MOST_FOUND = 100_000
+
+
+class VisitOrigin(Origin):
+    """Where what is fetched for a viewer goes: what came before under the same UID makes way for it. Only those who
+    know the token are let in.
+
+    Args:
+        url: where that is.
+        token: see Origin.
+        connect_seconds, read_seconds, ca: see Origin.
+    """
+
+    def __init__(
+        self, url: str, token: str, connect_seconds: float = 5.0, read_seconds: float = 120.0, ca: str = ""
+    ) -> None:
+        super().__init__(url, 8, connect_seconds, read_seconds, ca, token)
+        self._headers["Authorization"] = f"Bearer {token}"
+
+    def store(self, body: bytes | Iterable[bytes], content_type: str, conflict: str = "") -> Stored:
+        """See Origin."""
+        return super().store(body, content_type, "")
+
+
+class Inside:
+    """The application.
+
+    Args:
+        aet: our AE title.
+        token: what the web layer shows; "" lets nobody in.
+        visits: makes the origin below a path of the web layer, which is `/aets/{node}/visit`.
+    """
+
+    def __init__(self, aet: str, token: str, visits: Callable[[str], Origin]) -> None:
+        self._aet = aet
+        self._token = token
+        self._visits = visits
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        services = {"/echo": self._echo, "/find": self._find, "/retrieve": self._retrieve}
+        routes = [Route(path, self._lines(service), methods=["POST"]) for path, service in services.items()]
+        return Starlette(routes=[*routes, Route("/store", self._store, methods=["POST"])])
+
+    def _is_ours(self, request: Request) -> bool:
+        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return bool(self._token) and hmac.compare_digest(shown.encode("utf-8", "replace"), self._token.encode())
+
+    def _lines(self, service: Callable[[Node, Mapping[str, Any]], Iterator[Any]]) -> Callable[..., Any]:
+        async def answer(request: Request) -> Response:
+            if not self._is_ours(request):
+                return JSONResponse({"detail": "this is for the web layer"}, 403)
+            try:
+                value = json.loads(await request.body())
+                node = read_node(value["node"]["name"], value["node"])
+            except (ValueError, KeyError, TypeError) as error:
+                return JSONResponse({"detail": f"not understood: {error}"}, 400)
+            except Error as error:
+                return _respond(iter([_error(error)]))
+            return _respond(_whole(service(node, value)))
+
+        return answer
+
+    # -- services -------------------------------------------------------------------------------------------
+
+    def _echo(self, node: Node, _: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        layers = WebEcho(node).layers() if node.kind == "dicomweb" else Remote(node, self._aet).echo()
+        for layer in layers:
+            yield asdict(layer)
+
+    def _find(self, node: Node, value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        if node.kind == "dicomweb":
+            page = WebNode(node).search(value["path"], [(name, text) for name, text in value["params"]])
+            yield from page.rows
+            return
+        yield from Remote(node, self._aet).find(value["level"], value["keys"], int(value.get("most") or _MOST_FOUND))
+
+    def _retrieve(self, node: Node, value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        sink = WebPlace(self._visits(value["into"]))
+        progress = Progress()
+        run(place_of(node, self._aet), sink, [value["resource"]], progress, lambda: False, self._aet)
+        yield progress.write()
+
+    async def _store(self, request: Request) -> Response:
+        """Objects as parts of a multipart body, held in files until all of them are there; an outcome for each."""
+        if not self._is_ours(request):
+            return JSONResponse({"detail": "this is for the web layer"}, 403)
+        stack = ExitStack()
+        try:
+            described = json.loads(request.headers["x-node"])
+            node = read_node(described["name"], described)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roentgate-")))
+            paths = await _receive(request, folder)
+        except (Error, ValueError, KeyError) as error:
+            stack.close()
+            return _respond(iter([_error(error if isinstance(error, Error) else BadRequest(str(error)))]))
+
+        study = request.headers.get("x-study", "")
+
+        def outcomes() -> Iterator[Any]:
+            with stack:
+                yield from self._send(node, paths, study)
+
+        return _respond(_whole(outcomes()))
+
+    def _send(self, node: Node, paths: list[Path], study: str) -> Iterator[dict[str, Any]]:
+        items = []
+        for path in paths:
+            try:
+                items.append(_read(path, study))
+            except Error as error:
+                known = {name: getattr(error, name, "") for name in ("instance", "sop_class")}
+                yield {**known, "reason": str(error)}
+        if not items:
+            return
+        if node.kind == "dicomweb":
+            yield from _forward(WebNode(node), items)
+            return
+        for sent in Remote(node, self._aet).store(items):
+            yield {"instance": sent.item.instance, "sop_class": sent.item.sop_class, "reason": sent.reason}
+
+
+def _forward(origin: Origin, items: list[Item]) -> Iterator[dict[str, Any]]:
+    boundary = multipart.boundary_for(items[0].instance)
+    for item in items:
+        data = b"".join(bytes(piece) for piece in item.open("*"))
+        body = multipart.write(boundary, [("application/dicom", data)])
+        try:
+            outcome = next(iter(origin.store(body, multipart.write_type(boundary, "application/dicom")).outcomes), None)
+            reason = "" if outcome and outcome.reason is None else (outcome.detail if outcome else "") or "refused"
+        except FAULTS:
+            raise
+        except Error as error:
+            reason = str(error)
+        yield {"instance": item.instance, "sop_class": item.sop_class, "reason": reason}
+
+
+def _read(path: Path, study: str) -> Item:
+    """An object in a file as what is to be sent; it goes out as it is, or in Implicit VR.
+
+    Raises:
+        BadObject: it cannot be understood, or belongs to another study than the one that is named.
+    """
+    if not path.stat().st_size:
+        raise BadObject("the object is empty")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        read = read_object(mapped, Limits())
+    if study and read.study != study:
+        raise WrongStudy("the object belongs to another study", read.sop_class, read.instance)
+
+    def pieces(_: str) -> Iterator[bytes | memoryview]:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 18):
+                yield piece
+
+    return Item(read.sop_class, read.instance, read.syntax.uid, pieces)
+
+
+async def _receive(request: Request, folder: Path) -> list[Path]:
+    reader = multipart.PartReader(multipart.boundary_of(request.headers.get("content-type", "")))
+    paths: list[Path] = []
+    with ExitStack() as files:
+        file: Any = None
+        async for chunk in request.stream():
+            for event in reader.feed(chunk):
+                if isinstance(event, multipart.PartStart):
+                    paths.append(folder / f"{len(paths)}.dcm")
+                    file = files.enter_context(paths[-1].open("wb"))
+                elif isinstance(event, multipart.PartData):
+                    await asyncio.to_thread(file.write, bytes(event.data))
+                else:
+                    file.close()
+    reader.finish()
+    if not paths:
+        raise BadRequest("the request holds no instance")
+    return paths
+
+
+class WebEcho:
+    """The layers to a DICOMweb server: name, TCP, TLS, and the status of a smallest search."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def layers(self) -> list[Layer]:
+        """Try one after the other, as `Remote.echo`."""
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(self._node.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        tried: list[Layer] = []
+        if not self._node.proxy:
+            plain = Node(self._node.name, "ANY", parts.hostname or "", port)
+            tried = Remote(plain, "ANY").reach()
+            if not tried[-1].ok:
+                return tried
+        return [*tried, Remote.try_layer("status", self._search)]
+
+    def _search(self) -> str:
+        WebNode(self._node).search("/studies", [("limit", "1")])
+        return "200"
+
+
+# -- lines ----------------------------------------------------------------------------------------------------
+
+
+def _whole(lines: Iterator[Any]) -> Iterator[dict[str, Any]]:
+    """The lines, and at the end that they were all, or why not."""
+    try:
+        yield from lines
+    except Error as error:
+        yield _error(error)
+    except Exception:
+        log.exception("an inner request failed by a fault of ours")
+        yield _error(Unavailable("the bridge failed; its log says why"))
+    else:
+        yield {"end": True}
+
+
+def _error(error: Error) -> dict[str, Any]:
+    known = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _NAMES), "Unavailable")
+    return {"error": known, "detail": str(error)}
+
+
+_NAMES = {"BadRequest", "NotAcceptable", "NotFound", "TooBroad", "Unavailable"}
+
+
+def _respond(lines: Iterator[dict[str, Any]]) -> Response:
+    async def body() -> AsyncIterator[bytes]:
+        waiting = bytearray()
+        async for line in iterate_in_threadpool(lines):
+            waiting += json.dumps(line).encode() + b"\n"
+            if len(waiting) >= 1 << 15:
+                yield bytes(waiting)
+                waiting.clear()
+        if waiting:
+            yield bytes(waiting)
+
+    return StreamingResponse(body(), media_type="application/x-ndjson")

@@ -1,0 +1,381 @@
+"""Instances on their way from one place to another: DICOMweb to DIMSE by WADO and C-STORE, DIMSE to DICOMweb by C-GET
+(C-MOVE to ourselves where there is none) and STOW, DIMSE to DIMSE by C-MOVE of three parties, DICOMweb to DICOMweb by
+WADO and STOW (PS3.4 B, C.4.2, C.4.3; PS3.18 10.4, 10.5).
+
+What has arrived is asked first and not brought again. One instance that fails is told of, and the others go on.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, cast
+
+from bridge.association import Association, Message
+from bridge.client import Origin, Stored
+from bridge.places import Listed, Place, RemotePlace, Resource, WebPlace
+from bridge.refusals import Peer, Refusals
+from bridge.scu import UIDS, Counts, Item, batches, describe
+from bridge.store import OBJECT, StoreService
+from dicomweb.errors import BadMessage, BadRequest, Error, NotAssociated, NotFound, PeerLeft, PeerSilent, Unavailable
+from dicomweb.standard import multipart
+from dicomweb.standard.outcomes import MEANINGS
+
+_FAILURES = 500
+"""Failures that are told one by one."""
+_REQUEST_BYTES = 16 << 20
+_REQUEST_PARTS = 50
+_HELD = 4 << 20
+
+
+class Progress:
+    """How far a transfer is; written by one thread, read by others.
+
+    Attributes:
+        total: instances, as far as they are known.
+        done: those that are there, `skipped` of them before; `failed`: those that are not.
+        bytes: that went over the network.
+        failures: instance and reason, some of them.
+    """
+
+    def __init__(self) -> None:
+        self.total = self.done = self.skipped = self.failed = self.bytes = 0
+        self.failures: list[tuple[str, str]] = []
+        self._begun = time.monotonic()
+        self._lock = threading.Lock()
+
+    def arrived(self, size: int = 0) -> None:
+        """One more is there."""
+        with self._lock:
+            self.done += 1
+            self.bytes += size
+
+    def skip(self, count: int) -> None:
+        """So many were there before."""
+        with self._lock:
+            self.done += count
+            self.skipped += count
+
+    def fail(self, instance: str, reason: str, count: int = 1) -> None:
+        """One, or several that nobody named, cannot be brought."""
+        with self._lock:
+            self.failed += count
+            if len(self.failures) < _FAILURES:
+                self.failures.append((instance, reason))
+
+    def write(self) -> dict[str, Any]:
+        """Write it as JSON."""
+        with self._lock:
+            seconds = max(time.monotonic() - self._begun, 0.001)
+            return {
+                "total": self.total, "done": self.done, "skipped": self.skipped, "failed": self.failed,
+                "bytes": self.bytes, "rate": round(self.bytes / seconds),
+                "failures": [{"instance": instance, "reason": reason} for instance, reason in self.failures],
+            }  # fmt: skip
+
+
+Stop = Callable[[], bool]
+
+
+def run(
+    source: Place,
+    sink: Place,
+    resources: Iterable[Resource],
+    progress: Progress,
+    stop: Stop,
+    aet: str,
+    ask: bool = True,
+    message: int = 1,
+) -> None:
+    """Bring what a source has of some resources to a sink.
+
+    Args:
+        source, sink: where from and where to.
+        resources: what.
+        progress: is kept up to date.
+        stop: asked between instances; true ends the transfer early.
+        aet: our AE title.
+        ask: whether the sink is asked what it has, which some nodes cannot tell.
+        message: Message ID of C-MOVE requests.
+
+    Raises:
+        NotFound: the source has nothing of it.
+        NotAssociated, Unavailable, Forbidden, ...: nothing more can be brought now.
+    """
+    found = list(dict.fromkeys(one for resource in resources for one in source.listed(resource)))
+    if not found:
+        raise NotFound("nothing of what was asked for is there")
+    progress.total = len(found)
+    plan: list[tuple[list[Listed], list[Listed]]] = []
+    for (study, series), group in groupby(found, lambda one: (one.study, one.series)):
+        whole = list(group)
+        there = _there(sink, {"study": study, "series": series}) if ask else set()
+        missing = [one for one in whole if one.instance not in there]
+        progress.skip(len(whole) - len(missing))
+        if stop():
+            return
+        if missing:
+            plan.append((whole, missing))
+    if isinstance(source, WebPlace) and isinstance(sink, RemotePlace):
+        _send(source.origin, sink, [one for _, missing in plan for one in missing], progress, stop)
+        return
+    for whole, missing in plan:
+        if stop():
+            return
+        _bring(source, sink, whole, missing, progress, stop, aet, message)
+
+
+def _there(sink: Place, resource: Resource) -> set[str]:
+    """What a sink has of a series; nothing, if it cannot tell."""
+    try:
+        return {one.instance for one in sink.listed(resource)}
+    except NotAssociated as error:
+        if error.lasting:  # it stores and does not answer queries
+            return set()
+        raise
+
+
+def _bring(
+    source: Place,
+    sink: Place,
+    whole: Sequence[Listed],
+    missing: Sequence[Listed],
+    progress: Progress,
+    stop: Stop,
+    aet: str,
+    message: int,
+) -> None:
+    """Bring the missing instances of one series, which has `whole`."""
+    if isinstance(source, WebPlace) and isinstance(sink, WebPlace):
+        _copy(source.origin, sink.origin, missing, progress, stop)
+    elif isinstance(source, RemotePlace) and isinstance(sink, RemotePlace):
+        _move(source, sink.remote.node.aet, whole, missing, progress, stop, message)
+    elif isinstance(source, RemotePlace) and isinstance(sink, WebPlace):
+        try:
+            _get(source, sink.origin, whole, missing, progress, stop, aet)
+        except NotAssociated as error:
+            if not error.lasting or not sink.ours:
+                raise
+            _move(source, aet, whole, missing, progress, stop, message)
+    else:
+        raise BadRequest("nobody knows how to bring objects from there to there")
+
+
+# -- DICOMweb to elsewhere ------------------------------------------------------------------------------------
+
+
+def _send(source: Origin, sink: RemotePlace, missing: Sequence[Listed], progress: Progress, stop: Stop) -> None:
+    for sent in sink.remote.store([_item(source, one) for one in missing], stop):
+        if sent.reason:
+            progress.fail(sent.item.instance, sent.reason)
+        else:
+            progress.arrived(sent.size)
+
+
+def _item(origin: Origin, one: Listed) -> Item:
+    def pieces(syntax: str) -> Iterator[bytes | memoryview]:
+        with origin.retrieve(one.path, syntax) as parts:
+            yield from next(iter(parts), iter(()))
+
+    return Item(one.sop_class, one.instance, one.syntax, pieces)
+
+
+def _copy(source: Origin, sink: Origin, missing: Sequence[Listed], progress: Progress, stop: Stop) -> None:
+    """WADO and STOW: small instances share a request, a large one is streamed through."""
+    boundary = multipart.boundary_for(secrets.token_hex(16))
+    head = multipart.write_head(boundary, OBJECT, first=True)
+    batch: list[tuple[Listed, bytes]] = []
+    waiting = 0
+    for one in missing:
+        if stop():
+            return
+        try:
+            with source.retrieve(one.path, "*") as parts:
+                pieces = next(iter(parts), iter(()))
+                gathered = bytearray()
+                for piece in pieces:
+                    gathered += piece
+                    if len(gathered) > _REQUEST_BYTES:
+                        break
+                if len(gathered) > _REQUEST_BYTES:
+                    size = [0]
+                    body = _streamed(head, gathered, pieces, multipart.write_end(boundary), size)
+                    _tell(sink.store(body, multipart.write_type(boundary, OBJECT)), [one], progress, size)
+                    continue
+        except (Unavailable, PeerLeft):
+            raise
+        except Error as error:
+            progress.fail(one.instance, str(error))
+            continue
+        batch.append((one, bytes(gathered)))
+        waiting += len(gathered)
+        if waiting >= _REQUEST_BYTES or len(batch) >= _REQUEST_PARTS:
+            _post(sink, batch, progress)
+            batch, waiting = [], 0
+    if batch:
+        _post(sink, batch, progress)
+
+
+def _streamed(
+    head: bytes, gathered: bytearray, rest: Iterable[bytes | memoryview], end: bytes, size: list[int]
+) -> Iterator[bytes]:
+    yield head + bytes(gathered)
+    size[0] = len(gathered)
+    gathered.clear()
+    for piece in rest:
+        size[0] += len(piece)
+        yield bytes(piece)
+    yield end
+
+
+def _post(sink: Origin, batch: Sequence[tuple[Listed, bytes]], progress: Progress) -> None:
+    boundary = multipart.boundary_for(secrets.token_hex(16))
+    body = multipart.write(boundary, [(OBJECT, data) for _, data in batch])
+    stored = sink.store(body, multipart.write_type(boundary, OBJECT))
+    _tell(stored, [one for one, _ in batch], progress, [len(data) for _, data in batch])
+
+
+def _tell(stored: Stored, sent: Sequence[Listed], progress: Progress, sizes: Sequence[int]) -> None:
+    """Count what became of the instances of a Store request."""
+    outcomes = {outcome.instance: outcome for outcome in stored.outcomes}
+    if stored.temporary:
+        raise Unavailable(stored.sentences[0] if stored.sentences else "the server cannot store now")
+    for one, size in zip(sent, sizes, strict=True):
+        outcome = outcomes.get(one.instance)
+        if outcome is None:
+            progress.fail(one.instance, "the server does not say what became of it")
+        elif outcome.reason is not None:
+            progress.fail(one.instance, outcome.detail or MEANINGS.get(outcome.reason, "the server refused it"))
+        else:
+            progress.arrived(size)
+
+
+# -- DIMSE to elsewhere ---------------------------------------------------------------------------------------
+
+
+def _requests(
+    whole: Sequence[Listed], missing: Sequence[Listed]
+) -> Iterator[tuple[str, Mapping[str, Any], list[Listed]]]:
+    """What to ask for: the series if all of it is missing, else its instances by lists of UIDs."""
+    above = {UIDS["study"]: whole[0].study, UIDS["series"]: whole[0].series}
+    if len(missing) == len(whole) > 1:
+        yield "series", above, list(missing)
+        return
+    for uids in batches([one.instance for one in missing]):
+        asked = set(uids)
+        yield "instance", {**above, UIDS["instance"]: uids}, [one for one in missing if one.instance in asked]
+
+
+def _get(
+    source: RemotePlace,
+    sink: Origin,
+    whole: Sequence[Listed],
+    missing: Sequence[Listed],
+    progress: Progress,
+    stop: Stop,
+    aet: str,
+) -> None:
+    counting = _Counting(sink)
+    node = source.remote.node
+    peer = Peer(node.aet, aet, node.host, node.name)
+    service = StoreService(cast("Origin", counting), None, cast("Refusals", _Silence()), aet, _HELD)
+    for level, uids, asked in _requests(whole, missing):
+        arrived: set[str] = set()
+        refused: set[str] = set()
+
+        def take(
+            association: Association, message: Message, arrived: set[str] = arrived, refused: set[str] = refused
+        ) -> None:
+            instance = str(message.command.get("AffectedSOPInstanceUID", ""))
+            counting.size = 0
+            verdict = service.serve(association, message, peer)
+            if verdict.status == 0 or verdict.status >> 12 == 0xB:
+                arrived.add(instance)
+                progress.arrived(counting.size)
+            else:
+                refused.add(instance)
+                progress.fail(instance, verdict.comment or f"it was not stored (status {verdict.status:04X})")
+
+        classes = {one.sop_class for one in asked if one.sop_class}
+        counts = source.remote.get(level, uids, classes if all(one.sop_class for one in asked) else (), take, stop)
+        if stop():
+            return
+        _tell_missing(counts, asked, arrived | refused, progress)
+
+
+def _tell_missing(counts: Counts, asked: Sequence[Listed], seen: set[str], progress: Progress) -> None:
+    """Whatever was asked for and did not come has failed, whatever the node counts."""
+    for one in asked:
+        if one.instance in seen:
+            continue
+        if one.instance in counts.failed_list:
+            reason = "the node could not send it"
+        elif counts.status:
+            reason = describe(counts.status, counts.comment)
+        else:
+            reason = "the node did not send it, and does not say why"
+        progress.fail(one.instance, reason)
+
+
+def _move(
+    source: RemotePlace,
+    destination: str,
+    whole: Sequence[Listed],
+    missing: Sequence[Listed],
+    progress: Progress,
+    stop: Stop,
+    message: int,
+) -> None:
+    for level, uids, asked in _requests(whole, missing):
+        before = counts = Counts()
+        for counts in source.remote.move(level, uids, destination, stop, message):
+            for _ in range(counts.completed + counts.warned - before.completed - before.warned):
+                progress.arrived()
+            before = Counts(completed=max(counts.completed, before.completed), warned=max(counts.warned, before.warned))
+        if stop():
+            return
+        _tell_moved(counts, len(asked) - before.completed - before.warned, progress)
+
+
+def _tell_moved(counts: Counts, missing: int, progress: Progress) -> None:
+    """Of a C-MOVE we know the numbers, and the instances that failed as far as they are told."""
+    reason = describe(counts.status, counts.comment) if counts.status else "the node did not send it"
+    if counts.status == 0xB000:
+        reason = "the node could not send it"
+    for uid in counts.failed_list[: max(missing, 0)]:
+        progress.fail(uid, reason)
+        missing -= 1
+    if missing > 0:
+        progress.fail("", reason, missing)
+
+
+class _Counting:
+    """An origin that counts the bytes of what is stored there."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self.size = 0
+
+    def store(self, body: bytes | Iterable[bytes], content_type: str, conflict: str = "keep") -> Stored:
+        """See Origin."""
+        if isinstance(body, bytes):
+            self.size = len(body)
+            return self._origin.store(body, content_type, conflict)
+        return self._origin.store(self._count(body), content_type, conflict)
+
+    def _count(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in body:
+            self.size += len(piece)
+            yield piece
+
+
+class _Silence:
+    """Refusals that the progress tells of need no second place."""
+
+    def note(self, kind: str, peer: Peer, reason: str, advice: str = "") -> None:
+        """See Refusals."""
+
+
+FAULTS = (NotAssociated, Unavailable, PeerLeft, PeerSilent, BadMessage)
+"""What may pass by itself, so that the same transfer is tried again later."""

@@ -1,0 +1,96 @@
+"""Nodes that speak DICOMweb: an origin server elsewhere, with what it takes to be let in (PS3.18 10; RFC 6749 4.4,
+RFC 7617): a client certificate, HTTP Basic or OAuth client credentials, and a proxy on the way."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from bridge.client import Origin, Stored
+from dicomweb.errors import Forbidden, Unavailable
+from dicomweb.standard.nodes import Node
+
+_EARLY = 30.0
+"""Seconds before its end at which a token is no longer used."""
+
+
+class WebNode(Origin):
+    """The DICOMweb server that a node names.
+
+    Args:
+        node: of kind dicomweb.
+        connections: how many are kept.
+    """
+
+    def __init__(self, node: Node, connections: int = 8) -> None:
+        super().__init__(node.url, connections, ca=node.ca)
+        self.node = node
+        self.server = ""  # its other services, if it has some, are no business of ours
+        given: dict[str, Any] = {
+            "maxsize": connections, "retries": False, "timeout": urllib3.Timeout(connect=10.0, read=300.0),
+            "ca_certs": node.ca or None, "cert_file": node.client_cert or None, "key_file": node.client_key or None,
+        }  # fmt: skip
+        if node.proxy:
+            parts = urlsplit(node.proxy)
+            login = f"{parts.username or ''}:{parts.password or ''}" if parts.username is not None else None
+            headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+            bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            self._pool = urllib3.ProxyManager(bare, proxy_headers=headers, **given)
+        else:
+            self._pool = urllib3.PoolManager(**given)
+        self._lock = threading.Lock()
+        self._token, self._until = "", 0.0
+        if node.user:
+            login = base64.b64encode(f"{node.user}:{node.password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {login}"
+
+    def store(self, body: bytes | Iterable[bytes], content_type: str, conflict: str = "") -> Stored:
+        """See Origin; what is done with other content under a known UID is the server's to say."""
+        return super().store(body, content_type, "")
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None = None,
+        stream: bool = False,
+        repeat: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
+        if not self.node.token_url:
+            return super()._ask(method, url, headers, body, stream, repeat)
+        response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat)
+        if response.status == 401 and (body is None or isinstance(body, bytes)):
+            response.drain_conn()
+            self._until = 0.0  # withdrawn before its time
+            response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat)
+        return response
+
+    def _login(self) -> dict[str, str]:
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._token, seconds = self._fetch()
+                self._until = time.monotonic() + max(seconds - _EARLY, 1.0)
+            return {"Authorization": f"Bearer {self._token}"}
+
+    def _fetch(self) -> tuple[str, float]:
+        """Ask for a token (RFC 6749 4.4.2)."""
+        node = self.node
+        form = {"grant_type": "client_credentials"} | ({"scope": node.scope} if node.scope else {})
+        login = base64.b64encode(f"{node.client_id}:{node.client_secret}".encode()).decode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Basic {login}"}
+        try:
+            response = self._pool.request("POST", node.token_url, body=urlencode(form), headers=headers)
+            told = json.loads(response.data) if response.data else {}
+        except (HTTPError, OSError, ValueError) as error:
+            raise Unavailable(f"{node.token_url} gives no token: it cannot be reached or is no OAuth server") from error
+        if response.status != 200 or not isinstance(told, dict) or not told.get("access_token"):
+            why = told.get("error_description") or told.get("error") if isinstance(told, dict) else ""
+            raise Forbidden(f"{node.token_url} gives no token: {why or f'status {response.status}'}")
+        return str(told["access_token"]), float(told.get("expires_in") or 60)

@@ -1,0 +1,110 @@
+"""What the bridge does beside its associations: jobs, and the inner face that the web layer asks (Hypercorn in a thread
+of its own). Both need the secret that the web layer knows too."""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from bridge.client import Origin
+from bridge.inside import Inside, VisitOrigin
+from bridge.jobs import Runner, WebQueue
+from bridge.server import Settings
+from dicomweb.errors import BadSetting
+
+log = logging.getLogger(__name__)
+
+_STOP_SECONDS = 10.0
+
+
+class Work:
+    """Jobs and the inner face, from their making to `stop`.
+
+    Args:
+        settings: of the bridge.
+        origin: the web layer.
+
+    Raises:
+        BadSetting: the inner face cannot listen where `bridge_url` says.
+    """
+
+    def __init__(self, settings: Settings, origin: Origin) -> None:
+        self._runner: Runner | None = None
+        self._face: Face | None = None
+        self._graceful = settings.graceful_seconds
+        if not settings.token or not origin.server:
+            return
+
+        def visits(path: str) -> Origin:
+            url = f"{origin.server}{path}"
+            return VisitOrigin(url, settings.token, settings.connect_seconds, settings.read_seconds, settings.ca)
+
+        aet = settings.rules.aet
+        if settings.face_url:
+            self._face = Face(Inside(aet, settings.token, visits).app(), settings.face_url)
+        jobs = Origin(
+            settings.dicomweb, 8, settings.connect_seconds, settings.read_seconds, settings.ca, settings.token
+        )
+        self._runner = Runner(WebQueue(jobs), jobs, aet, f"{socket.gethostname()}:{os.getpid()}")
+
+    def stop(self) -> None:
+        """Take no job any more; those under way end at their next instance and wait for the next bridge."""
+        if self._runner is not None:
+            self._runner.stop(min(self._graceful, _STOP_SECONDS))
+        if self._face is not None:
+            self._face.stop()
+
+
+class Face:
+    """An ASGI application under Hypercorn in a thread of its own, from its making to `stop`.
+
+    Args:
+        app: the application.
+        url: where it listens; `http://` with a host and a port.
+
+    Raises:
+        BadSetting: nobody can listen there.
+    """
+
+    def __init__(self, app: Any, url: str) -> None:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "127.0.0.1", parts.port or 80
+        try:
+            self._socket = socket.create_server((host, port), family=_family(host, port), backlog=256)
+        except OSError as error:
+            raise BadSetting(f"bridge_url is {url}, where this machine cannot listen: {error.strerror}.") from error
+        self._socket.setblocking(False)
+        self._loop = asyncio.new_event_loop()
+        self._told = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, args=(app,), name="face", daemon=True)
+        self._thread.start()
+
+    def _run(self, app: Any) -> None:
+        from hypercorn.app_wrappers import ASGIWrapper
+        from hypercorn.asyncio.run import worker_serve
+        from hypercorn.config import Config, Sockets
+
+        config = Config()
+        config.accesslog = config.errorlog = None
+        config.graceful_timeout = _STOP_SECONDS
+        config.keep_alive_timeout = 60.0
+        serving = worker_serve(
+            ASGIWrapper(app), config, sockets=Sockets([], [self._socket], []), shutdown_trigger=self._told.wait
+        )
+        try:
+            self._loop.run_until_complete(serving)
+        finally:
+            self._loop.close()
+            self._socket.close()
+
+    def stop(self) -> None:
+        """Let requests under way end, for a while."""
+        self._loop.call_soon_threadsafe(self._told.set)
+        self._thread.join(_STOP_SECONDS + 5.0)
+
+
+def _family(host: str, port: int) -> socket.AddressFamily:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]

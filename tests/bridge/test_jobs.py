@@ -1,0 +1,230 @@
+"""Jobs from end to end: a server, a bridge's runner, and PACS of others."""
+
+import time
+
+import pytest
+from dicoms import PREFIX, ct
+from exchanged import AET, exchanged
+from pacs import FIND, GET, pacs
+
+STUDY = {"study": f"{PREFIX}.1"}
+
+
+def uids(count, series=1, study=1):
+    return {f"{PREFIX}.{study}.{series}.{number}" for number in range(1, count + 1)}
+
+
+def test_a_study_is_sent_and_what_arrives_is_what_was_stored(tmp_path):
+    with exchanged(tmp_path) as here, pacs() as there:
+        here.add_pacs(there)
+        here.served.store(*(ct(number, series=series) for series in (1, 2) for number in range(1, 5)))
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))
+        assert job["state"] == "done", job
+        assert set(there.held) == uids(4) | uids(4, series=2)
+        assert (job["progress"]["total"], job["progress"]["done"], job["progress"]["failed"]) == (8, 8, 0)
+        assert job["progress"]["bytes"] > 8 * 500
+        assert there.held[f"{PREFIX}.1.2.3"].PixelData == ct_pixels(3)
+
+
+def ct_pixels(number):
+    import io
+
+    import pydicom
+
+    return pydicom.dcmread(io.BytesIO(ct(number))).PixelData
+
+
+@pytest.mark.parametrize(
+    ("resource", "count"),
+    [
+        ({"patient": "P1"}, 3),
+        (STUDY, 3),
+        ({**STUDY, "series": f"{PREFIX}.1.1"}, 2),
+        ({**STUDY, "series": f"{PREFIX}.1.1", "instance": f"{PREFIX}.1.1.2"}, 1),
+    ],
+)
+def test_patients_studies_series_and_instances_are_sent(tmp_path, resource, count):
+    with exchanged(tmp_path) as here, pacs() as there:
+        here.add_pacs(there)
+        here.served.store(ct(1), ct(2), ct(1, series=2), ct(1, study=2, PatientID="P2"))
+        assert here.end_of(here.ask("/aets/PACS/send", resources=[resource]))["state"] == "done"
+        assert len(there.held) == count
+
+
+def test_an_instance_that_is_refused_is_told_of_and_the_others_go_on(tmp_path):
+    with exchanged(tmp_path) as here, pacs() as there:
+        there.refuse = {f"{PREFIX}.1.1.2"}
+        here.add_pacs(there)
+        here.served.store(ct(1), ct(2), ct(3))
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))
+        assert job["state"] == "failed"
+        assert set(there.held) == {f"{PREFIX}.1.1.1", f"{PREFIX}.1.1.3"}
+        (failure,) = job["progress"]["failures"]
+        assert failure["instance"] == f"{PREFIX}.1.1.2"
+        assert "unable to process" in failure["reason"]
+        assert job["error"].startswith("1 of 3 instances did not arrive")
+        there.refuse.clear()
+        there.asked.clear()
+        assert here.client.post(f"/jobs/{job['id']}/retry").status_code == 200
+        again = here.end_of(job["id"])
+        assert (again["state"], again["progress"]["skipped"]) == ("done", 2)
+        assert there.asked.count("store") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"host": "127.0.0.1", "port": 1}, "takes no connection"),
+        ({"host": "nowhere.invalid", "port": 104}, "has no address"),
+    ],
+)
+def test_a_node_that_is_not_there_is_tried_again_later(tmp_path, settings, sentence):
+    with exchanged(tmp_path) as here:
+        here.add_node("PACS", **settings)
+        here.served.store(ct())
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]), ("waiting",))
+        while not job["error"]:
+            job = here.end_of(job["id"], ("waiting",))
+        assert sentence in job["error"]
+        assert job["due"] > job["changed"]
+
+
+def test_what_is_not_there_fails_at_once(tmp_path):
+    with exchanged(tmp_path) as here, pacs() as there:
+        here.add_pacs(there)
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))
+        assert (job["state"], job["error"]) == ("failed", "nothing of what was asked for is there")
+
+
+@pytest.mark.parametrize("services", [(*FIND, GET), (*FIND[:1], GET)])
+def test_a_study_is_retrieved_by_c_get(tmp_path, services):
+    with exchanged(tmp_path) as here, pacs(*(ct(number) for number in range(1, 6)), services=services) as there:
+        here.add_pacs(there)
+        job = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY]))
+        assert job["state"] == "done", job
+        assert here.instances() == uids(5)
+        assert there.asked[-1] == "get SERIES"
+        again = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY]))
+        assert (again["state"], again["progress"]["skipped"]) == ("done", 5)
+
+
+def test_only_what_is_missing_is_retrieved(tmp_path):
+    with exchanged(tmp_path) as here, pacs(*(ct(number) for number in range(1, 6))) as there:
+        here.add_pacs(there)
+        here.served.store(ct(2), ct(4))
+        job = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY]))
+        assert (job["state"], job["progress"]["skipped"]) == ("done", 2)
+        assert here.instances() == uids(5)
+        assert there.asked[-1] == "get IMAGE"
+
+
+def test_a_third_party_receives_by_c_move(tmp_path):
+    with exchanged(tmp_path) as here, pacs(ct(1), ct(2)) as there, pacs(aet="THIRD") as third:
+        there.known["THIRD"] = ("127.0.0.1", third.port)
+        here.add_pacs(there)
+        here.add_pacs(third, "third-one", aet="THIRD")
+        job = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY], destination="third-one"))
+        assert job["state"] == "done", job
+        assert set(third.held) == uids(2)
+        assert "move SERIES THIRD" in there.asked
+        assert here.instances() == set()
+
+
+def test_an_unknown_move_destination_is_told_in_plain_words(tmp_path):
+    with exchanged(tmp_path) as here, pacs(ct(1), ct(2)) as there, pacs(aet="THIRD") as third:
+        here.add_pacs(there)
+        here.add_pacs(third, "third-one", aet="THIRD")
+        job = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY], destination="third-one"))
+        assert job["state"] == "failed"
+        assert "does not know the move destination" in job["error"]
+
+
+def test_a_canceled_job_stops_at_the_next_instance(tmp_path):
+    with exchanged(tmp_path) as here, pacs() as there:
+        there.hold_after = 2
+        here.add_pacs(there)
+        here.served.store(*(ct(number) for number in range(1, 21)))
+        job = here.ask("/aets/PACS/send", resources=[STUDY])
+        assert there.stored_some.wait(60)
+        assert here.client.post(f"/jobs/{job}/cancel").json()["cancel"] is True
+        until_heard(here, job)
+        there.going_on.set()
+        ended = here.end_of(job)
+        assert ended["state"] == "canceled"
+        assert len(there.held) < 20
+
+
+def until_heard(here, job):
+    """Wait until the runner has reported once more, which is when it hears of a cancellation."""
+    first = here.client.get(f"/jobs/{job}").json()["changed"]
+    deadline = time.monotonic() + 60
+    while here.client.get(f"/jobs/{job}").json()["changed"] == first:
+        assert time.monotonic() < deadline
+
+
+def test_a_job_whose_runner_is_killed_goes_on_in_another_and_nothing_is_sent_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr("dicomweb.web.jobs.LEASE", 3.0)
+    with exchanged(tmp_path, runs=False) as here, pacs() as there:
+        there.hold_after = 4
+        here.add_pacs(there)
+        here.served.store(*(ct(number) for number in range(1, 11)))
+        job = here.ask("/aets/PACS/send", resources=[STUDY])
+        process = killable(here.root)
+        try:
+            assert there.stored_some.wait(60)
+        finally:
+            process.kill()
+            process.wait(30)
+        there.hold_after = -1
+        there.going_on.set()
+        runner = here.runner(owner="bridge-2")
+        try:
+            ended = here.end_of(job)
+        finally:
+            runner.stop(30)
+        assert (ended["state"], ended["attempts"], ended["owner"]) == ("done", 2, "bridge-2")
+        assert set(there.held) == uids(10)
+        assert ended["progress"]["skipped"] >= 4
+        assert there.asked.count("store") <= 11
+
+
+def killable(root):
+    """A runner in a process of its own."""
+    import subprocess
+    import sys
+
+    from exchanging import TOKEN
+
+    program = (
+        "import threading; from bridge.client import Origin; from bridge.jobs import Runner, WebQueue;"
+        f"origin = Origin('{root}/dicom-web', token='{TOKEN}');"
+        f"Runner(WebQueue(origin), origin, '{AET}', 'bridge-1', 1); threading.Event().wait()"
+    )
+    return subprocess.Popen([sys.executable, "-c", program])
+
+
+def test_two_servers_exchange_over_dicomweb(tmp_path):
+    with exchanged(tmp_path / "one") as one, exchanged(tmp_path / "two", runs=False) as two:
+        one.add_node("two", kind="dicomweb", url=f"{two.root}/dicom-web")
+        one.served.store(ct(1), ct(2), ct(1, series=2))
+        two.served.store(ct(1, study=7), ct(2, study=7))
+        sent = one.end_of(one.ask("/aets/two/send", resources=[STUDY]))
+        assert sent["state"] == "done", sent
+        brought = one.end_of(one.ask("/aets/two/retrieve", resources=[{"study": f"{PREFIX}.7"}]))
+        assert brought["state"] == "done", brought
+        assert one.instances() == two.instances() == uids(2) | uids(1, series=2) | uids(2, study=7)
+        for index in (one.served.archive.index, two.served.archive.index):
+            assert {held.digest for held in index.walk()} == {held.digest for held in one.served.archive.index.walk()}
+
+
+def test_jobs_run_beside_each_other(tmp_path):
+    with exchanged(tmp_path) as here, pacs() as slow, pacs() as quick:
+        slow.hold_after = 0
+        here.add_pacs(slow, "SLOW", aet="PACS")
+        here.add_pacs(quick, "QUICK", aet="PACS")
+        here.served.store(ct())
+        first = here.ask("/aets/SLOW/send", resources=[STUDY])
+        assert slow.stored_some.wait(60)
+        assert here.end_of(here.ask("/aets/QUICK/send", resources=[STUDY]))["state"] == "done"
+        slow.going_on.set()
+        assert here.end_of(first)["state"] == "done"
