@@ -11,7 +11,7 @@ from dicomweb.imaging import readable
 from dicomweb.imaging.readable import Code
 from dicomweb.standard import dicomjson
 
-ITEMS = 50_000
+ITEMS = 20_000
 """Content items that are read of one document."""
 
 DEPTH = 64

@@ -4,9 +4,12 @@ Lossless codestreams hold Bits Stored and say so where the encoder can: JPEG, JP
 JPEG-LS holds Bits Allocated. Signed samples are signed in JPEG 2000, and two's complement of Bits Stored in JPEG
 and JPEG-LS, which have no sign.
 
-The Standard leaves the grade of a lossy codestream open; ours is one figure from 1 to 100, as in JPEG.
+The Standard leaves the grade of a lossy codestream open; ours is one figure from 1 to 100, as in JPEG. Where the
+encoder can, it counts for the numbers that are in the picture, not for all that Bits Stored could hold: a CT in 16 bits
+would lose everything else.
 """
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -107,12 +110,17 @@ def _jpeg_ls(array: NDArray[Any], format: Format, quality: int) -> _Octets:
 
 def _jpeg_ls_lossy(array: NDArray[Any], format: Format, quality: int) -> _Octets:
     array = array.astype("u1" if format.stored <= 8 else "u2", copy=False)
-    return imagecodecs.jpegls_encode(array, level=_near(format.stored, quality))
+    return imagecodecs.jpegls_encode(array, level=_near(array, quality))
 
 
-def _near(bits: int, quality: int) -> int:
+def _near(array: NDArray[Any], quality: int) -> int:
     """The greatest error of a near-lossless sample: 2 at the usual quality and 8 bits, at least 1."""
-    return min(max(round((100 - quality) * (1 << bits) / 1280), 1), 255)
+    return min(max(round((100 - quality) * _spread(array) / 1280), 1), 255)
+
+
+def _spread(array: NDArray[Any]) -> int:
+    """How many values there are from the least to the greatest, but not fewer than of 4 bits."""
+    return max(int(array.max()) - int(array.min()) + 1, 16)
 
 
 def _jpeg_2000_lossless(array: NDArray[Any], format: Format, quality: int) -> _Octets:
@@ -120,7 +128,8 @@ def _jpeg_2000_lossless(array: NDArray[Any], format: Format, quality: int) -> _O
 
 
 def _jpeg_2000(array: NDArray[Any], format: Format, quality: int) -> _Octets:
-    return _open_jpeg(array, format, level=_decibels(quality), reversible=False)
+    whole = 20 * math.log10((1 << format.stored) / _spread(array))
+    return _open_jpeg(array, format, level=_decibels(quality) + whole, reversible=False)
 
 
 def _open_jpeg(array: NDArray[Any], format: Format, **how: Any) -> _Octets:
@@ -182,8 +191,8 @@ def _around_zero(array: NDArray[Any], bits: int) -> NDArray[Any]:
 
 def _htj2k(array: NDArray[Any], format: Format, quality: int) -> _Octets:
     """Irreversible: a step of the quantiser relative to the whole range of the array's kind."""
-    spare = 8 * array.dtype.itemsize - format.stored
-    step = 10 ** (-_decibels(quality) / 20) * 2 / (1 << spare)
+    part = _spread(array) / (1 << 8 * array.dtype.itemsize)
+    step = 10 ** (-_decibels(quality) / 20) * 2 * part
     return imagecodecs.htj2k_encode(
         array, level=step, reversible=False, rgb=format.photometric == "RGB", planar=False, tlm=True
     )
@@ -202,9 +211,10 @@ def _jpeg_xl_lossless(array: NDArray[Any], format: Format, quality: int) -> _Oct
 def _jpeg_xl(array: NDArray[Any], format: Format, quality: int) -> _Octets:
     if array.ndim == 3:
         array = colours.to_rgb(array, format)
+    part = _spread(array) / (1 << format.stored)
     return imagecodecs.jpegxl_encode(
         array.astype("u1" if format.stored <= 8 else "u2", copy=False),
-        distance=max((100 - quality) / 10, 0.1),
+        distance=max((100 - quality) / 10, 0.1) * part,
         effort=_EFFORT,
         bitspersample=format.stored,
         numthreads=1,

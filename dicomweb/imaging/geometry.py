@@ -123,14 +123,15 @@ def _scale(shown: tuple[float, float], rendering: Rendering) -> float:
     return min((bound / side for bound, side in most if bound is not None), default=1.0)
 
 
-def moved(picture: NDArray[Any], placed: Placement) -> NDArray[Any]:
+def moved(picture: NDArray[Any], placed: Placement, labels: bool = False) -> NDArray[Any]:
     """Cut, scale, flip and turn a picture; what lies outside of it is black.
 
-    Shrinking averages the area of each new pixel, enlarging interpolates cubically.
+    Shrinking averages the area of each new pixel, enlarging interpolates cubically, but for labels.
 
     Args:
         picture: (rows, columns) or (rows, columns, 3), uint8 or uint16.
         placed: where to.
+        labels: what lies between two pixels is one or the other.
     """
     rows, columns = picture.shape[:2]
     edges = (placed.left, placed.top, placed.right, placed.bottom)
@@ -141,7 +142,7 @@ def moved(picture: NDArray[Any], placed: Placement) -> NDArray[Any]:
     if whole and (placed.columns, placed.rows) == (right - left, bottom - top):
         result = picture[int(top) : int(bottom), int(left) : int(right)]
     else:
-        result = _scaled(picture, (left, top, right, bottom), (placed.columns, placed.rows))
+        result = _scaled(picture, (left, top, right, bottom), (placed.columns, placed.rows), labels)
     if placed.mirrored:
         result = result[:, ::-1]
     if placed.upturned:
@@ -165,9 +166,12 @@ def _padded(picture: NDArray[Any], placed: Placement) -> tuple[NDArray[Any], tup
     return padded, (left + before[1], top + before[0], right + before[1], bottom + before[0])
 
 
-def _scaled(picture: NDArray[Any], box: tuple[float, float, float, float], size: tuple[int, int]) -> NDArray[Any]:
+def _scaled(
+    picture: NDArray[Any], box: tuple[float, float, float, float], size: tuple[int, int], labels: bool
+) -> NDArray[Any]:
     shrinks = size[0] <= box[2] - box[0] and size[1] <= box[3] - box[1]
-    method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    enlarging = Image.Resampling.NEAREST if labels else Image.Resampling.BICUBIC
+    method = Image.Resampling.BOX if shrinks else enlarging
     if picture.dtype == np.uint8:
         return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize(size, method, box=box))
     planes = [picture] if picture.ndim == 2 else [picture[..., sample] for sample in range(picture.shape[2])]

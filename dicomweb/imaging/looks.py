@@ -349,7 +349,7 @@ def _technique(dataset: Dataset, number: int) -> tuple[str, ...]:
         if (value := text(dataset, tag).removesuffix(".0"))
     ]
     numbers = [
-        f"{name} {quantity:g}{unit}"
+        f"{name} {quantity:.5g}{unit}"
         for name, tag, unit in (
             ("", "00180060", " kV"), ("", "00181151", " mA"), ("TR", "00180080", ""), ("TE", "00180081", ""),
             ("TI", "00180082", ""), ("ST", "00180050", " mm"), ("SL", "00201041", " mm"),

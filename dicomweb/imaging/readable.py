@@ -31,10 +31,11 @@ _TRICKS = re.compile(
 _SHOWN = str.maketrans({"1": "¹", "2": "²", "3": "³", "-": "⁻"})
 # UCUM (PS3.3 8.3): codes that are not what people write
 _UNITS = {
-    "1": "", "[hnsf'U]": "HU", "[HU]": "HU", "Cel": "°C", "deg": "°", "um": "µm", "us": "µs", "uV": "µV", "ug": "µg",
+    "[hnsf'U]": "HU", "[HU]": "HU", "Cel": "°C", "deg": "°", "um": "µm", "us": "µs", "uV": "µV", "ug": "µg",
     "ug/mL": "µg/mL", "mm[Hg]": "mmHg", "{beats}/min": "/min", "/min": "/min", "Ohm": "Ω", "uSv": "µSv", "uGy": "µGy",
     "[in_i]": "in", "[lb_av]": "lb", "[pi].rad": "π rad", "umol/L": "µmol/L",
 }  # fmt: skip
+_NO_UNIT = frozenset(("1", "no units", "unity", "dimensionless", "{unity}", "{no_units}"))
 _CLOSE = frozenset(("", "°", "%"))
 _POWER = re.compile(r"(?<=[a-zµΩ%])(-?[1-3])(?![0-9])")
 
@@ -68,6 +69,8 @@ def clean(text: str) -> str:
     characters, no controls of direction, `LONGEST` characters at most."""
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}… ({len(text):,} characters)"
+    if text.isprintable():
+        return text
     return _TRICKS.sub(_picture, text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
@@ -185,8 +188,8 @@ def unit(measured: Code | None) -> str:
         return measured.shown
     if measured.value in _UNITS:
         return _UNITS[measured.value]
-    if re.search(r"[\[\]{}'*]", measured.value):
-        return "" if measured.meaning.lower() in {"no units", "unity"} else measured.shown
+    if re.search(r"[\[\]{}'*]|^1$", measured.value):
+        return "" if measured.shown.lower() in _NO_UNIT else measured.shown
     return _POWER.sub(lambda found: found[1].translate(_SHOWN), measured.value)
 
 

@@ -39,6 +39,7 @@ _WASH = (
     (0.0, (0, 0, 0)), (0.05, (0, 0, 90)), (0.25, (0, 80, 255)), (0.45, (0, 220, 220)), (0.6, (40, 220, 40)),
     (0.75, (255, 255, 0)), (0.9, (255, 120, 0)), (1.0, (255, 0, 0)),
 )  # fmt: skip
+_UNSPECIFIED = "US"  # PS3.3 C.11.1.1.2
 _BASELINE = 0xC0
 _UNTOUCHED_JPEG = "1.2.840.10008.1.2.4.50"
 
@@ -75,7 +76,8 @@ def render_many(
     seconds: Sequence[float],
     most_pixels: int | None = None,
 ) -> bytes:
-    """Render frames as an animated GIF.
+    """Render frames as an animated GIF. Where neither client nor object give a window, that of the frame in the middle
+    is the window of all, so that the picture does not flicker.
 
     Args:
         frames: bytes as stored, and look, of each.
@@ -94,6 +96,7 @@ def render_many(
     if len(frames) > MOST_FRAMES:
         raise BadRequest(f"an animation of more than {MOST_FRAMES} frames is not made here; ask for some of them")
     wanted = replace(rendering, deep=False, iccprofile="no")
+    wanted = replace(wanted, window=_common_window(*frames[len(frames) // 2], stored, format, wanted, most_pixels))
     limit = most_pixels or MOST_PIXELS
     drawn: list[Array] = []
     for data, look in frames:
@@ -102,6 +105,18 @@ def render_many(
             raise BadRequest(f"the animation would have more than {limit:,} pixels; ask for a smaller viewport")
         drawn.append(picture)
     return pictures.animation(drawn, seconds)
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def _common_window(
+    data: bytes, look: Look, stored: str, format: Format, rendering: Rendering, most_pixels: int | None
+) -> Window | None:
+    """The window for all frames, by one of them; None leaves it to each."""
+    if rendering.window or look.windows or look.voi or look.kind not in ("grayscale", "dose", "supplemental"):
+        return rendering.window
+    array, found = decode(data, stored, format, most_pixels)
+    voi = shades.curve_of(array, found.stored, look, None).voi
+    return voi if isinstance(voi, Window) else None
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -120,7 +135,8 @@ def _drawn(
             picture = drawing.overlaid(picture, look.overlays, _cells(data, stored, format, look))
         if look.shutter is not None:
             picture = drawing.shuttered(picture, look.shutter)
-        picture = geometry.moved(picture, placed)
+        labels = look.kind == "labels" or (look.kind == "segmentation" and look.full == 1)
+        picture = geometry.moved(picture, placed, labels)
         if not rendering.thumbnail and (look.graphics or rendering.annotation):
             above = look.patient if "patient" in rendering.annotation else ()
             below = (*look.technique, *notes) if "technique" in rendering.annotation else ()
@@ -180,7 +196,7 @@ def _notes(curve: Curve, look: Look) -> tuple[str, ...]:
     if not isinstance(curve.voi, Window):
         return (f"VOI LUT {curve.voi.explanation}".strip(),)
     center, width, function, explanation = curve.voi
-    units = f" {look.units}" if look.units else ""
+    units = f" {look.units}" if look.units not in ("", _UNSPECIFIED) else ""
     if look.kind == "dose":
         return (f"{center - width / 2:.4g} to {center + width / 2:.4g}{units}",)
     kind = "" if function.startswith("LINEAR") else " sigmoid"

@@ -238,8 +238,7 @@ class _Page:
     def contents(self, parent: Item, items: list[Item], level: int) -> None:
         """Add the items of a container, as they follow one another."""
         if parent.continuous:
-            inline = [item for item in items if item.kind != "CONTAINER"]
-            self.add(f'<p class="text">{" ".join(self.value(item) for item in inline)}</p>\n')
+            self.running([item for item in items if item.kind != "CONTAINER"])
             items = [item for item in items if item.kind == "CONTAINER"]
         for kind, found in groupby(items, key=lambda item: _kind(item, parent)):
             members = list(found)
@@ -254,6 +253,15 @@ class _Page:
                     self.add(f'<p class="text"{self.anchor(item)}>{pages.value(item.text)}</p>\n')
             else:
                 self.leaves(members)
+
+    def running(self, items: list[Item]) -> None:
+        """Add items as running text; what they refer to stands below, in a list."""
+        for referring, found in groupby(items, key=lambda item: item.reference is not None):
+            words = [self.value(item) for item in found]
+            if referring:
+                self.add(f"<ul>{''.join(f'<li>{one}</li>' for one in words)}</ul>\n")
+            else:
+                self.add(f'<p class="text">{" ".join(words)}</p>\n')
 
     def sections(self, items: list[Item], level: int) -> None:
         for _, found in groupby(items, key=lambda item: item.label):

@@ -16,6 +16,7 @@ from dicomweb.standard.leniency import Dataset
 DESCRIPTOR, EXPLANATION, DATA = "00283002", "00283003", "00283006"
 
 _LARGEST = 65536
+_MOST_CODES = 4 * _LARGEST
 # PS3.3 C.7.6.3.1.5, C.7.9.2: descriptor, data and segmented data of red, green and blue
 _PALETTE = (
     ("00281101", "00281201", "00281221"),
@@ -168,10 +169,11 @@ def _expanded(data: bytes, count: int, bits: int) -> "array[int]":
 
 def _segments(codes: "array[int]", width: int) -> "array[int]":
     entries: array[int] = array("H")
-    starts: list[int] = []
+    starts: set[int] = set()
+    codes = codes[:_MOST_CODES]
     place = 0
     while place < len(codes) and len(entries) < _LARGEST:
-        starts.append(place)
+        starts.add(place)
         if codes[place] == 2:
             place = _indirect(codes, place, width, starts, entries)
         else:
@@ -192,7 +194,7 @@ def _segment(codes: "array[int]", place: int, entries: "array[int]") -> int:
     return place + 3
 
 
-def _indirect(codes: "array[int]", place: int, width: int, starts: list[int], entries: "array[int]") -> int:
+def _indirect(codes: "array[int]", place: int, width: int, starts: set[int], entries: "array[int]") -> int:
     """Repeat segments that came before: their number, and the offset in bytes of the first."""
     size = 4 // width
     offset = codes[place + 2 : place + 2 + size]
@@ -200,7 +202,10 @@ def _indirect(codes: "array[int]", place: int, width: int, starts: list[int], en
         return len(codes)
     again = sum(part << 8 * width * index for index, part in enumerate(offset)) // width
     for _ in range(codes[place + 1]):
-        if again not in starts or codes[again] == 2 or len(entries) >= _LARGEST:
+        before = len(entries)
+        if again not in starts or codes[again] == 2 or before >= _LARGEST:
             break
         again = _segment(codes, again, entries)
+        if len(entries) == before:
+            break
     return place + 2 + size

@@ -210,7 +210,7 @@ _BITS = {
     HTJ2K_LOSSLESS: (1, 32, True),
     HTJ2K_LOSSLESS_RPCL: (1, 32, True),
     HTJ2K: (6, 16, True),
-    JPEG_XL_LOSSLESS: (1, 16, False),
+    JPEG_XL_LOSSLESS: (2, 16, False),
     JPEG_XL: (6, 16, False),
 }
 _ENCODED = frozenset((EXPLICIT, ENCAPSULATED_UNCOMPRESSED, DEFLATED_FRAME, RLE, *_BITS))

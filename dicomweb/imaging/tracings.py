@@ -5,7 +5,6 @@ three rows of four with a rhythm strip below; anything else has a strip for each
 millimetres. Nothing on a drawing names the patient unless that is asked for.
 """
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dicomweb.imaging import pages, readable, samples
+from dicomweb.imaging import pages, pictures, readable, samples
 from dicomweb.imaging.samples import Channel, Group, Values
 from dicomweb.standard import dicomjson
 
@@ -115,7 +114,8 @@ def png(
         Undecodable: there is no waveform that can be read.
     """
     made = drawing(dataset, bulk, patient) if words else _bare(dataset, bulk)
-    return _write_png(made, min(max(width, 16), 8192), min(max(height, 16), 8192), words)
+    painted = _painted(made, min(max(width, 16), 8192), min(max(height, 16), 8192), words)
+    return pictures.encode(painted, "image/png")
 
 
 def drawing(dataset: Mapping[str, Any], bulk: Mapping[str, bytes], patient: bool = False) -> Drawing:
@@ -433,12 +433,11 @@ def _path(trace: NDArray[np.int64]) -> str:
     steps = steps[(steps != 0).any(axis=1)]
     if not len(steps):
         return f"M{trace[0, 0]} {trace[0, 1]}h1"
-    pairs = "".join(f"{'' if dx < 0 or not n else ' '}{dx}{'' if dy < 0 else ' '}{dy}" for n, (dx, dy) in
-                    enumerate(steps.tolist()))  # fmt: skip
+    pairs = " ".join(map(str, steps.ravel().tolist())).replace(" -", "-")
     return f"M{trace[0, 0]} {trace[0, 1]}l{pairs}"
 
 
-def _write_png(made: Drawing, width: int, height: int, words: bool) -> bytes:
+def _painted(made: Drawing, width: int, height: int, words: bool) -> NDArray[np.uint8]:
     scale = min(width / made.width, height / made.height)
     fine = 2 if scale < 8 else 1
     size = max(round(made.width * scale), 1), max(round(made.height * scale), 1)
@@ -457,7 +456,7 @@ def _write_png(made: Drawing, width: int, height: int, words: bool) -> bytes:
     for trace in made.traces:
         pen.line([tuple(point) for point in (trace * (unit / 100)).tolist()], fill=_INK, width=thick)
     if fine > 1:
-        image = image.resize(size, Image.Resampling.BOX)
+        image = image.reduce(fine)
     if words:
         pen = ImageDraw.Draw(image)
         for text in made.texts:
@@ -466,9 +465,7 @@ def _write_png(made: Drawing, width: int, height: int, words: bool) -> bytes:
                 words_shown = text.words.translate(_GLYPHS).encode("latin-1", "replace").decode("latin-1")
                 ink = _SOFT if text.soft else _INK
                 pen.text(place, words_shown, fill=ink, font=ImageFont.load_default(round(points)), anchor="ls")
-    out = io.BytesIO()
-    image.quantize(64, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG")
-    return out.getvalue()
+    return np.asarray(image)
 
 
 def _box(paper: Paper, unit: float) -> list[int]:

@@ -129,6 +129,11 @@ def test_shrinking_averages_and_enlarging_goes_smoothly():
     assert (np.diff(large[8].astype(int)) >= 0).all()
 
 
+def test_between_two_labels_lies_no_third():
+    large = moved(PICTURE, placement(4, 6, Look(), Rendering(viewport=Viewport(100, 100))), labels=True)
+    assert set(large.ravel().tolist()) == set(PICTURE.ravel().tolist())
+
+
 def test_sixteen_bits_and_colours_are_scaled_alike():
     deep = np.linspace(0, 65535, 64).reshape(8, 8).astype("u2")
     small = moved(deep, placement(8, 8, Look(), Rendering(viewport=Viewport(4, 4))))

@@ -63,6 +63,8 @@ def test_values_are_written_for_people(say, value, words):
         ("mm", "millimeter", "UCUM", "mm"),
         ("cm2", "square centimeter", "UCUM", "cm²"),
         ("1", "no units", "UCUM", ""),
+        ("1", "px", "UCUM", "px"),
+        ("1", "", "UCUM", ""),
         ("[hnsf'U]", "Hounsfield unit", "UCUM", "HU"),
         ("{ratio}", "ratio", "UCUM", "ratio"),
         ("{no}", "no units", "UCUM", ""),

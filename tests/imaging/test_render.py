@@ -485,6 +485,16 @@ def test_frames_become_an_animation_with_their_times():
     assert seen == [(40, 0), (100, 85), (1000, 255)]
 
 
+def test_an_animation_without_a_window_does_not_flicker():
+    frames = [((RAMP * scale).tobytes(), Look()) for scale in (100, 200, 50)]
+    image = Image.open(io.BytesIO(render_many(frames, EXPLICIT, GRAY, Rendering("image/gif"), [0.1] * 3)))
+    brightest = []
+    for index in range(3):
+        image.seek(index)
+        brightest.append(int(np.asarray(image.convert("L")).max()))
+    assert brightest == [pytest.approx(127, abs=2), 255, pytest.approx(64, abs=2)]
+
+
 def test_too_many_frames_or_pixels_are_refused():
     frame = (RAMP.tobytes(), Look())
     with pytest.raises(BadRequest, match="more than 500 frames"):

@@ -91,6 +91,14 @@ def test_a_text_named_as_its_section_stands_there_without_its_name():
     assert "Impression Impression" not in page(ds).text
 
 
+def test_what_running_text_refers_to_is_a_list():
+    ds = report(content("TEXT", "Description", TextValue="Two images"), image("1.2.3"), image("1.2.4"))
+    ds.ContinuityOfContent = "CONTINUOUS"
+    read = page(ds)
+    assert [name for name, _ in read.tags if name == "li"] == ["li"] * 5  # three marks, two images
+    assert "Two images CT Image CT Image" in read.text
+
+
 def lesion(number: int) -> Dataset:
     inferred = content(
         "SCOORD", "", "INFERRED FROM", image(f"1.2.{number}"), GraphicType="POINT", GraphicData=[1.0, 2.0]

@@ -2,14 +2,19 @@
 
 import base64
 import pickle
+import shutil
 import struct
+import subprocess
 from typing import Any
 
+import dicoms
 import numpy as np
 import pytest
 from hypothesis import given
 from models import datasets
 from pictured import opened, stored
+from PIL import Image
+from pydicom.dataset import Dataset
 from realdata import real
 
 from dicomweb.errors import NotAcceptable, NotFound
@@ -257,3 +262,68 @@ def test_a_real_state_refers_to_an_image_and_turns_it():
     assert all(reference.series and reference.instance for reference in found.references)
     look = look_of(found, Look(), found.references[0].instance, 1)
     assert look.area is not None
+
+
+# -- beside DCMTK -------------------------------------------------------------------------------------------
+
+
+def pair(**changes: Any) -> tuple[bytes, bytes, str]:
+    """An image with a window that would show nothing, a grayscale state for it, and the image's UID."""
+    rng = np.random.default_rng(0)
+    pixels = np.add.outer(np.arange(40) * 60, np.arange(50) * 30) + rng.integers(0, 100, (40, 50))
+    image = dicoms.dataset(
+        Rows=40, Columns=50, BitsStored=12, HighBit=11, PixelData=pixels.astype("<u2").tobytes(), RescaleSlope=1,
+        RescaleIntercept=0, WindowCenter=5, WindowWidth=5,
+    )  # fmt: skip
+
+    def item(**attributes: Any) -> Dataset:
+        made = Dataset()
+        for keyword, value in attributes.items():
+            setattr(made, keyword, value)
+        return made
+
+    reference = item(ReferencedSOPClassUID=image.SOPClassUID, ReferencedSOPInstanceUID=image.SOPInstanceUID)
+    series = item(SeriesInstanceUID=image.SeriesInstanceUID, ReferencedImageSequence=[reference])
+    area = item(
+        DisplayedAreaTopLeftHandCorner=[1, 1], DisplayedAreaBottomRightHandCorner=[50, 40],
+        PresentationSizeMode="SCALE TO FIT", PresentationPixelAspectRatio=[1, 1],
+    )  # fmt: skip
+    described = {
+        "ContentLabel": "TEST", "PresentationCreationDate": "20240101", "PresentationCreationTime": "000000",
+        "ReferencedSeriesSequence": [series], "DisplayedAreaSelectionSequence": [area],
+        "PresentationLUTShape": "IDENTITY", "RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "US",
+        "SoftcopyVOILUTSequence": [item(WindowCenter=1500, WindowWidth=2000)],
+    }  # fmt: skip
+    pixelless = dict.fromkeys(
+        ["SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+         "PixelRepresentation", "PixelData"]
+    )  # fmt: skip
+    ds = dicoms.dataset(2, series=2, SOPClassUID=f"{STATE}1", Modality="PR", **pixelless, **(described | changes))
+    return dicoms.part10(image), dicoms.part10(ds), str(image.SOPInstanceUID)
+
+
+@pytest.mark.skipif(shutil.which("dcmp2pgm") is None, reason="dcmp2pgm is not installed: apt-get install dcmtk")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"PresentationLUTShape": "INVERSE"},
+        {"ImageRotation": 90, "ImageHorizontalFlip": "N"},
+        {"ImageRotation": 270, "ImageHorizontalFlip": "Y"},
+        {"ImageRotation": 180, "ImageHorizontalFlip": "Y"},
+        {"SoftcopyVOILUTSequence": None},
+        {"RescaleSlope": 2, "RescaleIntercept": -1024},
+    ],
+    ids=str,
+)
+def test_states_show_what_dcmtk_shows_within_a_gray_level(changes, tmp_path):
+    image, state_, instance = pair(**changes)
+    paths = [tmp_path / name for name in ("image.dcm", "state.dcm", "out.pgm")]
+    paths[0].write_bytes(image)
+    paths[1].write_bytes(state_)
+    command = ["dcmp2pgm", "-p", str(paths[1]), str(paths[0]), str(paths[2])]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    theirs = np.asarray(Image.open(paths[2])).astype(int)
+    made, shown = stored(image), stored(state_)
+    look = look_of(read_state(shown.object.dataset, shown.fetch), made.look(), instance, 1)
+    assert np.abs(made.picture(look=look).astype(int) - theirs).max() <= 1

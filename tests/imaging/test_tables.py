@@ -157,6 +157,15 @@ def test_segments_that_make_no_sense_are_expanded_as_far_as_they_do(data, bits, 
     assert found is None or 0 < len(found.red) == len(found.green) == len(found.blue) <= 65536
 
 
+@pytest.mark.timeout(20)
+def test_segments_that_lead_nowhere_take_no_time():
+    nothing_much = words(0, 0, *([2, 65535, 0, 0] * 60_000))
+    described = palette((65535, 0, 16), nothing_much, nothing_much, nothing_much, segmented=True)
+    assert read_palette(described, False, nothing) is None
+    empty = words(*([0, 0] * 2_000_000))
+    assert read_palette(palette((65535, 0, 16), empty, empty, empty, segmented=True), False, nothing) is None
+
+
 def test_pydicom_agrees_on_a_plain_palette():
     from pydicom.pixels import apply_color_lut
 

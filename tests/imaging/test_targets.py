@@ -53,7 +53,7 @@ CASES = [
     (described(16, photometric="RGB"), LOSSLESS | LOSSY | XL | {JPEG_LS_LOSSY}),
     (described(8, photometric="PALETTE COLOR"), LOSSLESS),
     (described(16, photometric="PALETTE COLOR"), LOSSLESS),
-    (described(1), KEPT | {JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL, JPEG_XL_LOSSLESS}),
+    (described(1), KEPT | {JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL}),
     (described(24), KEPT | {RLE, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL}),
     (described(32), KEPT | {RLE, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL}),
     (described(64), KEPT | {RLE}),

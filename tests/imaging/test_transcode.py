@@ -17,9 +17,13 @@ from dicomweb.standard.syntaxes import (
     DEFLATED_FRAME,
     ENCAPSULATED_UNCOMPRESSED,
     EXPLICIT,
+    HTJ2K,
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
+    JPEG_2000,
     JPEG_BASELINE,
+    JPEG_LS_LOSSY,
+    JPEG_XL,
     JPEG_XL_LOSSLESS,
     JPEG_XL_RECOMPRESSION,
     RLE,
@@ -173,3 +177,16 @@ def test_what_cannot_be_made_is_refused() -> None:
         transcode(data, EXPLICIT, format, JPEG_BASELINE)
     with pytest.raises(Undecodable, match="MPEG-4"):
         transcode(data, "1.2.840.10008.1.2.4.102", format, EXPLICIT)
+
+
+@pytest.mark.parametrize("wanted", [JPEG_2000, HTJ2K, JPEG_LS_LOSSY, JPEG_XL])
+def test_a_lossy_frame_keeps_small_numbers_in_wide_cells(wanted: str) -> None:
+    narrow, wide = described(12, rows=128, columns=128), described(16, rows=128, columns=128)
+    array = picture(narrow)
+    lost = []
+    for format in (narrow, wide):
+        frame = transcode(native.write(array, format), EXPLICIT, format, wanted)
+        back, _ = decode(frame, wanted, targets.described(format, EXPLICIT, wanted))
+        lost.append(np.sqrt(np.mean((back.astype(float) - array) ** 2)))
+    assert lost[1] < 3 * lost[0] + 1
+    assert lost[1] < 60
