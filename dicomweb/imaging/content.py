@@ -3,7 +3,7 @@
 A tree is read once and then written as a page or as plain text by `reports`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,10 @@ DEPTH = 64
 
 REFERENCES = frozenset(("IMAGE", "COMPOSITE", "WAVEFORM"))
 
+_SAID: dict[str, Callable[[Any], str]] = {
+    "DT": readable.moment, "DA": readable.date, "TM": readable.time, "PN": readable.person,
+}  # fmt: skip
+_CELLS, _WIDEST, _LONGEST = 10_000, 50, 1000
 _CONTENT = "0040A730"
 _NAMES = {"CIRCLE": "circle", "ELLIPSE": "ellipse", "MULTIPOINT": "points", "POINT": "point", "POLYLINE": "polyline"}
 
@@ -262,21 +266,22 @@ def _span(item: Mapping[str, Any]) -> str:
 def _table(item: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
     """A TABLE (PS3.3 C.18.10): names of columns, then the rows, the name of each in front."""
     values = dicomjson.values
-    columns = _headings(_dictionaries(values(item, "0040A807")), "0040A805")
-    rows = _headings(_dictionaries(values(item, "0040A806")), "0040A804")
+    tables = _dictionaries(values(item, "0040A801"))
+    if not tables:
+        return ()
     cells: dict[tuple[int, int], str] = {}
-    for cell in _dictionaries(values(item, "0040A808"))[:ITEMS]:
-        place = dicomjson.integer(cell.get("0040A804")), dicomjson.integer(cell.get("0040A805"))
-        if place[0] is None or place[1] is None:
-            continue
-        code = readable.first_code(cell, "00080121") or readable.first_code(cell, "0040A168")
-        texts = [
-            readable.rounded(one) for tag, element in cell.items() if tag not in ("0040A804", "0040A805")
-            for one in element.get("Value", ())[:3] if not isinstance(one, dict)
-        ]  # fmt: skip
-        cells[place[0], place[1]] = code.shown if code else ", ".join(texts)
-    width = sorted({column for _, column in cells} | set(columns))[:100]
-    height = sorted({row for row, _ in cells} | set(rows))[:1000]
+    for cell in _dictionaries(values(tables[0], "0040A808"))[:_CELLS]:
+        row, column = (dicomjson.integer(cell.get(tag)) for tag in ("0040A804", "0040A805"))
+        words = _cell(cell)
+        if row is not None and column is not None:
+            cells[row, column] = ", ".join(words[:20])
+        elif column is not None:
+            cells |= {(number, column): one for number, one in enumerate(words, 1)}
+        elif row is not None:
+            cells |= {(row, number): one for number, one in enumerate(words, 1)}
+    width, height = sorted({column for _, column in cells})[:_WIDEST], sorted({row for row, _ in cells})[:_LONGEST]
+    columns = _headings(_dictionaries(values(tables[0], "0040A807")), "0040A805", width)
+    rows = _headings(_dictionaries(values(tables[0], "0040A806")), "0040A804", height)
     named = any(rows.values())
     head = (("",) if named else ()) + tuple(columns.get(column, "") for column in width)
     body = [
@@ -286,11 +291,24 @@ def _table(item: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
     return (head, *body) if width else ()
 
 
-def _headings(items: list[dict[str, Any]], number: str) -> dict[int, str]:
-    found = {}
-    for index, item in enumerate(items, 1):
+def _cell(cell: Mapping[str, Any]) -> list[str]:
+    """The values of one cell, or of the cells of a row or column (PS3.3 10.26)."""
+    if codes := _dictionaries(dicomjson.values(cell, "00720080")):
+        return [code.shown for each in codes if (code := readable.code(each))]
+    for tag in sorted(cell):
+        if tag.startswith("0072") and tag != "00720050" and (found := dicomjson.values(cell, tag)):
+            say = _SAID.get(str(cell[tag].get("vr")), readable.number)
+            return [say(one) if isinstance(one, str | dict) else readable.rounded(one) for one in found[:_LONGEST]]
+    return []
+
+
+def _headings(items: list[dict[str, Any]], number: str, places: list[int]) -> dict[int, str]:
+    """Names of rows or columns by number; a lone one without a number is that of all."""
+    found: dict[int, str] = {}
+    for item in items:
         name = readable.first_code(item, "0040A043")
         unit = readable.unit(readable.first_code(item, "004008EA"))
-        words = name.shown if name else ""
-        found[dicomjson.integer(item.get(number)) or index] = f"{words} [{unit}]" if unit and words else words
+        words = f"{name.shown} [{unit}]" if name and unit else name.shown if name else ""
+        place = dicomjson.integer(item.get(number))
+        found |= dict.fromkeys(places, words) if place is None else {place: words}
     return found

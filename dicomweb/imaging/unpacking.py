@@ -18,6 +18,10 @@ from dicomweb.standard.pixels import Format
 MOST_BYTES = 256 << 20
 """Bytes of decoded pixels, where the caller names no limit."""
 
+_DAMAGED = (
+    RuntimeError, ValueError, OSError, EOFError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError,
+)  # fmt: skip
+
 
 def convert(data: bytes, most_bytes: int = MOST_BYTES) -> bytes:
     """Decode a PNG or GIF.
@@ -37,7 +41,7 @@ def convert(data: bytes, most_bytes: int = MOST_BYTES) -> bytes:
         raise Undecodable(f"a picture has {size.bytes:,} bytes when decoded; the limit is {most_bytes:,}")
     try:
         made = _png(data) if data.startswith(PNG) else _gif(data, size)
-    except (RuntimeError, ValueError, OSError, EOFError, SyntaxError, UnidentifiedImageError) as error:
+    except _DAMAGED as error:
         raise Undecodable("a picture is damaged") from error
     return made.to_bytes()
 

@@ -99,6 +99,34 @@ def test_what_running_text_refers_to_is_a_list():
     assert "Two images CT Image CT Image" in read.text
 
 
+def test_a_table_is_a_table_however_its_cells_are_written():
+    columns = []
+    for number, (name, unit) in enumerate((("Time", ""), ("Tube current", "mA"), ("Quality", "")), 1):
+        column = Dataset()
+        column.TableColumnNumber, column.ConceptNameCodeSequence = number, code("1", name)
+        if unit:
+            column.MeasurementUnitsCodeSequence = code(unit, unit, "UCUM")
+        columns.append(column)
+    times, currents, lone, rated = Dataset(), Dataset(), Dataset(), Dataset()
+    times.TableColumnNumber, times.SelectorAttributeVR = 1, "DT"
+    times.SelectorDTValue = ["20200401163901.01", "20200401163902.01"]
+    currents.TableColumnNumber, currents.SelectorAttributeVR, currents.SelectorFLValue = 2, "FL", [100.5, 90.25]
+    lone.TableRowNumber, lone.TableColumnNumber, lone.SelectorAttributeVR = 3, 2, "FL"
+    lone.SelectorFLValue = 60.5
+    rated.TableRowNumber, rated.TableColumnNumber, rated.SelectorAttributeVR = 1, 3, "SQ"
+    rated.SelectorCodeSequenceValue = code("2", "Good")
+    table = Dataset()
+    table.NumberOfTableRows, table.NumberOfTableColumns = 3, 3
+    table.TableColumnDefinitionSequence = Sequence(columns)
+    table.CellValuesSequence = Sequence([times, currents, lone, rated])
+    ds = report(content("TABLE", "Exposure", TabulatedValuesSequence=Sequence([table])))
+    text = page(ds).text
+    assert "Time Tube current [mA] Quality 2020-04-01 16:39:01 100.5 Good 2020-04-01 16:39:02 90.25 60.5" in text
+    plain = reports.text(model(ds)).decode()
+    assert "Time | Tube current [mA] | Quality\n" in plain
+    assert "2020-04-01 16:39:01 | 100.5 | Good\n" in plain
+
+
 def lesion(number: int) -> Dataset:
     inferred = content(
         "SCOORD", "", "INFERRED FROM", image(f"1.2.{number}"), GraphicType="POINT", GraphicData=[1.0, 2.0]
