@@ -202,6 +202,21 @@ class Origin:
             raise _error(response)
         return Parts(response)
 
+    def probe(self, path: str) -> None:
+        """Read the last byte of an instance as it is stored, which shows that it is there to its end.
+
+        Raises:
+            NotFound: it is not.
+            Corrupt: it is damaged.
+            Unavailable: the server does not answer.
+        """
+        headers = {"Accept": "application/dicom; transfer-syntax=*", "Range": "bytes=-1"}
+        response = self._ask("GET", f"{self.url}{path}", headers)
+        if response.status == 500 or (response.status in (200, 206) and not response.data):
+            raise errors.Corrupt("the stored object cannot be read to its end")
+        if response.status not in (200, 206):
+            raise _error(response)
+
     def call(self, method: str, path: str, value: Any = None) -> Any:
         """Ask one of Roentgate's own services for JSON.
 

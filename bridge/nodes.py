@@ -30,10 +30,14 @@ class Nodes:
     Args:
         origin: the web layer; None reads the file alone.
         file: `nodes.toml`; used where the web layer has no `/nodes`. It need not be there.
+
+    Attributes:
+        ours: the web layer has `/nodes`: it is Roentgate's.
     """
 
     def __init__(self, origin: Origin | None, file: Path | None = None) -> None:
         self._origin = origin
+        self.ours = False
         self._file = file
         self._lock = threading.Lock()
         self._nodes: tuple[Node, ...] = ()
@@ -61,7 +65,9 @@ class Nodes:
             try:
                 told = self._origin.call("GET", "/nodes")
             except NotFound:
+                self.ours = False
                 return self._from_file()
+            self.ours = True
             rows = told.get("nodes", ()) if isinstance(told, dict) else told
             return nodes.read_nodes(list(rows or ()), "/nodes")
         return self._from_file()

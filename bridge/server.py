@@ -20,13 +20,14 @@ from typing import Protocol
 from bridge import negotiation, statuses
 from bridge.association import Association, Limits, Message, await_request, reject
 from bridge.client import Origin
-from bridge.commandsets import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, NAMES
+from bridge.commandsets import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, NAMES
+from bridge.commitment import CommitmentService
 from bridge.connection import Connection
 from bridge.echo import EchoService
 from bridge.find import FindService
 from bridge.negotiation import ACCEPTED, Request
 from bridge.nodes import Nodes
-from bridge.policy import Admitted, Denied, Policy, Rules, name_of
+from bridge.policy import COMMITMENT, Admitted, Denied, Policy, Rules, name_of
 from bridge.refusals import Peer, Refusals
 from bridge.retrieve import GetService, MoveService
 from bridge.security import ServerTLS
@@ -142,7 +143,18 @@ class Bridge:
         self.spool: Spool | None = None
         if settings.spool:
             self.spool = Spool(settings.data / "spool", self.origin, settings.spool_bytes)
+        self.commitment = CommitmentService(
+            self.origin,
+            self.nodes,
+            self.refusals,
+            settings.rules.aet,
+            settings.data / "commitment",
+            settings.limits,
+            lambda: self.spool is not None and bool(self.spool.status()["waiting"]),
+            settings.connect_seconds,
+        )
         self._services: Mapping[int, Service] = {
+            N_ACTION: self.commitment,
             C_ECHO: EchoService(),
             C_STORE: StoreService(self.origin, self.spool, self.refusals, settings.rules.aet, settings.held_bytes),
             C_FIND: FindService(self.origin, self.nodes, self.refusals, settings.rules.aet, settings.strict),
@@ -317,13 +329,11 @@ class Bridge:
             self.refusals.note("request", peer, f"{name} is not offered here")
             association.respond(message, statuses.UNRECOGNIZED_OPERATION, f"{name} is not offered here")
             return
-        wanted = _RIGHTS.get(message.field)
-        if (
-            wanted is not None
-            and self.policy.right_for(message.context.abstract, association.request.services) != wanted
-        ):
+        abstract = message.context.abstract
+        fits = self.policy.right_for(abstract, association.request.services) == _RIGHTS[message.field]
+        if not fits or (abstract == COMMITMENT) != (message.field == N_ACTION):
             association.skip()
-            reason = f"{name} in a presentation context of {name_of(message.context.abstract)}"
+            reason = f"{name} in a presentation context of {name_of(abstract)}"
             self.refusals.note("request", peer, reason)
             association.respond(message, statuses.NO_SUCH_CLASS, reason)
             return
@@ -367,6 +377,7 @@ class Bridge:
             log.warning("an association was aborted since it did not end in time")
             association.interrupt()
             association.close()
+        self.commitment.close()
         if self.spool is not None:
             self.spool.close()
         self.refusals.close()
@@ -388,7 +399,7 @@ class Bridge:
         }
 
 
-_RIGHTS = {C_ECHO: "echo", C_STORE: "store", C_FIND: "find", C_GET: "get", C_MOVE: "move"}
+_RIGHTS = {C_ECHO: "echo", C_STORE: "store", C_FIND: "find", C_GET: "get", C_MOVE: "move", N_ACTION: "store"}
 _TLS_REMEDY = (
     "The port speaks TLS 1.2 and newer only, with the cipher suites of BCP 195, and asks for a certificate if"
     " dimse_tls_client_ca is set"

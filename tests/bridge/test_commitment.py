@@ -1,0 +1,146 @@
+"""Storage Commitment Push: the report says what the archive really holds, and comes until it is acknowledged."""
+
+import contextlib
+import queue
+
+import pytest
+from bridged import bridged
+from dicoms import CT, PREFIX, ct
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+
+COMMITMENT, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
+MR = "1.2.840.10008.5.1.4.1.1.4"
+TRANSACTION = "1.2.826.0.1.3680043.10.1234.77"
+
+
+def request(*references: tuple[str, str]) -> Dataset:
+    ds = Dataset()
+    ds.TransactionUID = TRANSACTION
+    ds.ReferencedSOPSequence = []
+    for sop_class, uid in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+        ds.ReferencedSOPSequence.append(item)
+    return ds
+
+
+def ask(system, ds: Dataset, reports: "queue.Queue", action: int = 1, instance: str = INSTANCE, keep=None) -> Dataset:
+    """Ask for commitment; reports on the same association go into the queue."""
+    entity = AE("MODALITY")
+    entity.add_requested_context(COMMITMENT)
+
+    def on_report(event: evt.Event):
+        reports.put((event.event_type, event.event_information))
+        return 0, None
+
+    association = entity.associate(
+        "127.0.0.1", system.port, ae_title="ROENTGATE", evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)]
+    )
+    assert association.is_established
+    status, _ = association.send_n_action(ds, action, COMMITMENT, instance)
+    if keep is not None:
+        keep()
+    association.release()
+    return status
+
+
+@contextlib.contextmanager
+def modality(reports: "queue.Queue", answers: list[int]):
+    """A modality that takes reports on new associations; yields its port and who called whom."""
+    entity = AE("MODALITY")
+    entity.add_supported_context(COMMITMENT, scu_role=False, scp_role=True)
+    calls = []
+
+    def on_report(event: evt.Event):
+        calls.append((str(event.assoc.requestor.ae_title), str(event.assoc.acceptor.primitive.called_ae_title)))
+        if answers and (status := answers.pop(0)):
+            return status, None
+        reports.put((event.event_type, event.event_information))
+        return 0, None
+
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)])
+    try:
+        yield server.socket.getsockname()[1], calls
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def node(port: int) -> str:
+    return f'[nodes.MODALITY]\nhost = "127.0.0.1"\nport = {port}\n'
+
+
+def test_all_that_is_held_is_committed_over_a_new_association(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with modality(reports, []) as (port, calls), bridged(tmp_path, node(port)) as system:
+        system.served.store(ct(1), ct(2))
+        assert ask(system, request((CT, f"{PREFIX}.1.1.1"), (CT, f"{PREFIX}.1.1.2")), reports).Status == 0
+        event, report = reports.get(timeout=30)
+        assert event == 1
+        assert report.TransactionUID == TRANSACTION
+        assert [one.ReferencedSOPInstanceUID for one in report.ReferencedSOPSequence] == [
+            f"{PREFIX}.1.1.1",
+            f"{PREFIX}.1.1.2",
+        ]
+        assert "FailedSOPSequence" not in report
+        assert calls == [("ROENTGATE", "MODALITY")]
+
+
+def test_what_is_not_held_is_listed_with_its_reason(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with modality(reports, []) as (port, _), bridged(tmp_path, node(port)) as system:
+        system.served.store(ct(1), ct(2), ct(3))
+        held = system.served.archive.index.present([f"{PREFIX}.1.1.3"])[f"{PREFIX}.1.1.3"]
+        system.served.archive.storage.delete(held.key)
+        asked = [(CT, f"{PREFIX}.1.1.1"), (MR, f"{PREFIX}.1.1.2"), (CT, f"{PREFIX}.1.1.3"), (CT, f"{PREFIX}.1.1.4")]
+        ask(system, request(*asked), reports)
+        event, report = reports.get(timeout=30)
+        assert event == 2
+        assert [one.ReferencedSOPInstanceUID for one in report.ReferencedSOPSequence] == [f"{PREFIX}.1.1.1"]
+        failed = {one.ReferencedSOPInstanceUID: one.FailureReason for one in report.FailedSOPSequence}
+        assert failed[f"{PREFIX}.1.1.2"] == 0x0119
+        assert failed[f"{PREFIX}.1.1.4"] == 0x0112
+        assert failed[f"{PREFIX}.1.1.3"] in (0x0112, 0x0110)
+
+
+def test_a_report_that_is_not_acknowledged_comes_again(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with modality(reports, [0x0110]) as (port, calls), bridged(tmp_path, node(port)) as system:
+        system.served.store(ct(1))
+        ask(system, request((CT, f"{PREFIX}.1.1.1")), reports)
+        assert reports.get(timeout=30)[0] == 1
+        assert len(calls) == 2
+
+
+def test_a_request_outlives_the_bridge(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with bridged(tmp_path, node(9)) as system:
+        system.served.store(ct(1))
+        assert ask(system, request((CT, f"{PREFIX}.1.1.1")), reports).Status == 0
+    assert len(list((tmp_path / "bridge" / "commitment").glob("*.json"))) == 1
+    with modality(reports, []) as (port, _), bridged(tmp_path, node(port)):
+        event, report = reports.get(timeout=30)
+        assert event == 2  # that archive was in memory, so that its object is gone
+        assert report.FailedSOPSequence[0].FailureReason == 0x0112
+
+
+def test_somebody_without_an_address_is_told_over_the_same_association(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with bridged(tmp_path) as system:
+        system.served.store(ct(1))
+        ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, keep=lambda: reports.put(reports.get(timeout=30)))
+        assert reports.get(timeout=1)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("ds", "action", "instance", "status"),
+    [
+        (request((CT, "1.2.3")), 2, INSTANCE, 0x0123),
+        (request((CT, "1.2.3")), 1, "1.2.3.4", 0x0112),
+        (request(), 1, INSTANCE, 0x0115),
+    ],
+)
+def test_requests_that_mean_nothing_are_refused(tmp_path, ds, action, instance, status):
+    with bridged(tmp_path) as system:
+        assert ask(system, ds, queue.Queue(), action, instance).Status == status
