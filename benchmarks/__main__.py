@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import data, large, scale
+from benchmarks import data, large, pixels, scale
 from benchmarks.client import drive, post
 from benchmarks.servers import Orthanc, Roentgate, Server, running
 from benchmarks.workloads import CT_STUDIES, HUGE, MULTI_FRAME, WORKLOADS, Workload
@@ -39,6 +39,8 @@ def load(server: Server, studies: int, huge: bool) -> None:
         parts = list(data.ct_series(study))
         drive(server.port, [post(f"{server.base}/studies", parts[n : n + 50]) for n in range(0, 200, 50)])
     drive(server.port, [post(f"{server.base}/studies", [data.multi_frame(MULTI_FRAME, 300, 256, 256)])])
+    for part in pixels.load():
+        drive(server.port, [post(f"{server.base}/studies", [part])])
     if huge:
         drive(server.port, [post(f"{server.base}/studies", [data.multi_frame(HUGE, 600, 512, 512)])])
 
@@ -63,7 +65,13 @@ def main() -> None:
         epilog="example: python -m benchmarks --quick --json figures.json",
     )
     parser.add_argument("--quick", action="store_true", help="one round, less data: under two minutes")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds that the servers alternate for (3)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        choices=range(1, pixels.ROUNDS + 1),
+        help="rounds that the servers alternate for (3)",
+    )
     parser.add_argument("--only", default="", help="run workloads whose name contains this")
     parser.add_argument("--no-orthanc", action="store_true", help="measure Roentgate alone")
     parser.add_argument("--large", type=int, default=0, metavar="MB", help="also store and fetch an object this large")
@@ -76,7 +84,7 @@ def main() -> None:
     servers: list[Server] = [Roentgate(folder / "roentgate")]
     if Orthanc.present() and not arguments.no_orthanc:
         servers.append(Orthanc(folder / "orthanc"))
-    chosen = [each for each in WORKLOADS if arguments.only in each.name]
+    chosen = [each for each in (*WORKLOADS, *pixels.WORKLOADS) if arguments.only in each.name]
     if arguments.quick:
         chosen = [each for each in chosen if "300 MB" not in each.name]
     figures: dict[str, dict[str, Figures]] = {
@@ -101,6 +109,8 @@ def main() -> None:
                         continue
                     order = servers if turn % 2 == 0 else servers[::-1]
                     for server in order:
+                        if workload.alone and server is not servers[0]:
+                            continue
                         cpu, seconds, p95, peak = measure(server, workload, turn)
                         kept = figures[workload.name][server.name]
                         kept.cpu_ms.append(cpu)
@@ -137,6 +147,9 @@ def table(chosen: list[Workload], figures: dict[str, dict[str, Figures]], names:
         medians = []
         for name in names:
             kept = figures[workload.name][name]
+            if not kept.cpu_ms:
+                row += [""] * 4
+                continue
             medians.append(statistics.median(kept.cpu_ms))
             row += [
                 f"{medians[-1]:.2f}",
@@ -144,7 +157,7 @@ def table(chosen: list[Workload], figures: dict[str, dict[str, Figures]], names:
                 f"{statistics.median(kept.p95_ms):.1f}",
                 f"{max(kept.peak_mb):.0f}",
             ]
-        if len(names) == 2:
+        if len(medians) == 2:
             ratio = medians[0] / medians[1] if medians[1] else float("nan")
             row += [f"{ratio:.3f}", f"{workload.bar}" if workload.bar else ""]
         made.add_row(*row)

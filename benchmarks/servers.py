@@ -84,7 +84,8 @@ class Server:
         found = [self.process.pid]
         for pid in found:
             with contextlib.suppress(OSError):
-                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+                for task in Path(f"/proc/{pid}/task").iterdir():  # whichever thread started it
+                    found += map(int, (task / "children").read_text().split())
         return found
 
     def cpu(self) -> float:
@@ -143,6 +144,10 @@ class Orthanc(Server):
 
     name = "orthanc"
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._stack = _larger_stacks(folder)
+
     @staticmethod
     def present() -> bool:
         """Whether it and the plug-in are installed."""
@@ -158,7 +163,9 @@ class Orthanc(Server):
             "DicomServerEnabled": False,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
-            "Plugins": _plugins("OrthancDicomWeb"),
+            "Plugins": [*_plugins("OrthancDicomWeb"), *(_plugins("OrthancGdcm") if self._stack else [])],
+            # All else crashes in the GDCM of Debian
+            "Gdcm": {"Enable": True, "RestrictTransferSyntaxes": [f"1.2.840.10008.1.2.4.{n}" for n in range(90, 94)]},
             "HttpThreadsCount": 50,
             "KeepAlive": True,
             "TcpNoDelay": True,
@@ -180,7 +187,20 @@ class Orthanc(Server):
 
     def environment(self) -> dict[str, str]:
         """With the socket option that its Debian build needs."""
-        return {**os.environ, "TCP_NODELAY": "1"}
+        preload = {"LD_PRELOAD": str(self._stack)} if self._stack else {}
+        return {**os.environ, "TCP_NODELAY": "1", **preload}
+
+
+def _larger_stacks(folder: Path) -> Path | None:
+    """Compile what keeps JPEG 2000 from crashing Orthanc; None without a compiler or its GDCM plug-in."""
+    made = folder.with_name("stack.so")
+    compiler = shutil.which("cc")
+    if compiler is None or not _plugins("OrthancGdcm"):
+        return None
+    source = Path(__file__).with_name("stack.c")
+    made.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", str(made), str(source), "-ldl"], check=True)
+    return made
 
 
 def _plugins(name: str) -> list[str]:

@@ -29,6 +29,7 @@ class Workload:
         clients: how many connections share the calls.
         bar: CPU ratio to Orthanc 1.10 that we want to stay below, or None.
         once: measured in the first round only, since what comes after is served from caches.
+        alone: nothing that Orthanc can do.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Workload:
     clients: int = 1
     bar: float | None = None
     once: bool = False
+    alone: bool = False
 
 
 def _study(number: int) -> str:
@@ -47,12 +49,13 @@ def _series(number: int) -> str:
     return f"{_study(number)}/series/{data.ROOT}.{number}.1"
 
 
-def _instance(number: int, instance: int) -> str:
-    return f"{_series(number)}/instances/{data.ROOT}.{number}.1.{instance}"
+def instance(study: int, number: int) -> str:
+    """Return the path of an instance below the base path."""
+    return f"{_series(study)}/instances/{data.ROOT}.{study}.1.{number}"
 
 
 def _frames(base: str, count: int) -> list[Call]:
-    return [get(f"{base}{_instance(CT_STUDIES[0], 1 + n % 200)}/frames/1", FRAMES) for n in range(count)]
+    return [get(f"{base}{instance(CT_STUDIES[0], 1 + n % 200)}/frames/1", FRAMES) for n in range(count)]
 
 
 def _stow(at: int, size: int, requests: int, small: bool = False) -> Callable[[str, int], list[Call]]:
@@ -79,7 +82,7 @@ def _open(base: str, turn: int) -> list[Call]:
         get(f"{base}{_study(study)}/series?includefield=00080021%2C00080031%2C0008103E%2C00200011", JSON),
         get(f"{base}/studies?00100020=PID{study:07d}&limit=101&offset=0&fuzzymatching=true&{include}", JSON),
         get(f"{base}{_series(study)}/metadata", JSON),
-        *(get(f"{base}{_instance(study, n)}/frames/1", FRAMES) for n in range(1, 61)),
+        *(get(f"{base}{instance(study, n)}/frames/1", FRAMES) for n in range(1, 61)),
     ]
 
 
@@ -140,13 +143,13 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     Workload(
         "instance metadata",
-        lambda base, _: [get(f"{base}{_instance(CT_STUDIES[0], n)}/metadata", JSON) for n in range(1, 201)],
+        lambda base, _: [get(f"{base}{instance(CT_STUDIES[0], n)}/metadata", JSON) for n in range(1, 201)],
         200,
         bar=0.35,
     ),
     Workload(
         "metadata of the 300-frame object",
-        lambda base, _: [get(f"{base}{_instance(MULTI_FRAME, 1)}/metadata", JSON)] * 15,
+        lambda base, _: [get(f"{base}{instance(MULTI_FRAME, 1)}/metadata", JSON)] * 15,
         15,
         bar=0.03,
     ),
@@ -155,28 +158,26 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("one CT frame, 32 clients", lambda base, _: _frames(base, 800), 800, clients=32, bar=0.35),
     Workload(
         "one frame of the 300-frame object",
-        lambda base, _: [get(f"{base}{_instance(MULTI_FRAME, 1)}/frames/{n}", FRAMES) for n in range(1, 300, 12)],
+        lambda base, _: [get(f"{base}{instance(MULTI_FRAME, 1)}/frames/{n}", FRAMES) for n in range(1, 300, 12)],
         25,
         bar=0.01,
     ),
     Workload(
         "ten frames of it in one request",
-        lambda base, _: (
-            [get(f"{base}{_instance(MULTI_FRAME, 1)}/frames/1,20,40,60,80,100,120,140,160,180", FRAMES)] * 4
-        ),
+        lambda base, _: [get(f"{base}{instance(MULTI_FRAME, 1)}/frames/1,20,40,60,80,100,120,140,160,180", FRAMES)] * 4,
         4,
         bar=0.02,
     ),
     Workload(
         "one frame of the 300 MB object",
-        lambda base, _: [get(f"{base}{_instance(HUGE, 1)}/frames/{n}", FRAMES) for n in (1, 300)],
+        lambda base, _: [get(f"{base}{instance(HUGE, 1)}/frames/{n}", FRAMES) for n in (1, 300)],
         2,
         bar=0.001,
     ),
     Workload("whole series, 104 MB", lambda base, _: [get(f"{base}{_series(CT_STUDIES[0])}", PART10)] * 4, 4, bar=0.9),
     Workload(
         "one instance, 8 clients",
-        lambda base, _: [get(f"{base}{_instance(CT_STUDIES[0], 1 + n % 200)}", PART10) for n in range(400)],
+        lambda base, _: [get(f"{base}{instance(CT_STUDIES[0], 1 + n % 200)}", PART10) for n in range(400)],
         400,
         clients=8,
         bar=0.45,
