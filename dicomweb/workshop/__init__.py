@@ -21,7 +21,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dicomweb.errors import BadRequest, Error, NotAcceptable, Unavailable, Undecodable
-from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED
+from dicomweb.workshop.area import Area
+from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED, SIZE
 
 PATIENCE = 30.0
 """Seconds that a piece of work waits for a free process before the client is asked to come back."""
@@ -146,12 +147,13 @@ class _Process:
     def __init__(self, memory: int, idle: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            handle = theirs.fileno()
+            self._area = Area()
+            handles = [theirs.fileno(), self._area.handle]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(handle), str(memory), str(idle)],
+                [sys.executable, "-c", _MAIN, *map(str, handles), str(memory), str(idle)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[handle],
+                pass_fds=handles,
                 process_group=0,  # Ctrl-C is for the server, which ends its processes
             )
         self._connection = Connection(ours.detach())
@@ -163,11 +165,13 @@ class _Process:
             _Ended: the process is gone.
         """
         try:
-            self._connection.send_bytes(request)
+            self._connection.send_bytes(SIZE.pack(self._area.write(request)))
             if self._connection.poll(seconds):
-                return self._connection.recv_bytes()
+                (size,) = SIZE.unpack(self._connection.recv_bytes(SIZE.size))
+                with self._area.read(size) as view:
+                    return bytes(view)
         except (EOFError, OSError):
-            self._connection.close()
+            self._close()
             raise _Ended(self._process.wait()) from None
         self._process.kill()
         self.end()
@@ -175,7 +179,12 @@ class _Process:
 
     def end(self) -> None:
         """Let it end: it does when nobody can ask it any more."""
-        self._connection.close()
+        self._close()
         self._process.wait()
+
+    def _close(self) -> None:
+        if not self._connection.closed:
+            self._connection.close()
+            self._area.close()
 
     __del__ = end

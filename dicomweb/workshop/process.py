@@ -1,6 +1,7 @@
 """A process of the workshop: does what it is asked, one piece after the other, within its limit of memory.
 
-It learns of its work over a socket, ends when the other side does or when it had nothing to do for a while, and
+It learns over a socket that there is work and how large it is; the work itself lies in an area that it shares with
+the server, and so does its answer. It ends when the other side does or when it had nothing to do for a while, and
 takes no part in anything else of the server.
 """
 
@@ -8,45 +9,64 @@ import importlib
 import os
 import pickle
 import signal
+import struct
 import sys
 import traceback
 from multiprocessing.connection import Connection
+from typing import Any
 
 from dicomweb.errors import Error
+from dicomweb.workshop.area import Area
 
 MADE, REFUSED, LARGE, FAILED = b"m", b"r", b"l", b"f"
 """What an answer begins with: the result, the name of an error of ours and its sentence, not enough memory, a
 traceback."""
 
+SIZE = struct.Struct("<Q")
+"""How large what lies in the area is."""
+
 WORN = 768 << 20
 """Bytes of memory at which a process ends after its work, so that what one giant needed is given back."""
 
 
-def serve(connection: Connection, memory: int, idle: float) -> None:
+def serve(connection: Connection, area: Area, memory: int, idle: float) -> None:
     """Answer until the other side is gone or nothing is asked for a while."""
     limits = _Limits(memory)
     while connection.poll(idle):
         try:
-            request = connection.recv_bytes()
-            connection.send_bytes(_answer(request, limits))
+            (size,) = SIZE.unpack(connection.recv_bytes(SIZE.size))
+            with area.read(size) as request:
+                work = _read(request)
+            connection.send_bytes(SIZE.pack(area.write(*_answer(work, limits))))
+            del work
         except (EOFError, OSError):
             return
         if limits.worn():
             return
 
 
-def _answer(request: bytes, limits: "_Limits") -> bytes:
+def _read(request: memoryview) -> Any:
     try:
-        module, function, args = pickle.loads(request)
+        return pickle.loads(request)
+    except MemoryError:
+        return None
+
+
+def _answer(asked: Any, limits: "_Limits") -> tuple[bytes, bytes]:
+    if asked is None:
+        return LARGE, b""
+    try:
+        module, function, args = asked
         work = getattr(importlib.import_module(module), function)
         limits.hold(module)
-        return MADE + work(*args)
+        made: bytes = work(*args)
     except Error as error:
-        return REFUSED + f"{type(error).__name__} {error}".encode()
+        return REFUSED, f"{type(error).__name__} {error}".encode()
     except MemoryError:
-        return LARGE
+        return LARGE, b""
     except Exception:
-        return FAILED + traceback.format_exc().encode()
+        return FAILED, traceback.format_exc().encode()
+    return (MADE, made) if isinstance(made, bytes) else (FAILED, b"the result is no bytes")
 
 
 class _Limits:
@@ -85,9 +105,9 @@ class _Limits:
 
 
 def main() -> None:
-    """Begin to serve; the arguments are the handle of the socket, bytes of memory, seconds of idleness."""
+    """Begin to serve; the arguments are the handles of socket and area, bytes of memory, seconds of idleness."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.putenv(name, "1")  # as many processes as cores: threads inside of them only take memory
-    handle, memory, idle = sys.argv[1:]
-    serve(Connection(int(handle)), int(memory), float(idle))
+    handle, area, memory, idle = sys.argv[1:]
+    serve(Connection(int(handle)), Area(int(area)), int(memory), float(idle))
