@@ -305,8 +305,11 @@ class Renderer:
 
     def _tracing(self, module: str, function: str, held: Held, *more: object) -> bytes:
         dataset = self.dataset(held)
-        fetch = self._fetch(held)
-        bulk = {path: fetch(path) for path in waveforms.wanted(dataset)}
+        layout = self._retrieval.layout(held)
+        bulk = {
+            path: b"".join(self._retrieval.read(self._bulk(held, layout, path), 0, min(size, BULK_BYTES)))
+            for path, size in waveforms.wanted(dataset).items()
+        }
         return self._workshop.run(f"dicomweb.imaging.{module}", function, dataset, bulk, *more)
 
     def _document(self, held: Held, dataset: Dataset) -> Content:
@@ -332,7 +335,7 @@ class Renderer:
         return video.probe(head, held.syntax)
 
     def _stream(self, held: Held, layout: Layout) -> tuple[Segment, ...]:
-        return self._retrieval.value(held, layout, layout.pixels, "", "").segments
+        return self._bulk(held, layout, layout.pixels)
 
     def _video(self, held: Held, rendering: Rendering) -> Content:
         """A video as a browser plays it; one that cannot be made so, as it is stored (R34)."""
@@ -383,16 +386,20 @@ class Renderer:
         layout = self._retrieval.layout(held)
 
         def fetch(path: str) -> bytes:
-            value = self._retrieval.value(held, layout, path, "", "")
-            if value.size is None or value.size > BULK_BYTES:
+            segments = self._bulk(held, layout, path)
+            if (total(segments) or 0) > BULK_BYTES:
                 raise Undecodable("a table that is needed to draw the instance is larger than is read for that")
-            return b"".join(self._retrieval.read(value.segments))
+            return b"".join(self._retrieval.read(segments))
 
         return fetch
 
+    def _bulk(self, held: Held, layout: Layout, path: str) -> tuple[Segment, ...]:
+        return self._retrieval.value(held, layout, path, "", "").segments
+
     def _look(self, part: Part, rendering: Rendering) -> Look:
         profiled = rendering.iccprofile != "no"
-        look = looks.read_look(self.dataset(part.held), part.number, self._fetch(part.held), profiled)
+        dataset, fetch = self.dataset(part.held), self._fetch(part.held)
+        look = looks.read_look(dataset, part.number, fetch, profiled, bool(rendering.annotation))
         if part.state is None:
             return look
         return states.look_of(part.state, look, part.held.instance, part.number)

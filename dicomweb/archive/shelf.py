@@ -140,8 +140,7 @@ class Shelf:
     def _alone(self, number: int) -> Iterator[None]:
         """Be the only one of this machine who makes what this lock stands for. Whoever dies lets go of it."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self._folder / f"{number:02x}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = self._open_lock(number)
         except OSError:  # no folder, no lock: made twice at worst
             yield
             return
@@ -151,11 +150,22 @@ class Shelf:
         finally:
             os.close(handle)
 
+    def _open_lock(self, number: int) -> int:
+        path, flags = f"{self._folder}/{number:02x}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(path, flags, 0o600)
+
     def _write(self, path: Path, result: bytes) -> None:
         if len(result) > self._disk >> 3:
             return
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)
+        try:
+            handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(_HEAD.pack(len(result), zlib.crc32(result)))

@@ -140,7 +140,7 @@ class Look:
     graphics: tuple[Graphic, ...] = ()
 
 
-def read_look(dataset: Dataset, number: int, fetch: Fetch, profiled: bool = True) -> Look:
+def read_look(dataset: Dataset, number: int, fetch: Fetch, profiled: bool = True, annotated: bool = True) -> Look:
     """Read how a frame is seen.
 
     Args:
@@ -148,6 +148,7 @@ def read_look(dataset: Dataset, number: int, fetch: Fetch, profiled: bool = True
         number: of the frame, from 1.
         fetch: gives the bytes of a bulk value, little endian, by its path.
         profiled: the ICC profile is needed; that of a whole slide has megabytes.
+        annotated: the lines of annotations are needed.
 
     Raises:
         Unavailable: what `fetch` says of a storage that does not answer.
@@ -182,8 +183,8 @@ def read_look(dataset: Dataset, number: int, fetch: Fetch, profiled: bool = True
         shutter=shutter or read_shutter(dataset, number, fetch),
         aspect=_aspect(dataset, groups),
         profile=_profile(dataset, fetch) if profiled else b"",
-        patient=_patient(dataset),
-        technique=_technique(dataset, number),
+        patient=_patient(dataset) if annotated else (),
+        technique=_technique(dataset, number) if annotated else (),
     )
 
 
