@@ -6,6 +6,7 @@ and the last good ones hold while names cannot be resolved.
 """
 
 import logging
+import math
 import socket
 import threading
 import time
@@ -41,7 +42,7 @@ class Nodes:
         self._file = file
         self._lock = threading.Lock()
         self._nodes: tuple[Node, ...] = ()
-        self._read_at = -_ADDRESS_SECONDS
+        self._read_at = -math.inf
         self._changed = 0
         self._addresses: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._complaint = ""
@@ -59,6 +60,11 @@ class Nodes:
                     self._complaint = str(error)
                 self._read_at = time.monotonic()
             return self._nodes
+
+    def refresh(self) -> None:
+        """Have the nodes read again when they are asked for next."""
+        with self._lock:
+            self._read_at = -math.inf
 
     def _read(self) -> tuple[Node, ...]:
         if self._origin is not None:

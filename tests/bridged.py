@@ -23,6 +23,7 @@ from bridge.policy import Rules
 from bridge.server import Bridge, Settings
 
 AET = "ROENTGATE"
+TOKEN = "a secret of both"
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -74,7 +75,7 @@ def bridged(folder: Path, nodes: str = "", web: dict[str, Any] | None = None, **
         web: settings of the web application.
         settings: of the bridge; those of `Rules` and `Limits` among them by their own names.
     """
-    served = Served(folder / "web", **(web or {}))
+    served = Served(folder / "web", **{"bridge_token": TOKEN, **(web or {})})
     served.config.data.mkdir(parents=True, exist_ok=True)
     (served.config.data / "nodes.toml").write_text(nodes)
     with (
@@ -94,7 +95,7 @@ def bridge_to(url: str, folder: Path, nodes: str = "", **settings: Any) -> Itera
     bridge = Bridge(
         Settings(
             url, folder / "bridge", file, port=0, rules=Rules(**rules), limits=Limits(**limits),
-            **{"graceful_seconds": 5.0, **settings},
+            **{"graceful_seconds": 5.0, "token": TOKEN, **settings},
         )
     )  # fmt: skip
     try:
