@@ -14,21 +14,24 @@ import logging
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from dicomweb.errors import BadRequest, Error, NotAcceptable, Unavailable, Undecodable
 from dicomweb.workshop.area import Area
-from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED, SIZE
+from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED
 
 PATIENCE = 30.0
 """Seconds that a piece of work waits for a free process before the client is asked to come back."""
 IDLE = 60.0
 """Seconds without work after which a process ends."""
 
+_LARGE = 64 << 10
 _MAIN = "from dicomweb.workshop.process import main; main()"
 _REFUSALS: dict[str, type[Error]] = {kind.__name__: kind for kind in (Undecodable, NotAcceptable, BadRequest)}
 
@@ -72,7 +75,7 @@ class Workshop:
             NotAcceptable, BadRequest: the function says so.
             Unavailable: no process became free in time.
         """
-        request = pickle.dumps((module, function, args), pickle.HIGHEST_PROTOCOL)
+        request = _write((module, function, args))
         if not self._places.acquire(timeout=self._patience):
             raise Unavailable("too many images are being worked on; the same request may succeed later")
         try:
@@ -80,7 +83,7 @@ class Workshop:
         finally:
             self._places.release()
 
-    def _run(self, request: bytes) -> bytes:
+    def _run(self, request: Sequence[bytes]) -> bytes:
         while True:
             process = self._take()
             try:
@@ -115,6 +118,15 @@ class Workshop:
             resting, self._resting = self._resting, []
         for process in resting:
             process.end()
+
+
+def _write(work: tuple[str, str, tuple[Any, ...]]) -> Sequence[bytes]:
+    """Pickle a piece of work; large frames among its arguments follow as they are, so that they are copied once."""
+    module, function, args = work
+    frames: list[pickle.PickleBuffer] = []
+    buffered = [pickle.PickleBuffer(arg) if isinstance(arg, bytes) and len(arg) >= _LARGE else arg for arg in args]
+    pickled = pickle.dumps((module, function, buffered), pickle.HIGHEST_PROTOCOL, buffer_callback=frames.append)
+    return (pickled, *(arg for arg in args if isinstance(arg, bytes) and len(arg) >= _LARGE))
 
 
 def _result(answer: bytes) -> bytes:
@@ -158,16 +170,17 @@ class _Process:
             )
         self._connection = Connection(ours.detach())
 
-    def ask(self, request: bytes, seconds: float) -> bytes | None:
+    def ask(self, request: Sequence[bytes], seconds: float) -> bytes | None:
         """Have a piece of work done; None if it took too long and the process was ended.
 
         Raises:
             _Ended: the process is gone.
         """
         try:
-            self._connection.send_bytes(SIZE.pack(self._area.write(request)))
+            self._area.write(*request)
+            self._connection.send_bytes(struct.pack(f"<{len(request)}Q", *map(len, request)))
             if self._connection.poll(seconds):
-                (size,) = SIZE.unpack(self._connection.recv_bytes(SIZE.size))
+                (size,) = struct.unpack("<Q", self._connection.recv_bytes(8))
                 with self._area.read(size) as view:
                     return bytes(view)
         except (EOFError, OSError):

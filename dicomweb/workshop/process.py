@@ -6,12 +6,14 @@ takes no part in anything else of the server.
 """
 
 import importlib
+import itertools
 import os
 import pickle
 import signal
 import struct
 import sys
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,9 +24,6 @@ MADE, REFUSED, LARGE, FAILED = b"m", b"r", b"l", b"f"
 """What an answer begins with: the result, the name of an error of ours and its sentence, not enough memory, a
 traceback."""
 
-SIZE = struct.Struct("<Q")
-"""How large what lies in the area is."""
-
 WORN = 768 << 20
 """Bytes of memory at which a process ends after its work, so that what one giant needed is given back."""
 
@@ -34,10 +33,11 @@ def serve(connection: Connection, area: Area, memory: int, idle: float) -> None:
     limits = _Limits(memory)
     while connection.poll(idle):
         try:
-            (size,) = SIZE.unpack(connection.recv_bytes(SIZE.size))
-            with area.read(size) as request:
-                work = _read(request)
-            connection.send_bytes(SIZE.pack(area.write(*_answer(work, limits))))
+            message = connection.recv_bytes()
+            sizes = struct.unpack(f"<{len(message) // 8}Q", message)
+            with area.read(sum(sizes)) as request:
+                work = _read(request, sizes)
+            connection.send_bytes(struct.pack("<Q", area.write(*_answer(work, limits))))
             del work
         except (EOFError, OSError):
             return
@@ -45,9 +45,12 @@ def serve(connection: Connection, area: Area, memory: int, idle: float) -> None:
             return
 
 
-def _read(request: memoryview) -> Any:
+def _read(request: memoryview, sizes: Sequence[int]) -> Any:
+    """A pickle and the frames that follow it; None if there is no memory for them."""
+    places = [*itertools.accumulate(sizes, initial=0)]
     try:
-        return pickle.loads(request)
+        frames = [bytes(request[start:stop]) for start, stop in itertools.pairwise(places[1:])]
+        return pickle.loads(request[: places[1]], buffers=frames)
     except MemoryError:
         return None
 
