@@ -146,20 +146,21 @@ class Inside:
         items = []
         for path in paths:
             try:
-                items.append(_read(path, study))
+                items.append(read_item(path, study))
             except Error as error:
                 known = {name: getattr(error, name, "") for name in ("instance", "sop_class")}
                 yield {**known, "reason": str(error)}
         if not items:
             return
         if node.kind == "dicomweb":
-            yield from _forward(WebNode(node), items)
+            yield from forward(WebNode(node), items)
             return
         for sent in Remote(node, self._aet).store(items):
             yield {"instance": sent.item.instance, "sop_class": sent.item.sop_class, "reason": sent.reason}
 
 
-def _forward(origin: Origin, items: list[Item]) -> Iterator[dict[str, Any]]:
+def forward(origin: Origin, items: list[Item]) -> Iterator[dict[str, Any]]:
+    """Store instances at a DICOMweb server, one after the other; yield what became of each."""
     boundary = multipart.boundary_for(items[0].instance)
     for item in items:
         data = b"".join(bytes(piece) for piece in item.open("*"))
@@ -174,7 +175,7 @@ def _forward(origin: Origin, items: list[Item]) -> Iterator[dict[str, Any]]:
         yield {"instance": item.instance, "sop_class": item.sop_class, "reason": reason}
 
 
-def _read(path: Path, study: str) -> Item:
+def read_item(path: Path, study: str = "") -> Item:
     """An object in a file as what is to be sent; it goes out as it is, or in Implicit VR.
 
     Raises:

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -121,6 +121,8 @@ def parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--yes", action="store_true", help="do not ask")
     _json(rebuild)
 
+    _clients(add)
+
     _json(add("stats", "stats", "count what the archive holds", "", "roentgate stats --json"))
 
     config = add(
@@ -150,6 +152,60 @@ def _dimse(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dimse-port", metavar="PORT", help="port where DIMSE is spoken (11112)")
 
 
+def _clients(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What is asked of nodes from the shell."""
+    node = "NODE is a name of nodes.toml or /nodes, or AET@HOST:PORT."
+
+    def client(name: str, doc: str, more: str, example: str) -> argparse.ArgumentParser:
+        sub = add(name, f"node_{name}", doc, f"{node} {more}", example)
+        sub.add_argument("node", metavar="NODE", help="which node")
+        sub.add_argument("--dicomweb", metavar="URL", help="root of our archive's DICOMweb services")
+        sub.add_argument("--aet", metavar="AET", help="our own AE title (ROENTGATE)")
+        sub.add_argument("--tls", action="store_true", help="call AET@HOST:PORT over TLS")
+        _json(sub)
+        return sub
+
+    client(
+        "echo", "try whether a node can be reached",
+        "Layers are tried one after the other: name, TCP, TLS, association, status. Exit status 0 if all are there.",
+        "roentgate echo PACS@192.0.2.7:104",
+    )  # fmt: skip
+    find = client(
+        "find", "search at a node",
+        "Keys are KEYWORD=VALUE as in C-FIND: wildcards, ranges, lists of UIDs.",
+        "roentgate find PACS PatientName='Smith*' StudyDate=20240101-",
+    )  # fmt: skip
+    find.set_defaults(takes="keys")
+    find.add_argument("keys", nargs="*", metavar="KEYWORD=VALUE", help="what to search for")
+    find.add_argument(
+        "--level", choices=("patient", "study", "series", "instance"), default="study", help="what is found (study)"
+    )
+    find.add_argument("--limit", type=int, default=1000, metavar="N", help="answers at most (1000)")
+    send = client(
+        "send", "send files, or something of the archive, to a node",
+        "PATH is a file, a folder, a ZIP archive or a DICOMDIR. Exit status 0 only if all arrived.",
+        "roentgate send PACS ~/cd --study 1.2.3",
+    )  # fmt: skip
+    send.set_defaults(takes="paths")
+    send.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="what to send")
+    send.add_argument(
+        "--study", action="append", default=[], metavar="UID", help="study of the archive; may be repeated"
+    )
+    send.add_argument("--again", action="store_true", help="send also what the node has already")
+    retrieve = client(
+        "retrieve", "retrieve studies from a node",
+        "They go into the archive, into a folder, or to a third node. What is there already is not brought. Exit"
+        " status 0 only if all arrived.",
+        "roentgate retrieve PACS --study 1.2.3 --to ./images",
+    )  # fmt: skip
+    retrieve.add_argument("--study", action="append", required=True, metavar="UID", help="study; may be repeated")
+    retrieve.add_argument("--series", metavar="UID", help="only this series")
+    retrieve.add_argument("--instance", metavar="UID", help="only this instance of the series")
+    where = retrieve.add_mutually_exclusive_group()
+    where.add_argument("--to", type=Path, metavar="DIR", help="folder, in place of the archive")
+    where.add_argument("--destination", metavar="NODE", help="third node, in place of the archive")
+
+
 def _json(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="print JSON for programs, and nothing else")
 
@@ -171,7 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     top = parser()
-    args = top.parse_args(arguments)
+    args, more = top.parse_known_args(arguments)
+    _take_more(top, args, more)
     if args.version:
         from importlib.metadata import version
 
@@ -200,6 +257,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return status
+
+
+def _take_more(top: argparse.ArgumentParser, args: argparse.Namespace, more: list[str]) -> None:
+    """Add the words after an option to those before it, which argparse does not do for a list of any length."""
+    takes = getattr(args, "takes", "")
+    if more and (not takes or any(word.startswith("-") for word in more)):
+        top.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:
+        getattr(args, takes).extend(Path(word) if takes == "paths" else word for word in more)
 
 
 def _complain(error: Error, status: int) -> int:

@@ -19,7 +19,19 @@ from dicoms import ct
 from dicomweb import cli
 from dicomweb.config import Config, settings
 
-COMMANDS = ["serve", "import", "export", "verify", "rebuild-index", "stats", "config"]
+COMMANDS = [
+    "serve",
+    "import",
+    "export",
+    "verify",
+    "rebuild-index",
+    "stats",
+    "config",
+    "echo",
+    "find",
+    "send",
+    "retrieve",
+]
 STUDY = "1.2.826.0.1.3680043.10.1234.1"
 
 

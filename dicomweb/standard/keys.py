@@ -63,6 +63,10 @@ class Asked:
             wanted |= self.keys.get(each, {})  # type: ignore[call-overload]
         return {tag: _element(tag, value) for tag, value in sorted(wanted.items()) if tag not in _NEVER}
 
+    def given(self) -> dict[str, Any]:
+        """Return every key that has a value, of whatever level, in the DICOM JSON model (PS3.4 C.4.1.2.2.1)."""
+        return {tag: _element(tag, value) for keys in self.keys.values() for tag, value in keys.items() if value}
+
 
 def _counts(*keywords: str) -> frozenset[int]:
     return frozenset(tag for keyword in keywords if (tag := tag_of(keyword)) is not None)

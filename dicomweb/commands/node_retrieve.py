@@ -1,0 +1,33 @@
+"""`roentgate retrieve`."""
+
+import argparse
+from pathlib import Path
+
+from bridge.folders import FolderPlace
+from bridge.jobs import place_of
+from bridge.places import Place, WebPlace
+from bridge.transfer import Progress
+from bridge.transfer import run as transfer
+from dicomweb.commands.node_clients import follow, node_of, origin_of, report, resources_of
+from dicomweb.config import Config
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Retrieve; 0 only if everything arrived."""
+    node = node_of(config, args.node, args.tls)
+    source = place_of(node, config.aet)
+    progress = Progress()
+    sink: Place
+    if args.to is not None:
+        sink = FolderPlace(Path(args.to))
+    elif args.destination:
+        sink = place_of(node_of(config, args.destination), config.aet)
+    else:
+        sink = WebPlace(origin_of(config), ours=True)
+    resources = list(resources_of(args.study, args.series, args.instance))
+
+    def work() -> None:
+        transfer(source, sink, resources, progress, lambda: False, config.aet)
+
+    follow(f"Retrieving from {node.name}", progress, work, not args.json)
+    return report(progress, args)

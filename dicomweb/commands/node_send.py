@@ -1,0 +1,80 @@
+"""`roentgate send`."""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copyfileobj
+
+from bridge.inside import forward, read_item
+from bridge.jobs import place_of
+from bridge.places import RemotePlace, WebPlace
+from bridge.scu import Item
+from bridge.transfer import Progress
+from bridge.transfer import run as transfer
+from bridge.webnodes import WebNode
+from dicomweb.archive.sources import Bounds, Candidate, find
+from dicomweb.commands.node_clients import follow, node_of, origin_of, report, resources_of
+from dicomweb.config import Config
+from dicomweb.errors import BadSetting, Error
+from dicomweb.standard.nodes import Node
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Send; 0 only if everything arrived."""
+    if not args.paths and not args.study:
+        raise BadSetting("there is nothing to send; name a PATH or a --study")
+    node = node_of(config, args.node, args.tls)
+    progress = Progress()
+
+    def work() -> None:
+        if args.paths:
+            _send_files(config, node, args.paths, progress)
+        if args.study:
+            ours, theirs = WebPlace(origin_of(config), ours=True), place_of(node, config.aet)
+            resources = list(resources_of(args.study))
+            transfer(ours, theirs, resources, progress, lambda: False, config.aet, not args.again)
+
+    follow(f"Sending to {node.name}", progress, work, not args.json)
+    return report(progress, args)
+
+
+def _send_files(config: Config, node: Node, paths: list[Path], progress: Progress) -> None:
+    """Send files as they are. They are looked at twice: what is to be sent is agreed on before."""
+    bounds = Bounds(config.limit_part_bytes, config.limit_inflate_ratio)
+    with tempfile.TemporaryDirectory(prefix="roentgate-") as folder:
+        items = list(_items(paths, bounds, Path(folder), progress))
+        progress.total += len(items) + progress.failed
+        if node.kind == "dicomweb":
+            for told in forward(WebNode(node), items):
+                _count(progress, told["instance"], told["reason"], 0)
+            return
+        place = place_of(node, config.aet)
+        assert isinstance(place, RemotePlace)
+        for sent in place.remote.store(items):
+            _count(progress, sent.item.instance, sent.reason, sent.size)
+
+
+def _count(progress: Progress, instance: str, reason: str, size: int) -> None:
+    if reason:
+        progress.fail(instance, reason)
+    else:
+        progress.arrived(size)
+
+
+def _items(paths: list[Path], bounds: Bounds, folder: Path, progress: Progress) -> Iterator[Item]:
+    """What there is to send; what lies in an archive is laid out in a folder."""
+    for number, one in enumerate(find(paths, bounds)):
+        if not isinstance(one, Candidate):
+            progress.fail(one.name, one.reason)
+            continue
+        path = Path(one.name)
+        try:
+            if not path.is_file():
+                path = folder / f"{number}.dcm"
+                with one.open() as source, path.open("wb") as out:
+                    copyfileobj(source, out, 1 << 20)
+            yield read_item(path)
+        except Error as error:
+            if one.asked:  # else it lies beside images and may well be something else
+                progress.fail(one.name, str(error))
