@@ -116,7 +116,7 @@ class Reception:
         self._spool = spool
         self._memory = memory
         self._digest = hashlib.sha256()
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._file: int | None = None
         self._path: Path | None = None
         self.size = 0
@@ -133,7 +133,9 @@ class Reception:
             raise TooLarge(f"one object is larger than the limit of {self._spool.largest:,} bytes")
         self._digest.update(data)
         if self._file is None and self.size <= self._memory:
-            self._chunks.append(bytes(data))
+            # A view of bytes can wait as it is: nobody changes them. They are joined at the end, so copied once.
+            whole = isinstance(data, bytes) or isinstance(data.obj, bytes)
+            self._chunks.append(data if whole else bytes(data))
             return
         with _translated():
             if self._file is None:
@@ -151,7 +153,8 @@ class Reception:
             self._file = None
             assert self._path is not None
             return Upload(self._path, self.size, self._digest.digest())
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        first = self._chunks[0] if len(self._chunks) == 1 else None
+        body = first if isinstance(first, bytes) else b"".join(self._chunks)
         self._chunks.clear()
         return Upload(body, self.size, self._digest.digest())
 

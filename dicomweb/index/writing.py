@@ -31,6 +31,10 @@ from dicomweb.index.session import Again, Session, among, lock
 from dicomweb.standard.matching import Dataset
 
 
+_LEVEL = 3
+"""Of the dictionary of a series: half the time of the usual level, an eighth more bytes."""
+
+
 @dataclass(slots=True)
 class Ready:
     """An entry ready to be written: its metadata compressed, the dictionary used beside it."""
@@ -448,5 +452,5 @@ class Writer:
         for number, (place, text) in dictionaries.items():
             self._session.run(
                 "INSERT INTO dictionary (id, series, data) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
-                (number, place.id, zlib.compress(text)),
+                (number, place.id, zlib.compress(text, _LEVEL)),
             )

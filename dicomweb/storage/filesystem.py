@@ -174,11 +174,17 @@ class Filesystem:
             self._drafts.remove(copy.name)
 
     def _make_folders(self, folder: str) -> None:
-        for above in reversed(_upwards(folder)[:-1]):
+        """Make a folder, and those above it that are missing."""
+        try:
+            os.mkdir(folder, 0o700, dir_fd=self._root)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            self._make_folders(folder.rpartition("/")[0])
             with contextlib.suppress(FileExistsError):
-                os.mkdir(above, 0o700, dir_fd=self._root)
-                # Should someone have removed a folder that we had settled, this is a new one.
-                self._settled.discard(above)
+                os.mkdir(folder, 0o700, dir_fd=self._root)
+        # Should someone have removed a folder that we had settled, this is a new one.
+        self._settled.discard(folder)
 
     def _settle(self, folders: set[str]) -> dict[str, Error]:
         """Sync each folder, and the first time in a process the one above it, which holds its name.
@@ -353,15 +359,6 @@ def _blocks(source: int) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(_COPY))
     while count := os.readv(source, [buffer]):
         yield buffer[:count]
-
-
-def _upwards(folder: str) -> list[str]:
-    """The folder and those above it, up to the root, which is ""."""
-    chain = [folder]
-    while folder:
-        folder = folder.rpartition("/")[0]
-        chain.append(folder)
-    return chain
 
 
 def _make_root(root: Path) -> None:

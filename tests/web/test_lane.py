@@ -74,7 +74,7 @@ def test_quick_calls_share_one_thread() -> None:
         await asyncio.gather(*(lane.run(call) for _ in range(2000)))
 
     asyncio.run(ask())
-    assert max(names.values()) > 1800, names
+    assert max(names.values()) > 1000, names
 
 
 def test_a_caller_that_gave_up_disturbs_nobody() -> None:
