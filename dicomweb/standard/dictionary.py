@@ -1,17 +1,34 @@
 """The data dictionary: tags, names, keywords, value representations, and names of UIDs (PS3.6, PS3.5 6.2).
 
 The tables are pydicom's; this module turns them into flat dictionaries keyed by integer tags, since the
-element walker asks once per element.
+element walker asks once per element. They are loaded without the package around them, which imports numpy and
+decoders: half of what a server takes to start.
 """
 
+import importlib.util
 from functools import lru_cache
+from types import ModuleType
 
-from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
-from pydicom._private_dict import private_dictionaries
-from pydicom._uid_dict import UID_dictionary
+
+def _tables(name: str) -> ModuleType:
+    package = importlib.util.find_spec("pydicom")
+    assert package is not None
+    assert package.submodule_search_locations
+    path = f"{package.submodule_search_locations[0]}/{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{__name__}.{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_STANDARD = _tables("_dicom_dict")
+private_dictionaries: dict[str, dict[str, tuple[str, ...]]] = _tables("_private_dict").private_dictionaries
+UID_dictionary: dict[str, tuple[str, ...]] = _tables("_uid_dict").UID_dictionary
 
 # PS3.6 6: VR by tag; where the table allows two ("US or SS", "OB or OW"), the text is kept as it stands.
-_ENTRIES: dict[int, tuple[str, str]] = {tag: (row[0], row[4]) for tag, row in DicomDictionary.items()}
+_ENTRIES: dict[int, tuple[str, str]] = {tag: (row[0], row[4]) for tag, row in _STANDARD.DicomDictionary.items()}
 _TAGS: dict[str, int] = {keyword: tag for tag, (_, keyword) in _ENTRIES.items() if keyword}
 _REPEATERS: list[tuple[int, int, str, str]] = [
     (
@@ -20,7 +37,7 @@ _REPEATERS: list[tuple[int, int, str, str]] = [
         row[0],
         row[4],
     )
-    for mask, row in RepeatersDictionary.items()
+    for mask, row in _STANDARD.RepeatersDictionary.items()
 ]
 
 
@@ -53,11 +70,11 @@ def keyword_of(tag: int) -> str:
 
 def name_of(tag: int) -> str:
     """Return the name of a standard tag for people (PS3.6 6), such as "Patient's Name", or "" if it has none."""
-    if (entry := DicomDictionary.get(tag)) is not None:
+    if (entry := _STANDARD.DicomDictionary.get(tag)) is not None:
         return entry[2]
     if tag >> 16 & 1 or (repeated := _repeating(tag)) is None:
         return ""
-    return next(row[2] for row in RepeatersDictionary.values() if row[4] == repeated[1])
+    return next(row[2] for row in _STANDARD.RepeatersDictionary.values() if row[4] == repeated[1])
 
 
 def uid_name_of(uid: str) -> str:
