@@ -138,10 +138,11 @@ class Objects:
 
     def _reencoded(self, held: Held) -> tuple[Segment, ...]:
         meta, start = self._head(held)
-        buffer = self._without_bulk(held.key, held.size, self._layout(held))
+        layout = self._layout(held)
+        buffer = self._without_bulk(held.key, held.size, layout)
         made = reencode.explicit(
             buffer, start, held.size, syntax_of(held.syntax), held.sop_class, held.instance, meta,
-            self._limits.depth,
+            self._limits.depth, values=_ends(layout),
         )  # fmt: skip
         if isinstance(buffer, mmap.mmap):
             buffer.close()
@@ -175,7 +176,7 @@ class Objects:
         buffer = self._without_bulk(key, size, layout)
         written = reencode.explicit(
             buffer, 0 if layout.derived else start, size, stored, held.sop_class, uid, meta, self._limits.depth,
-            changes, syntax,
+            changes, syntax, _ends(layout),
         )  # fmt: skip
         if isinstance(buffer, mmap.mmap):
             buffer.close()
@@ -291,3 +292,8 @@ class Objects:
                     if size > self._limits.inflate:
                         raise Corrupt("the stored data set inflates to more than the limit")
                     file.write(piece)
+
+
+def _ends(layout: Layout) -> dict[int, int]:
+    """Where bulk values end, by where they begin."""
+    return {value.start: value.stop for value in layout.bulk.values()}

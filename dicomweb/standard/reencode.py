@@ -141,6 +141,7 @@ def explicit(
     depth: int = DEPTH,
     changes: Changes | None = None,
     named: str = EXPLICIT,
+    values: Mapping[int, int] | None = None,
 ) -> Reencoded:
     """Make a stored data set a Part 10 file in Explicit VR Little Endian (PS3.18 8.7.3.4, PS3.5 A.2).
 
@@ -160,11 +161,13 @@ def explicit(
         depth: how many sequences may be nested.
         changes: elements of the top level that are replaced, put in or left out.
         named: transfer syntax that the File Meta group names; one in Explicit VR Little Endian.
+        values: where large values end, by where they begin, encapsulated ones with the first byte of their first
+            fragment. Fragments that are known so are copied as one range, and the buffer need not hold them.
 
     Raises:
         TruncatedObject, ObjectTooComplex, BadObject: the data set cannot be read.
     """
-    walk = _Walk(buffer, changes or {})
+    walk = _Walk(buffer, changes or {}, values or {})
     walk.out += write_meta(sop_class, instance, named, meta)
     if syntax.implicit or syntax.big_endian or changes:
         walk.dataset(start, stop, _Scope(syntax.implicit, syntax.big_endian, depth))
@@ -215,8 +218,9 @@ class _Head(NamedTuple):
 class _Walk:
     """Goes through the source from one element to the next and collects segments."""
 
-    def __init__(self, buffer: Buffer, changes: Changes) -> None:
+    def __init__(self, buffer: Buffer, changes: Changes, values: Mapping[int, int]) -> None:
         self.buffer = buffer
+        self.values = values
         self.out = bytearray()
         self.segments: list[bytearray | Copy | Place] = []
         self.changes = changes
@@ -431,6 +435,10 @@ class _Walk:
         self.out += header(head.tag, "OB" if scope.implicit else head.vr, UNDEFINED)
         position = head.start
         while (item := self.item(position, scope)).tag == _ITEM and item.length != UNDEFINED:
+            if not scope.big and (end := self.values.get(item.start)) is not None:
+                self.plain(position, end, 0)
+                position = end
+                continue
             self.out += ITEM + struct.pack("<I", item.length)
             position = item.start + item.length
             if position > stop:

@@ -10,9 +10,9 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import pixel_array as pydicom_pixels
-from served import Served, compressed, parts, path_of
+from served import Served, compressed, parts, path_of, with_items, written
 
 from dicomweb.imaging.transcode import transcode
 from dicomweb.standard.pixels import Format
@@ -221,6 +221,26 @@ def test_offset_tables_go_with_the_frames_that_they_were_of(served):
         assert "ExtendedOffsetTable" not in made
         assert "ExtendedOffsetTableLengths" not in made
         assert np.array_equal(pixel_array(made)[1], PIXELS + 1)
+
+
+def test_large_frames_in_many_fragments_are_transcoded_and_what_lies_behind_them_is_kept(served):
+    """More than what is read of an object to describe it: the fragments of pixels and of an icon."""
+    pixels = np.random.default_rng(3).integers(0, 4096, (3, 250, 256)).astype("<u2")
+    frames = [encoded(frame, RLE) for frame in pixels]
+    icon = encapsulate([frames[0]], fragments_per_frame=3)
+    ds = read(compressed(frames, RLE, Rows=250, Columns=256, BitsStored=12, HighBit=11))
+    ds.IconImageSequence = with_items([{"Rows": 250, "Columns": 256, "PixelData": icon}])
+    ds.IconImageSequence[0]["PixelData"].VR = "OB"
+    ds.IconImageSequence[0]["PixelData"].is_undefined_length = True
+    ds.DataSetTrailingPadding = bytes(10)
+    ds.add_new(0x7FE10010, "LO", "behind the pixels")
+    data = written(ds, RLE)
+    served.store(data)
+    for syntax in (EXPLICIT, HTJ2K):
+        made = read(served.get(path_of(data), f"application/dicom; transfer-syntax={syntax}").content)
+        assert np.array_equal(pixel_array(made), pixels)
+        assert made.IconImageSequence[0].PixelData == icon
+        assert made[0x7FE10010].value == "behind the pixels"
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"])
