@@ -103,3 +103,37 @@ def memory(pid: int) -> int:
         status = Path(f"/proc/{each}/status").read_text()
         total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
     return total * 1024
+
+
+@contextlib.contextmanager
+def started(folder: Path, *arguments: object, **env: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A command that greets and serves; it is killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        greeting = ""
+        assert process.stdout is not None
+        for line in process.stdout:
+            greeting += line
+            if line.startswith("Ctrl-C"):
+                break
+        else:
+            raise AssertionError(f"it did not start: {process.communicate()}")
+        yield process, greeting
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def dimse_port(greeting: str) -> int:
+    """The port on which a greeting says that DIMSE is spoken."""
+    found = re.search(r"DIMSE +ROENTGATE@127\.0\.0\.1:([0-9]+)", greeting)
+    assert found is not None, greeting
+    return int(found[1])

@@ -60,7 +60,7 @@ def run(config: Config, _: argparse.Namespace) -> int:
         multiprocessing.connection.wait([each.process.sentinel for each in processes])
         return _end(processes, stopping)
     except Error:
-        _end(processes, 1)
+        _end(processes, stopping)
         raise
     finally:
         for number, handler in previous.items():
@@ -69,8 +69,9 @@ def run(config: Config, _: argparse.Namespace) -> int:
 
 def _end(processes: "list[_Process]", stopping: int) -> int:
     """Stop what still runs; the exit status is 0 only after a stop that was asked for."""
-    for each in processes:
-        each.process.terminate()
+    if not stopping:  # else they are told already, and a second signal would end them at once
+        for each in processes:
+            each.process.terminate()
     for each in processes:
         each.process.join()
         each.pipe.close()

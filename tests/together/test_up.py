@@ -7,12 +7,11 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import dicoms
 import pytest
-from commands import COMMAND, environment, run, served
+from commands import dimse_port, run, served, started
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -21,41 +20,8 @@ CT = dicoms.CT
 VERIFICATION = "1.2.840.10008.1.1"
 
 
-@contextlib.contextmanager
-def started(folder: Path, *arguments: object, **env: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A command that greets and serves; it is killed at the end if it still runs."""
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        cwd=folder,
-        env=environment(**env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        greeting = ""
-        assert process.stdout is not None
-        for line in process.stdout:
-            greeting += line
-            if line.startswith("Ctrl-C"):
-                break
-        else:
-            raise AssertionError(f"it did not start: {process.communicate()}")
-        yield process, greeting
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
 def up(folder: Path, *arguments: object, **env: str):
     return started(folder, "up", "--http-port", "0", "--dimse-port", "0", *arguments, **env)
-
-
-def dimse_port(greeting: str) -> int:
-    found = re.search(r"DIMSE +ROENTGATE@127\.0\.0\.1:([0-9]+)", greeting)
-    assert found is not None, greeting
-    return int(found[1])
 
 
 def associate(port: int, *classes: str) -> Association:

@@ -1,0 +1,84 @@
+"""The spool: acknowledged from disk, delivered later in order, bounded, and nothing that was acknowledged is lost."""
+
+import json
+import threading
+import time
+
+from bridged import AET, bridge_to, bridged
+from dicoms import CT, PREFIX, ct
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE
+from served import Served
+from servers import running
+
+
+def store(bridge, folder, *numbers: int) -> list[int]:
+    """C-STORE small instances and return the statuses."""
+    entity = AE("MODALITY")
+    entity.add_requested_context(CT, ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", bridge.port, ae_title=AET)
+    statuses = []
+    for number in numbers:
+        path = folder / f"{number}.dcm"
+        path.write_bytes(ct(number))
+        statuses.append(association.send_c_store(path).Status)
+    association.release()
+    return statuses
+
+
+def until(condition, seconds: float = 30.0) -> None:
+    """Wait for another thread; the bound is generous."""
+    pause, deadline = threading.Event(), time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        pause.wait(0.05)
+
+
+def test_what_is_acknowledged_without_a_web_layer_is_delivered_when_there_is_one(tmp_path):
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        assert store(bridge, tmp_path, *range(1, 11)) == [0] * 10
+        assert bridge.spool.status()["waiting"] == 10
+    served = Served(tmp_path / "web")
+    with running(served.client.app) as server:
+        url = f"http://127.0.0.1:{server.port}/dicom-web"
+        with bridge_to(url, tmp_path, spool=True) as bridge:
+            until(lambda: bridge.spool.status()["delivered"] == 10)
+            assert bridge.spool.status()["bytes"] == 0
+    assert len({held.instance for held in served.archive.index.walk()}) == 10
+
+
+def test_with_a_web_layer_everything_passes_through(tmp_path):
+    with bridged(tmp_path, spool=True) as system:
+        assert store(system.bridge, tmp_path, *range(1, 6)) == [0] * 5
+        until(lambda: len(system.instances()) == 5)
+        until(lambda: system.bridge.status()["spool"]["waiting"] == 0)
+
+
+def test_a_full_spool_tells_senders_to_come_again(tmp_path):
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True, spool_bytes=3000) as bridge:
+        statuses = store(bridge, tmp_path, 1, 2, 3, 4, 5)
+        assert statuses[0] == 0
+        assert statuses[-1] == 0xA700
+        assert bridge.spool.status()["bytes"] <= 3000
+
+
+def test_an_object_that_is_refused_for_good_is_set_aside_and_blocks_nothing(tmp_path):
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        assert store(bridge, tmp_path, 1, 2, 3) == [0, 0, 0]
+    second = sorted((tmp_path / "bridge" / "spool").glob("*.dcm"))[1]
+    second.write_bytes(second.read_bytes()[:-60])  # as if it had come so
+    with bridged(tmp_path, spool=True) as system:
+        until(lambda: system.bridge.spool.status()["refused"] == 1)
+        until(lambda: system.bridge.spool.status()["waiting"] == 0)
+        assert system.instances() == {f"{PREFIX}.1.1.1", f"{PREFIX}.1.1.3"}
+    (aside,) = (tmp_path / "bridge" / "spool" / "refused").glob("*.json")
+    assert "ends" in json.loads(aside.read_text())["reason"]
+
+
+def test_what_was_not_acknowledged_is_thrown_away_at_the_start(tmp_path):
+    folder = tmp_path / "bridge" / "spool"
+    folder.mkdir(parents=True)
+    (folder / "half.part").write_bytes(b"half an object")
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        assert bridge.spool.status()["waiting"] == 0
+    assert not list(folder.glob("*.part"))
