@@ -12,34 +12,35 @@ import urllib.request
 import pytest
 from commands import dimse_port, served, started
 from dicoms import CT, PREFIX, ct
-from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
+
+from bridge.association import Limits, connect
+from bridge.negotiation import Proposed, Request
+from dicomweb.errors import PeerLeft, PeerSilent
+from dicomweb.standard.syntaxes import EXPLICIT
 
 INSTANCES = 200
 
 
-def send(folder, port: int, kill, after: int) -> set[str]:
+def send(port: int, kill, after: int) -> set[str]:
     """Send all instances over one association; `kill` after so many were acknowledged. Return those that were."""
-    entity = AE("MODALITY")
-    entity.dimse_timeout = entity.network_timeout = 30
-    entity.add_requested_context(CT, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", port, ae_title="ROENTGATE")
-    assert association.is_established
+    asked = Request("MODALITY", "ROENTGATE", (Proposed(1, CT, (EXPLICIT,)),))
+    association = connect("127.0.0.1", port, asked, Limits(answer_seconds=60.0))
     acknowledged: set[str] = set()
-    for number in range(1, INSTANCES + 1):
-        path = folder / f"{number}.dcm"
-        path.write_bytes(ct(number))
-        if number == after:
-            threading.Timer(random.Random(after).random() / 100, kill).start()
-        try:
-            status = association.send_c_store(path)
-        except RuntimeError:  # the association is gone
-            break
-        if status.get("Status") == 0:
-            acknowledged.add(f"{PREFIX}.1.1.{number}")
-    if association.is_established:
+    try:
+        for number in range(1, INSTANCES + 1):
+            uid = f"{PREFIX}.1.1.{number}"
+            if number == after:
+                threading.Timer(random.Random(after).random() / 100, kill).start()
+            command = {"AffectedSOPClassUID": CT, "CommandField": 1, "Priority": 0, "AffectedSOPInstanceUID": uid}
+            data = ct(number)
+            start = data.index(b"DICM") + 16 + int.from_bytes(data[140:144], "little")
+            if association.ask(1, command, data[start:])["Status"] == 0:
+                acknowledged.add(uid)
         association.release()
-    association.join(30)
+    except (PeerLeft, PeerSilent):
+        pass
+    finally:
+        association.close()
     return acknowledged
 
 
@@ -67,7 +68,7 @@ def test_nothing_acknowledged_is_missing_after_a_kill(tmp_path, victim, spool, a
         address = ("--dicomweb", f"http://127.0.0.1:{port}/dicom-web", "--dimse-port", "0")
         with started(tmp_path, "bridge", *address, ROENTGATE_SPOOL=spool) as (bridge, said):
             killed = bridge if victim == "bridge" else web
-            acknowledged = send(tmp_path, dimse_port(said), lambda: os.kill(killed.pid, signal.SIGKILL), after)
+            acknowledged = send(dimse_port(said), lambda: os.kill(killed.pid, signal.SIGKILL), after)
             assert len(acknowledged) >= after - 1
     with served(tmp_path) as again:
         address = ("--dicomweb", f"http://127.0.0.1:{again.port}/dicom-web", "--dimse-port", "0")
