@@ -7,7 +7,7 @@ else there is a page of its attributes. What costs much is drawn in the workshop
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -175,8 +175,9 @@ class Renderer:
             raise NotFound("none of the images that the presentation state shows is here")
         return sorted(found, key=lambda part: states.position_of(self.dataset(part.held), part.number))
 
-    def check_frames(self, held: Held, numbers: Iterable[int]) -> None:
-        """Raise what answers a request for pictures of frames that are not there; a video has frames here.
+    def check_frames(self, held: Held, numbers: Sequence[int]) -> None:
+        """Raise what answers a request for pictures of frames that are not there; a video has frames here, as many as
+        it says, if it does.
 
         Raises:
             NotFound, NotAcceptable: as `Retrieval.check_frames`.
@@ -184,6 +185,10 @@ class Renderer:
         layout = self._retrieval.layout(held)
         if layout.kind != "video" or not self._plays_all:
             self._retrieval.check_frames(layout, numbers)
+            return
+        count = number_of(self.dataset(held), "00280008", 0)
+        if count and max(numbers) > count:
+            raise NotFound(f"the video has {count:,} frames; there is no frame {max(numbers):,}")
 
     # -- pictures ----------------------------------------------------------------------------------------
     def picture(self, part: Part, rendering: Rendering) -> Content:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from dicomweb.archive.rendering import Part, Renderer
 from dicomweb.archive.retrieve import Retrieval
-from dicomweb.errors import BadRequest, NotAcceptable
+from dicomweb.errors import BadRequest, NotAcceptable, NotFound
 from dicomweb.index import Held
 from dicomweb.standard import negotiation, resources
 from dicomweb.standard.media import AS_STORED, DICOM, Accepted, Range
@@ -75,7 +75,13 @@ def _rendered(request: Request, held: Held, kind: str) -> Response:
     if kind not in PICTURES or renderer.nature(held) == "waveform":
         return rendered.respond_other(request, held, choice, asked.rendering)
     parts = _parts(request, held, asked.state)
-    if asked.frame is not None:
+    if asked.frame is not None and renderer.nature(held) == "video":
+        try:
+            renderer.check_frames(held, [asked.frame])
+        except NotFound as error:
+            raise BadRequest(str(error)) from error
+        parts = [Part(held, asked.frame)]
+    elif asked.frame is not None:
         parts = [part for part in parts if part.number == asked.frame and part.held.version == held.version]
         if not parts or (len(renderer.parts(held)) == 1 and asked.frame > 1):
             raise BadRequest(f"there is no frame {asked.frame}")

@@ -406,6 +406,22 @@ def test_a_real_video_is_served_by_byte_ranges_and_has_a_still(served, file):
     assert served.get(f"{path}/frames/1", "*/*").status_code == 406
 
 
+@pytest.mark.parametrize("file", VIDEOS[:1], ids=[file.stem for file in VIDEOS[:1]])
+def test_a_real_video_has_as_many_frames_as_it_says(served, file):
+    data = file.read_bytes()
+    served.store(data)
+    path, ds = path_of(data), read(data)
+    count = int(ds.NumberOfFrames)
+    last = served.get(f"{path}/frames/{count}/rendered", "image/png")
+    assert last.content != served.get(f"{path}/frames/1/rendered", "image/png").content
+    for resource in ("rendered", "thumbnail"):
+        assert served.get(f"{path}/frames/{count + 1}/{resource}").status_code == 404
+    uids = f"studyUID={ds.StudyInstanceUID}&seriesUID={ds.SeriesInstanceUID}&objectUID={ds.SOPInstanceUID}"
+    base = f"/wado?requestType=WADO&{uids}&contentType=image/png"
+    assert served.client.get(f"{base}&frameNumber={count}").content == last.content
+    assert served.client.get(f"{base}&frameNumber={count + 1}").status_code == 400
+
+
 @pytest.mark.skipif(not shutil.which("ffprobe"), reason="no ffprobe on this machine: apt install ffmpeg")
 @pytest.mark.parametrize("file", [file for file in VIDEOS if "mpeg2" not in file.name], ids=lambda file: file.stem)
 def test_a_real_video_leaves_as_an_mp4_whose_index_comes_first(served, file, tmp_path):
