@@ -17,6 +17,11 @@ from dicomweb.standard.syntaxes import syntax_of
 # Extended Offset Table, its lengths, Encapsulated Pixel Data Value Total Length (PS3.3 C.7.6.3.1.8)
 _TABLES = ("7FE00001", "7FE00002", "7FE00003")
 
+# Shared Functional Groups Sequence (PS3.3 C.7.6.16)
+_SHARED = "52009229"
+
+_LONGEST_TEXT = 1024  # characters of ST (PS3.5 6.2)
+
 # Lossy Image Compression Method, PS3.3 C.7.6.1.1.5.1
 _METHODS = {
     "image/jpeg": "ISO_10918_1",
@@ -63,16 +68,26 @@ def changes(
     if syntax_of(stored).lossy is True and not dataset.get("00282110", {}).get("Value"):
         changed["00282110"] = _element("CS", "01")
     if loses:
-        method = _METHODS.get(syntax_of(wanted).media_type, "")
-        changed |= {
-            "00080008": _element("CS", "DERIVED", *(_values(dataset, "00080008")[1:] or ["PRIMARY"])),
-            "00080018": _element("UI", uid),
-            "00082111": _element("ST", f"Lossy compression by Roentgate: {syntax_of(wanted).name}"),
-            "00082112": _element("SQ", _source(dataset)),
-            "00282110": _element("CS", "01"),
-            "00282112": _element("DS", *_values(dataset, "00282112"), f"{ratio:.4g}"),
-            "00282114": _element("CS", *_values(dataset, "00282114"), method),
-        }
+        changed |= _lossy(dataset, wanted, uid, ratio)
+    return changed
+
+
+def _lossy(dataset: Dataset, wanted: str, uid: str, ratio: float) -> dict[str, Element | None]:
+    """What marks an image that has lost something, behind the marks of what it lost before."""
+    known = syntax_of(wanted)
+    description = "; ".join([*_plain(dataset, "00082111"), f"Lossy compression by Roentgate: {known.name}"])
+    changed: dict[str, Element | None] = {
+        "00080008": _element("CS", "DERIVED", *(_places(dataset, "00080008")[1:] or ["PRIMARY"])),
+        "00080018": _element("UI", uid),
+        "00082111": _element("ST", description[-_LONGEST_TEXT:]),
+        "00082112": _element("SQ", _source(dataset)),
+        "00089215": _element("SQ", *_plain(dataset, "00089215"), _code("113040", "Lossy Compression")),
+        "00282110": _element("CS", "01"),
+        "00282112": _element("DS", *_values(dataset, "00282112"), float(f"{ratio:.4g}")),
+        "00282114": _element("CS", *_values(dataset, "00282114"), _METHODS.get(known.media_type, "")),
+    }
+    if _SHARED in dataset:
+        changed["00081115"] = _element("SQ", *_series_of(dataset))
     return changed
 
 
@@ -88,6 +103,16 @@ def _values(dataset: Dataset, tag: str) -> list[Any]:
     return [value for value in dataset.get(tag, {}).get("Value") or [] if value is not None]
 
 
+def _plain(dataset: Dataset, tag: str) -> list[Any]:
+    """Values that are written alike in every character set: the data set keeps its own."""
+    return [value for value in _values(dataset, tag) if str(value).isascii()]
+
+
+def _places(dataset: Dataset, tag: str) -> list[Any]:
+    """Values where the place of each has a meaning, empty ones as None."""
+    return dataset.get(tag, {}).get("Value") or []
+
+
 def _element(vr: str, *values: Any) -> Element:
     return {"vr": vr, "Value": list(values)}
 
@@ -97,12 +122,28 @@ def _source(dataset: Dataset) -> Dataset:
     return {
         "00081150": _element("UI", *_values(dataset, "00080016")[:1]),
         "00081155": _element("UI", *_values(dataset, "00080018")[:1]),
-        "0040A170": _element(
-            "SQ",
-            {
-                "00080100": _element("SH", "121320"),
-                "00080102": _element("SH", "DCM"),
-                "00080104": _element("LO", "Uncompressed predecessor"),
-            },
-        ),
+        "0040A170": _element("SQ", _code("121320", "Uncompressed predecessor")),
+    }
+
+
+def _series_of(dataset: Dataset) -> list[Dataset]:
+    """Items of Referenced Series Sequence, among them the source; IODs with functional groups list there what they
+    refer to (PS3.3 C.12.2)."""
+    reference = {tag: element for tag, element in _source(dataset).items() if tag != "0040A170"}
+    own, others = _values(dataset, "0020000E"), []
+    references: list[Any] = [reference]
+    for item in _plain(dataset, "00081115"):
+        if _values(item, "0020000E") == own:
+            references = [*_values(item, "0008114A"), *references]
+        else:
+            others.append(item)
+    return [*others, {"0008114A": _element("SQ", *references), "0020000E": _element("UI", *own[:1])}]
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    """A code of PS3.16 (PS3.3 8.8)."""
+    return {
+        "00080100": _element("SH", value),
+        "00080102": _element("SH", "DCM"),
+        "00080104": _element("LO", meaning),
     }

@@ -147,7 +147,7 @@ def test_frames_of_one_bit_that_end_inside_of_a_byte_join_without_gaps(served):
 
 
 def test_what_loses_something_is_another_image_that_names_its_source(served):
-    data, pixels = colour(ImageType=["ORIGINAL", "PRIMARY", "AXIAL"])
+    data, pixels = colour(ImageType=["ORIGINAL", "PRIMARY", "", "0001"], DerivationDescription="Sharpened")
     served.store(data)
     ask = f"application/dicom; transfer-syntax={JPEG}"
     answer = served.get(path_of(data), ask)
@@ -155,7 +155,9 @@ def test_what_loses_something_is_another_image_that_names_its_source(served):
     assert made.SOPInstanceUID != stored.SOPInstanceUID
     assert made.SOPInstanceUID == made.file_meta.MediaStorageSOPInstanceUID
     assert made.SOPInstanceUID.is_valid
-    assert made.ImageType == ["DERIVED", "PRIMARY", "AXIAL"]
+    assert made.ImageType == ["DERIVED", "PRIMARY", "", "0001"]
+    assert made.DerivationDescription == "Sharpened; Lossy compression by Roentgate: JPEG Baseline (Process 1)"
+    assert [code.CodeValue for code in made.DerivationCodeSequence] == ["113040"]
     assert (made.LossyImageCompression, made.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
     assert made.LossyImageCompressionRatio > 1
     (source,) = made.SourceImageSequence
@@ -163,6 +165,24 @@ def test_what_loses_something_is_another_image_that_names_its_source(served):
     assert made.PhotometricInterpretation == "YBR_FULL_422"
     assert np.abs(pydicom_pixels(made).astype(int) - pixels).mean() < 8
     assert served.get(path_of(data), ask).content == answer.content, "the same request gives the same image"
+    (metadata,) = served.get(f"{path_of(data)}/metadata", f"application/dicom+json; transfer-syntax={JPEG}").json()
+    assert metadata["00282112"]["Value"] == [float(made.LossyImageCompressionRatio)]
+
+
+def test_what_is_derived_of_an_enhanced_image_lists_its_source_among_its_references(served):
+    series = with_items([{"SeriesInstanceUID": f"{dicoms.PREFIX}.1.1"}, {"SeriesInstanceUID": f"{dicoms.PREFIX}.1.7"}])
+    for number, item in enumerate(series):
+        item.ReferencedInstanceSequence = with_items([{"ReferencedSOPInstanceUID": f"{dicoms.PREFIX}.9.{number}"}])
+    data, _ = colour(
+        SharedFunctionalGroupsSequence=with_items([{}]), NumberOfFrames=1, ReferencedSeriesSequence=series
+    )  # fmt: skip
+    served.store(data)
+    made = read(served.get(path_of(data), f"application/dicom; transfer-syntax={JPEG}").content)
+    other, own = made.ReferencedSeriesSequence
+    assert other == series[1]
+    assert own.SeriesInstanceUID == made.SeriesInstanceUID
+    named = [item.ReferencedSOPInstanceUID for item in own.ReferencedInstanceSequence]
+    assert named == [f"{dicoms.PREFIX}.9.0", read(data).SOPInstanceUID]
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, JPEG, HTJ2K, "1.2.840.10008.1.2.4.100"])
