@@ -10,7 +10,7 @@ import json
 import logging
 import mmap
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bridge.client import Origin, Stored
+from bridge.client import Origin
 from bridge.jobs import place_of
 from bridge.places import WebPlace
 from bridge.scu import Item, Layer, Remote
@@ -38,27 +38,6 @@ log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 0.5
 _MOST_FOUND = 100_000
-
-
-class VisitOrigin(Origin):
-    """Where what is fetched for a viewer goes: what came before under the same UID makes way for it. Only those who
-    know the token are let in.
-
-    Args:
-        url: where that is.
-        token: see Origin.
-        connect_seconds, read_seconds, ca: see Origin.
-    """
-
-    def __init__(
-        self, url: str, token: str, connect_seconds: float = 5.0, read_seconds: float = 120.0, ca: str = ""
-    ) -> None:
-        super().__init__(url, 8, connect_seconds, read_seconds, ca, token)
-        self._headers["Authorization"] = f"Bearer {token}"
-
-    def store(self, body: bytes | Iterable[bytes], content_type: str, conflict: str = "") -> Stored:
-        """See Origin."""
-        return super().store(body, content_type, "")
 
 
 class Inside:
@@ -115,7 +94,7 @@ class Inside:
         yield from Remote(node, self._aet).find(value["level"], value["keys"], int(value.get("most") or _MOST_FOUND))
 
     def _retrieve(self, node: Node, value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        sink = WebPlace(self._visits(value["into"]))
+        sink = WebPlace(self._visits(value["into"]), visit=True)
         progress = Progress()
         run(place_of(node, self._aet), sink, [value["resource"]], progress, lambda: False, self._aet)
         yield progress.write()

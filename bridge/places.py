@@ -49,11 +49,13 @@ class WebPlace:
     Attributes:
         origin: the server.
         ours: whether C-STORE requests to our AE title end there too.
+        visit: it is what was fetched for viewers, where they end if they are marked as such (see `visits`).
     """
 
-    def __init__(self, origin: Origin, ours: bool = False) -> None:
+    def __init__(self, origin: Origin, ours: bool = False, visit: bool = False) -> None:
         self.origin = origin
         self.ours = ours
+        self.visit = visit
 
     def listed(self, resource: Resource) -> Iterator[Listed]:
         """See Place."""

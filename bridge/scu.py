@@ -5,7 +5,6 @@ that the node reads, and answers come back as DICOM JSON in UTF-8. What fails sa
 """
 
 import contextlib
-import io
 import socket
 import ssl
 import time
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset as Elements
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -27,6 +25,7 @@ from bridge.security import client_tls
 from dicomweb.errors import BadMessage, BadObject, Error, NotAssociated, PeerLeft, PeerSilent, Unavailable
 from dicomweb.standard.elements import Limits as Walking
 from dicomweb.standard.elements import walk
+from dicomweb.standard.implicit import write_implicit
 from dicomweb.standard.leniency import Dataset
 from dicomweb.standard.nodes import Node
 from dicomweb.standard.part10 import read_head
@@ -523,24 +522,14 @@ def _open(item: Item, syntax: str) -> tuple[str, Iterable[bytes | memoryview]]:
             break
     head = read_head(bytes(begun), Walking())
     actual = head.syntax.uid
-    if syntax == IMPLICIT and not syntax_of(actual).encapsulated and actual != IMPLICIT:
-        for piece in pieces:
-            begun += piece
-        return IMPLICIT, [_write_implicit(bytes(begun))]
 
     def rest() -> Iterator[bytes | memoryview]:
         yield bytes(begun[head.start :])
         yield from pieces
 
+    if syntax == IMPLICIT and actual == EXPLICIT:
+        return IMPLICIT, write_implicit(rest())
     return actual, rest()
-
-
-def _write_implicit(part10: bytes) -> bytes:
-    read = dcmread(io.BytesIO(part10), force=True)
-    out = DicomBytesIO()
-    out.is_implicit_VR, out.is_little_endian = True, True
-    write_dataset(out, read)
-    return out.getvalue()
 
 
 # -- identifiers ----------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from bridge.retrieve import GetService, MoveService
 from bridge.security import ServerTLS
 from bridge.spool import Spool
 from bridge.store import StoreService
+from bridge.visits import Visits
 from dicomweb.errors import BadMessage, BadSetting, PeerLeft, PeerSilent
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,9 @@ class Bridge:
         self._services: Mapping[int, Service] = {
             N_ACTION: self.commitment,
             C_ECHO: EchoService(),
-            C_STORE: StoreService(self.origin, self.spool, self.refusals, settings.rules.aet, settings.held_bytes),
+            C_STORE: StoreService(
+                self.origin, self.spool, self.refusals, settings.rules.aet, settings.held_bytes, self._make_visits()
+            ),
             C_FIND: FindService(self.origin, self.nodes, self.refusals, settings.rules.aet, settings.strict),
             C_GET: GetService(self.origin, self.refusals, settings.strict),
             C_MOVE: MoveService(
@@ -182,6 +185,13 @@ class Bridge:
         for listener in secure:
             threading.Thread(target=self._accept, args=(listener, True), name="accept-tls", daemon=True).start()
         self._listeners += secure
+
+    def _make_visits(self) -> Visits | None:
+        settings = self._settings
+        if not settings.token or not self.origin.server:
+            return None
+        limits = (settings.connect_seconds, settings.read_seconds, settings.ca)
+        return Visits(self.origin.server, settings.token, settings.rules.aet, *limits)
 
     # -- connections ----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from bridge.policy import name_of
 from bridge.refusals import Peer, Refusals
 from bridge.spool import Spool
 from bridge.statuses import Verdict
+from bridge.visits import Visits
 from dicomweb.errors import BadMessage, BadRequest, Error, PeerLeft, PeerSilent
 from dicomweb.standard import multipart
 from dicomweb.standard.encode import write_meta
@@ -33,9 +34,19 @@ class StoreService:
         refusals: told of what is refused.
         aet: our AE title, for the File Meta group.
         held_bytes: data sets up to this size are held in memory and can be sent twice.
+        visits: where those of a node go that we had it send for a viewer (see `visits`); None is with all others.
     """
 
-    def __init__(self, origin: Origin, spool: Spool | None, refusals: Refusals, aet: str, held_bytes: int) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        spool: Spool | None,
+        refusals: Refusals,
+        aet: str,
+        held_bytes: int,
+        visits: Visits | None = None,
+    ) -> None:
+        self._visits = visits
         self._origin = origin
         self._spool = spool
         self._refusals = refusals
@@ -50,7 +61,8 @@ class StoreService:
         if verdict is None:
             try:
                 meta = self._meta(association, message, instance)
-                verdict = self._store(association, meta)
+                visit = self._visits.origin(message.command, peer) if self._visits is not None else None
+                verdict = self._store(association, meta, visit)
             except (PeerLeft, PeerSilent, BadMessage):
                 raise
             except Error as error:
@@ -82,8 +94,9 @@ class StoreService:
         extra: dict[str, Element] = {tag: {"vr": "AE", "Value": [title]} for tag, title in titles.items() if title}
         return write_meta(message.context.abstract, instance, message.context.syntax, extra)
 
-    def _store(self, association: Association, meta: bytes) -> Verdict:
-        if self._spool is not None:
+    def _store(self, association: Association, meta: bytes, visit: Origin | None) -> Verdict:
+        origin = visit or self._origin
+        if self._spool is not None and visit is None:
             return self._spool.take(meta, association.data())
         boundary = multipart.boundary_for(secrets.token_hex(16))
         content_type = multipart.write_type(boundary, OBJECT)
@@ -96,7 +109,7 @@ class StoreService:
                 break
         else:
             gathered += end
-            return read_stored(self._origin.store(bytes(gathered), content_type))
+            return read_stored(origin.store(bytes(gathered), content_type))
 
         def body() -> Iterator[bytes]:
             yield bytes(gathered)
@@ -105,7 +118,7 @@ class StoreService:
                 yield bytes(piece)
             yield end
 
-        return read_stored(self._origin.store(body(), content_type))
+        return read_stored(origin.store(body(), content_type))
 
 
 def read_stored(stored: Stored) -> Verdict:

@@ -18,6 +18,7 @@ from bridge.places import Listed, Place, RemotePlace, Resource, WebPlace
 from bridge.refusals import Peer, Refusals
 from bridge.scu import UIDS, Counts, Item, batches, describe
 from bridge.store import OBJECT, StoreService
+from bridge.visits import message_id
 from dicomweb.errors import BadMessage, BadRequest, Error, NotAssociated, NotFound, PeerLeft, PeerSilent, Unavailable
 from dicomweb.standard import multipart
 from dicomweb.standard.outcomes import MEANINGS
@@ -86,7 +87,6 @@ def run(
     stop: Stop,
     aet: str,
     ask: bool = True,
-    message: int = 1,
 ) -> None:
     """Bring what a source has of some resources to a sink.
 
@@ -97,7 +97,6 @@ def run(
         stop: asked between instances; true ends the transfer early.
         aet: our AE title.
         ask: whether the sink is asked what it has, which some nodes cannot tell.
-        message: Message ID of C-MOVE requests.
 
     Raises:
         NotFound: the source has nothing of it.
@@ -123,7 +122,7 @@ def run(
     for whole, missing in plan:
         if stop():
             return
-        _bring(source, sink, whole, missing, progress, stop, aet, message)
+        _bring(source, sink, whole, missing, progress, stop, aet)
 
 
 def _there(sink: Place, resource: Resource) -> set[str]:
@@ -144,20 +143,19 @@ def _bring(
     progress: Progress,
     stop: Stop,
     aet: str,
-    message: int,
 ) -> None:
     """Bring the missing instances of one series, which has `whole`."""
     if isinstance(source, WebPlace) and isinstance(sink, WebPlace):
         _copy(source.origin, sink.origin, missing, progress, stop)
     elif isinstance(source, RemotePlace) and isinstance(sink, RemotePlace):
-        _move(source, sink.remote.node.aet, whole, missing, progress, stop, message)
+        _move(source, sink.remote.node.aet, whole, missing, progress, stop, message_id(False))
     elif isinstance(source, RemotePlace) and isinstance(sink, WebPlace):
         try:
             _get(source, sink.origin, whole, missing, progress, stop, aet)
         except NotAssociated as error:
-            if not error.lasting or not sink.ours:
+            if not error.lasting or not (sink.ours or sink.visit):
                 raise
-            _move(source, aet, whole, missing, progress, stop, message)
+            _move_here(source, sink, whole, missing, progress, stop, aet)
     else:
         raise BadRequest("nobody knows how to bring objects from there to there")
 
@@ -336,6 +334,32 @@ def _move(
         if stop():
             return
         _tell_moved(counts, len(asked) - before.completed - before.warned, progress)
+
+
+def _move_here(
+    source: RemotePlace,
+    sink: WebPlace,
+    whole: Sequence[Listed],
+    missing: Sequence[Listed],
+    progress: Progress,
+    stop: Stop,
+    aet: str,
+) -> None:
+    """Let the node send to our listening side, and look afterwards what has come."""
+    counted = Progress()
+    try:
+        _move(source, aet, whole, missing, counted, stop, message_id(sink.visit))
+    except (Unavailable, NotAssociated):
+        if not counted.done:
+            raise
+    there = _there(sink, {"study": whole[0].study, "series": whole[0].series})
+    reasons = dict(counted.failures)
+    other = reasons.get("") or "the node says that it sent it, and it did not come: does our AE title lead to us there?"
+    for one in missing:
+        if one.instance in there:
+            progress.arrived()
+        elif not stop():
+            progress.fail(one.instance, reasons.get(one.instance, other))
 
 
 def _tell_moved(counts: Counts, missing: int, progress: Progress) -> None:

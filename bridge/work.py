@@ -10,9 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.client import Origin
-from bridge.inside import Inside, VisitOrigin
+from bridge.inside import Inside
 from bridge.jobs import Runner, WebQueue
 from bridge.server import Settings
+from bridge.visits import Visits
 from dicomweb.errors import BadSetting
 
 log = logging.getLogger(__name__)
@@ -38,13 +39,13 @@ class Work:
         if not settings.token or not origin.server:
             return
 
-        def visits(path: str) -> Origin:
-            url = f"{origin.server}{path}"
-            return VisitOrigin(url, settings.token, settings.connect_seconds, settings.read_seconds, settings.ca)
-
         aet = settings.rules.aet
+        limits = (settings.connect_seconds, settings.read_seconds, settings.ca)
         if settings.face_url:
-            self._face = Face(Inside(aet, settings.token, visits).app(), settings.face_url)
+            self._face = Face(
+                Inside(aet, settings.token, Visits(origin.server, settings.token, aet, *limits).at).app(),
+                settings.face_url,
+            )
         jobs = Origin(
             settings.dicomweb, 8, settings.connect_seconds, settings.read_seconds, settings.ca, settings.token
         )

@@ -14,8 +14,9 @@ from served import Served
 from servers import running
 
 from bridge.client import Origin
-from bridge.inside import Inside, VisitOrigin
+from bridge.inside import Inside
 from bridge.jobs import Runner, WebQueue
+from bridge.visits import VisitOrigin
 
 AET = "ROENTGATE"
 

@@ -12,7 +12,8 @@ from pacs import Pacs, pacs
 from served import Served
 from servers import running
 
-from bridge.inside import Inside, VisitOrigin
+from bridge.inside import Inside
+from bridge.visits import VisitOrigin
 
 TOKEN = "SECRET"
 BRIDGE = {"authorization": f"Bearer {TOKEN}"}

@@ -1,14 +1,18 @@
 """The promises of nodes, jobs and refusals, held to by every back end."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from entries import entry, store
 
 from dicomweb.errors import Conflict, NotFound
-from dicomweb.index import Index, open_index
+from dicomweb.index import Index, beside, open_index
 from dicomweb.index.nodes import NodeRow
 from dicomweb.index.refusals import Refusal, Refusals
+from dicomweb.standard.matching import Key, read
+from dicomweb.standard.query import Query
 
 LEASE = 60.0
 
@@ -196,3 +200,36 @@ def test_only_the_latest_refusals_are_kept(index: Index) -> None:
     for number in range(6):
         few.add(refusal(reason=f"reason {number} \0"))
     assert [row.refusal.reason[:8] for row in few.latest()] == ["reason 5", "reason 4", "reason 3"]
+
+
+# -- visits ---------------------------------------------------------------------------------------------------
+def test_a_visit_covers_what_is_below_it_and_is_over_when_nothing_of_the_study_came_lately(index: Index) -> None:
+    begun = time.time()
+    index.visits.record("PACS", "1.2/3")
+    assert index.visits.has("PACS", "1.2/3", begun)
+    assert index.visits.has("PACS", "1.2/3/4", begun)
+    assert not index.visits.has("PACS", "1.2", begun)
+    assert not index.visits.has("OTHER", "1.2/3", begun)
+    assert not index.visits.has("PACS", "1.2/3", time.time() + 10)
+    index.visits.record("PACS", "1.2")
+    index.visits.record("PACS", "1.20")
+    assert index.visits.over(begun) == []
+    assert index.visits.over(time.time() + 10) == [("PACS", "1.2"), ("PACS", "1.20")]
+    index.visits.forget("PACS", "1.2")
+    assert index.visits.over(time.time() + 10) == [("PACS", "1.20")]
+
+
+def test_an_index_beside_another_is_empty_and_stays_apart(url: str) -> None:
+    first = open_index(url)
+    store(first, entry())
+    other = open_index(beside(url, "PACS-1.x"))
+    assert list(other.walk()) == []
+    store(other, entry(instance="1.1.1.2"))
+    assert [held.instance for held in first.walk()] == ["1.1.1.1"]
+    other.close()
+    if url != "sqlite::memory:":
+        again = open_index(beside(url, "PACS-1.x"))
+        assert [held.instance for held in again.walk()] == ["1.1.1.2"]
+        assert again.search(Query("study", keys=(Key(0x00100010, read("PN", "*a*")),))).remaining == 0
+        again.close()
+    first.close()
