@@ -11,7 +11,7 @@ import logging
 import mmap
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,8 @@ class Inside:
             page = WebNode(node).search(value["path"], [(name, text) for name, text in value["params"]])
             yield from page.rows
             return
-        yield from Remote(node, self._aet).find(value["level"], value["keys"], int(value.get("most") or _MOST_FOUND))
+        with closing(Remote(node, self._aet)) as remote:
+            yield from remote.find(value["level"], value["keys"], int(value.get("most") or _MOST_FOUND))
 
     def _retrieve(self, node: Node, value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         sink = WebPlace(self._visits(value["into"]), visit=True)

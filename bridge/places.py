@@ -42,6 +42,9 @@ class Place(Protocol):
             NotAssociated, Unavailable, Forbidden: it cannot be asked.
         """
 
+    def close(self) -> None:
+        """Release connections."""
+
 
 class WebPlace:
     """A DICOMweb server, asked by QIDO-RS (PS3.18 10.6).
@@ -74,6 +77,9 @@ class WebPlace:
                 study, text(row, "0020000E") or series, text(row, "00080018"), text(row, "00080016"),
                 text(row, "00083002"),
             )  # fmt: skip
+
+    def close(self) -> None:
+        """See Place. Connections of an origin are the business of whoever made it."""
 
     def _rows(self, path: str, params: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
         """Every page, by links where there are some, else by offset."""
@@ -124,6 +130,10 @@ class RemotePlace:
         }  # fmt: skip
         for row in self.remote.find("instance", keys):
             yield Listed(study, series, text(row, UIDS["instance"]), text(row, "00080016"))
+
+    def close(self) -> None:
+        """See Place."""
+        self.remote.close()
 
 
 def _key(vr: str, value: str = "") -> dict[str, Any]:

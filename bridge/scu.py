@@ -127,7 +127,7 @@ Take = Callable[[Association, Message], None]
 
 
 class Remote:
-    """A remote application entity.
+    """A remote application entity, for one thread. Searches that follow each other share an association, until `close`.
 
     Args:
         node: which.
@@ -143,6 +143,7 @@ class Remote:
         self._aet = aet
         self._limits = limits
         self._connect_seconds = connect_seconds
+        self._rest: Association | None = None
 
     def _tls(self) -> ssl.SSLContext | None:
         return client_tls(self.node.ca, self.node.client_cert, self.node.client_key) if self.node.tls else None
@@ -265,23 +266,64 @@ class Remote:
             Unavailable: the node answered with a failure, or broke off.
         """
         models = [_FIND["patient"]] if level == "patient" else [_FIND["study"], _FIND["patient"]]
-        association = self.associate([(model, _NATIVE) for model in models])
-        with _using(association, self.node.name):
-            context = _first(association, models)
-            identifier = write_identifier(level, keys, context.syntax, self.node.charset)
-            command = {"AffectedSOPClassUID": context.abstract, "CommandField": C_FIND, "Priority": 0, "MessageID": 1}
-            association.send(context.number, command, identifier)
+        association, message = self._begin_find(models, level, keys)
+        with self._resting(association):
             found = 0
-            for message in _answers(association, C_FIND):
-                if not message.has_data:
-                    continue
-                data = association.identifier(_IDENTIFIER_BYTES)
-                if found < most:
-                    yield read_identifier(data, context.syntax, self.node.charset)
-                found += 1
-                if found == most:
-                    cancel = {"CommandField": C_CANCEL, "MessageIDBeingRespondedTo": 1}
-                    association.send(context.number, cancel)
+            while True:
+                if message is None:
+                    message = _receive(association)
+                if not _is_pending(message, C_FIND):
+                    return
+                if message.has_data:
+                    data = association.identifier(_IDENTIFIER_BYTES)
+                    if found < most:
+                        yield read_identifier(data, message.context.syntax, self.node.charset)
+                    found += 1
+                    if found == most:
+                        cancel = {"CommandField": C_CANCEL, "MessageIDBeingRespondedTo": 1}
+                        association.send(message.context.number, cancel)
+                message = None
+
+    def _begin_find(
+        self, models: Sequence[str], level: str, keys: Mapping[str, Any]
+    ) -> tuple[Association, Message | None]:
+        """Send a request over the association that is at rest, or over a new one; return the first answer too, where
+        it had to be waited for to see whether an old association still lives."""
+        resting, self._rest = self._rest, None
+        if resting is not None:
+            if resting.open and any(resting.context_for(model) for model in models):
+                try:
+                    self._ask_find(resting, models, level, keys)
+                    return resting, _receive(resting)
+                except (PeerLeft, PeerSilent, BadMessage):
+                    resting.abort()
+            else:
+                resting.release()
+        association = self.associate([(model, _NATIVE) for model in models])
+        with _using(association, self.node.name, ends=False):
+            self._ask_find(association, models, level, keys)
+        return association, None
+
+    def _ask_find(self, association: Association, models: Sequence[str], level: str, keys: Mapping[str, Any]) -> None:
+        context = _first(association, models)
+        command = {"AffectedSOPClassUID": context.abstract, "CommandField": C_FIND, "Priority": 0, "MessageID": 1}
+        association.send(context.number, command, write_identifier(level, keys, context.syntax, self.node.charset))
+
+    @contextlib.contextmanager
+    def _resting(self, association: Association) -> Iterator[None]:
+        """Keep an association for the next search when this one has come to its end."""
+        with _using(association, self.node.name, ends=False):
+            yield
+        if self._rest is None and association.open:
+            self._rest = association
+        else:
+            association.release()
+
+    def close(self) -> None:
+        """Release what is at rest."""
+        if self._rest is not None:
+            self._rest.release()
+            self._rest = None
 
     # -- C-MOVE and C-GET -----------------------------------------------------------------------------------
 
@@ -614,27 +656,25 @@ def _receive(association: Association) -> Message:
     return message
 
 
-def _answers(association: Association, field_: int) -> Iterator[Message]:
-    """Yield pending answers until the final one.
+def _is_pending(message: Message, field_: int) -> bool:
+    """Say whether an answer is one of several; false for the final one.
 
     Raises:
         Unavailable: that is a failure.
     """
-    while True:
-        message = _receive(association)
-        if message.field != field_ | RESPONSE:
-            raise BadMessage("another message instead of the answer")
-        status = int(message.command.get("Status", 0x0110))
-        if status not in PENDING:
-            if status not in (0x0000, 0xFE00) and status >> 12 != 0xB:
-                raise Unavailable(describe(status, str(message.command.get("ErrorComment") or "")))
-            return
-        yield message
+    if message.field != field_ | RESPONSE:
+        raise BadMessage("another message instead of the answer")
+    status = int(message.command.get("Status", 0x0110))
+    if status in PENDING:
+        return True
+    if status not in (0x0000, 0xFE00) and status >> 12 != 0xB:
+        raise Unavailable(describe(status, str(message.command.get("ErrorComment") or "")))
+    return False
 
 
 @contextlib.contextmanager
-def _using(association: Association, name: str) -> Iterator[None]:
-    """Release the association at the end; what is left in its middle is aborted.
+def _using(association: Association, name: str, ends: bool = True) -> Iterator[None]:
+    """Release the association at the end, if it `ends` there; what is left in its middle is aborted.
 
     Raises:
         Unavailable: it broke.
@@ -647,4 +687,5 @@ def _using(association: Association, name: str) -> Iterator[None]:
     except BaseException:
         association.abort()
         raise
-    association.release()
+    if ends:
+        association.release()

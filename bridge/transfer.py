@@ -102,6 +102,16 @@ def run(
         NotFound: the source has nothing of it.
         NotAssociated, Unavailable, Forbidden, ...: nothing more can be brought now.
     """
+    try:
+        _run(source, sink, resources, progress, stop, aet, ask)
+    finally:
+        source.close()
+        sink.close()
+
+
+def _run(
+    source: Place, sink: Place, resources: Iterable[Resource], progress: Progress, stop: Stop, aet: str, ask: bool
+) -> None:
     found = list(dict.fromkeys(one for resource in resources for one in source.listed(resource)))
     if not found:
         raise NotFound("nothing of what was asked for is there")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from bridge.scu import Remote
@@ -61,4 +62,5 @@ def _found(node: Node, aet: str, level: Level, pairs: list[tuple[str, str]], lim
     query = Query(level)
     asked = read_asked(query, [(name, value.replace("%", "%25").replace("+", "%2B")) for name, value in pairs])
     keys = asked.at(level, query) | asked.given()
-    yield from Remote(node, aet).find(level, keys, limit)
+    with closing(Remote(node, aet)) as remote:
+        yield from remote.find(level, keys, limit)
