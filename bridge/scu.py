@@ -8,6 +8,7 @@ import contextlib
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,7 +30,20 @@ from dicomweb.standard.implicit import write_implicit
 from dicomweb.standard.leniency import Dataset
 from dicomweb.standard.nodes import Node
 from dicomweb.standard.part10 import read_head
-from dicomweb.standard.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES, syntax_of
+from dicomweb.standard.syntaxes import (
+    EXPLICIT,
+    IMPLICIT,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    JPEG_LS_LOSSY,
+    RLE,
+    SYNTAXES,
+    syntax_of,
+)
 
 PENDING = (0xFF00, 0xFF01)
 LEVELS = {"patient": "PATIENT", "study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
@@ -43,9 +57,12 @@ _MOVE = {"patient": str(sop_class.PatientRootQueryRetrieveInformationModelMove),
 _GET = {"patient": str(sop_class.PatientRootQueryRetrieveInformationModelGet),
         "study": str(sop_class.StudyRootQueryRetrieveInformationModelGet)}  # fmt: skip
 _NATIVE = (EXPLICIT, IMPLICIT)
+# What is proposed for classes so many that there is no room for all: old nodes take no longer request
+_USUAL = (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LS, JPEG_LS_LOSSY, JPEG_2000_LOSSLESS, JPEG_2000, RLE)
 _SECONDS = Limits(request_seconds=15.0, pdu_seconds=30.0, answer_seconds=120.0)
 _HEAD_BYTES = 1 << 16
 _IDENTIFIER_BYTES = 1 << 24
+_BROKEN_IN_A_ROW = 3
 _LIST = 200
 """UIDs in one key: more than that overflow the buffers of old devices."""
 
@@ -447,7 +464,8 @@ class Remote:
             ]
         if each >= 1:
             return [(one, uids) for one in wanted for uids in (compressed, native) if uids][:room]
-        return [(one, [*compressed, *native]) for one in wanted][:room]
+        usual = [uid for uid in _USUAL if uid in compressed]
+        return [(one, [*usual, *native]) for one in wanted][:room]
 
     # -- C-STORE --------------------------------------------------------------------------------------------
 
@@ -491,19 +509,35 @@ class Remote:
     def _store_batch(
         self, batch: Sequence[Item], contexts: Sequence[tuple[str, str]], stop: Callable[[], bool]
     ) -> Iterator[Sent]:
-        try:
-            association = self.associate([(abstract, [syntax]) for abstract, syntax in contexts])
-        except NotAssociated as error:
-            if "none of the presentation contexts" not in str(error):
-                raise
-            for item in batch:
-                yield Sent(item, self._not_taken(item))
-            return
-        with _using(association, self.node.name):
-            for item in batch:
-                if stop():
-                    return
-                yield self._store_one(association, item)
+        """Send what one association has contexts for. An instance over which the node ends the association twice is
+        the one at fault, and the others go on over a new one."""
+        waiting = deque(batch)
+        broken: Item | None = None
+        in_a_row = 0
+        while waiting and not stop():
+            try:
+                association = self.associate([(abstract, [syntax]) for abstract, syntax in contexts])
+            except NotAssociated as error:
+                if "none of the presentation contexts" not in str(error):
+                    raise
+                yield from (Sent(item, self._not_taken(item)) for item in waiting)
+                return
+            try:
+                with _using(association, self.node.name):
+                    while waiting and not stop():
+                        yield self._store_one(association, waiting[0])
+                        waiting.popleft()
+                        in_a_row = 0
+            except Unavailable as error:
+                if association.open or not isinstance(error.__cause__, (PeerLeft, PeerSilent, BadMessage)):
+                    raise
+                if waiting[0] is not broken:
+                    broken = waiting[0]
+                    continue
+                in_a_row += 1
+                if in_a_row > _BROKEN_IN_A_ROW:
+                    raise
+                yield Sent(waiting.popleft(), f"{error}, each time when this instance was sent")
 
     def _not_taken(self, item: Item) -> str:
         known = SYNTAXES.get(item.syntax)

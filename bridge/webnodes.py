@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProxyError
 
 from bridge.client import Origin, Stored
 from dicomweb.errors import Forbidden, Unavailable
@@ -62,6 +62,22 @@ class WebNode(Origin):
         body: bytes | Iterable[bytes] | None = None,
         stream: bool = False,
         repeat: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._ask_with_login(method, url, headers, body, stream, repeat)
+        except Unavailable as error:
+            if isinstance(error.__cause__, ProxyError):
+                raise Unavailable(f"the proxy on the way to node {self.node.name} cannot be reached") from error
+            raise
+
+    def _ask_with_login(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None,
+        stream: bool,
+        repeat: bool,
     ) -> urllib3.BaseHTTPResponse:
         if not self.node.token_url:
             return super()._ask(method, url, headers, body, stream, repeat)

@@ -66,7 +66,7 @@ class Exchanged:
                         told = httpx.Response(200, content=line[6:]).json()
                         if told["state"] in states:
                             return told
-        raise AssertionError(f"job {job} came to no end")
+        raise AssertionError(f"job {job} came to no end: {self.client.get(f'/jobs/{job}').json()}")
 
     def instances(self) -> set[str]:
         """SOP Instance UIDs of the archive."""

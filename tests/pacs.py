@@ -40,7 +40,9 @@ class Pacs:
         known: addresses of move destinations by AE title.
         asked: what was asked of it, a word for each.
         syntaxes: transfer syntax of each object that was stored.
-        hold: while set, C-STORE and C-GET wait before the object whose number it is.
+        refuse, abort: UIDs of objects that are refused, or over which the association is aborted.
+        associations: how many there were.
+        hold_after: number of the object before which C-STORE and C-GET wait until `going_on`; `stored_some` tells.
     """
 
     port: int = 0
@@ -49,6 +51,8 @@ class Pacs:
     asked: list[str] = field(default_factory=list)
     syntaxes: dict[str, str] = field(default_factory=dict)
     refuse: set[str] = field(default_factory=set)
+    abort: set[str] = field(default_factory=set)
+    associations: int = 0
     going_on: threading.Event = field(default_factory=threading.Event)
     stored_some: threading.Event = field(default_factory=threading.Event)
     hold_after: int = -1
@@ -119,6 +123,9 @@ class Pacs:
     def _store(self, event: Any) -> int:
         self._pause(len(self.syntaxes))
         read = event.dataset
+        if read.SOPInstanceUID in self.abort:
+            event.assoc.abort()
+            return 0xC001
         if read.SOPInstanceUID in self.refuse:
             return 0xC001
         read.file_meta = event.file_meta
@@ -126,6 +133,9 @@ class Pacs:
         self.syntaxes[read.SOPInstanceUID] = event.context.transfer_syntax
         self.asked.append("store")
         return 0
+
+    def _accepted(self, event: Any) -> None:
+        self.associations += 1
 
     def _pause(self, number: int) -> None:
         if number == self.hold_after:
@@ -170,6 +180,7 @@ def pacs(
     handlers = [
         (evt.EVT_C_ECHO, made._echo), (evt.EVT_C_FIND, made._find), (evt.EVT_C_GET, made._get),
         (evt.EVT_C_MOVE, made._move), (evt.EVT_C_STORE, made._store),
+        (evt.EVT_ACCEPTED, made._accepted),
     ]  # fmt: skip
     for limit in ("acse_timeout", "dimse_timeout", "network_timeout"):
         setattr(entity, limit, 60)

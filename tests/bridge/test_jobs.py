@@ -89,6 +89,32 @@ def test_a_node_that_is_not_there_is_tried_again_later(tmp_path, settings, sente
         assert job["due"] > job["changed"]
 
 
+def test_an_object_that_ends_the_association_keeps_no_other_out(tmp_path):
+    with exchanged(tmp_path) as here, pacs() as there:
+        there.abort = {f"{PREFIX}.1.1.2"}
+        here.add_pacs(there)
+        here.served.store(*(ct(number) for number in range(1, 6)))
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))
+        assert job["state"] == "failed"
+        assert set(there.held) == uids(5) - there.abort
+        (failure,) = job["progress"]["failures"]
+        assert failure["instance"] == f"{PREFIX}.1.1.2"
+        assert "each time when this instance was sent" in failure["reason"]
+
+
+def test_a_study_of_many_series_is_asked_for_over_one_association_and_sent_over_another(tmp_path):
+    with exchanged(tmp_path) as here, pacs(*(ct(1, series=series) for series in range(1, 9))) as there:
+        here.add_pacs(there)
+        job = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY]))
+        assert job["state"] == "done"
+        assert there.asked.count("find IMAGE") == 8
+        assert there.associations == 1 + 8
+        there.associations = 0
+        there.held.clear()
+        assert here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))["state"] == "done"
+        assert there.associations == 1
+
+
 def test_what_is_not_there_fails_at_once(tmp_path):
     with exchanged(tmp_path) as here, pacs() as there:
         here.add_pacs(there)

@@ -1,0 +1,152 @@
+"""DICOMweb servers elsewhere: how we are let in."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from bridge.webnodes import WebNode
+from dicomweb.errors import Forbidden, Unavailable
+from dicomweb.standard.nodes import read_node
+
+
+@dataclass
+class Elsewhere:
+    """A server that lets in who shows the right thing.
+
+    Attributes:
+        root: its URL.
+        wanted: the Authorization that opens it.
+        asked: method, path and Authorization of each request.
+        tokens: what the token service gives, one after the other.
+    """
+
+    root: str = ""
+    wanted: str = ""
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    forms: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def elsewhere() -> Iterator[Elsewhere]:
+    made = Elsewhere()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def answer(self, status: int, value: object) -> None:
+            body = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/dicom+json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            shown = self.headers.get("Authorization", "")
+            made.asked.append(("GET", self.path, shown))
+            self.answer(
+                200 if shown == made.wanted else 401, [] if shown == made.wanted else {"detail": "who are you?"}
+            )
+
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            made.asked.append(("POST", self.path, self.headers.get("Authorization", "")))
+            made.forms.append(form)
+            if made.tokens:
+                self.answer(200, {"access_token": made.tokens.pop(0), "expires_in": 3600, "token_type": "Bearer"})
+            else:
+                self.answer(401, {"error": "invalid_client"})
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    made.root = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(30)
+
+
+@pytest.fixture
+def there():
+    with elsewhere() as made:
+        yield made
+
+
+def node(there, **more):
+    return read_node("there", {"kind": "dicomweb", "url": f"{there.root}/dicom-web", **more})
+
+
+def basic(text):
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
+
+
+def oauth(there):
+    return node(there, token_url=f"{there.root}/token", client_id="us", client_secret="s3cret", scope="dicom")
+
+
+def search(one):
+    try:
+        return one.search("/studies", []).rows
+    finally:
+        one.close()
+
+
+def test_a_password_is_shown(there):
+    there.wanted = basic("me:p@ss:word")
+    assert search(WebNode(node(there, user="me", password="p@ss:word"))) == []
+
+
+def test_a_token_is_fetched_once_and_shown(there):
+    there.wanted, there.tokens = "Bearer one", ["one", "two"]
+    web = WebNode(oauth(there))
+    web.search("/studies", [])
+    web.search("/studies", [])
+    web.close()
+    assert there.forms == ["grant_type=client_credentials&scope=dicom"]
+    assert there.asked[0] == ("POST", "/token", basic("us:s3cret"))
+
+
+def test_a_token_that_is_withdrawn_is_fetched_anew(there):
+    there.wanted, there.tokens = "Bearer two", ["one", "two"]
+    assert search(WebNode(oauth(there))) == []
+    assert [method for method, *_ in there.asked] == ["POST", "GET", "POST", "GET"]
+
+
+def test_who_gets_no_token_is_told_why(there):
+    with pytest.raises(Forbidden, match="gives no token: invalid_client"):
+        search(WebNode(oauth(there)))
+
+
+def test_who_is_not_let_in_is_told_what_the_server_says(there):
+    there.wanted = "Bearer other"
+    with pytest.raises(Forbidden, match="who are you"):
+        search(WebNode(node(there)))
+
+
+def test_a_proxy_is_asked_in_place_of_the_server(there):
+    there.wanted = ""
+    one = node(there, proxy=there.root.replace("http://", "http://me:secret@"))
+    assert (
+        search(WebNode(read_node("x", {"kind": "dicomweb", "url": "http://far.invalid/dicom-web", "proxy": one.proxy})))
+        == []
+    )
+    assert there.asked[0][1] == "http://far.invalid/dicom-web/studies"
+
+
+def test_a_proxy_that_is_not_there_is_named_as_what_cannot_be_reached():
+    dead = read_node("x", {"kind": "dicomweb", "url": "http://far.invalid/dicom-web", "proxy": "http://127.0.0.1:1"})
+    with pytest.raises(Unavailable, match="the proxy on the way to node x cannot be reached"):
+        search(WebNode(dead))
