@@ -55,6 +55,7 @@ PENDING_SECONDS = 1.0
 """Between two pending answers, so that requesters neither give up nor are flooded."""
 _COUNT = 0xFFFF
 _WAIT_SECONDS = 0.5
+_HELD_BYTES = 4 << 20
 _LISTED = 1000  # UIDs in the failed list that fit a value of 64 KiB
 # What is proposed where nobody says in which transfer syntax an object comes
 _USUAL = (JPEG_BASELINE, JPEG_LOSSLESS, JPEG_2000_LOSSLESS, JPEG_2000, JPEG_LS, RLE)
@@ -432,14 +433,20 @@ class _Over:
             "AffectedSOPInstanceUID": instance.uid,
             **self._originator,
         }
-        data = _ticking(pieces, progress) if progress.interleave else pieces
-        first = next(iterator := iter(data), None)
-        if first is None:
+        data = iter(_ticking(pieces, progress) if progress.interleave else pieces)
+        try:
+            held = _gather(data)
+        except (Cancelled, PeerLeft, PeerSilent, BadMessage):
+            raise
+        except Error as error:
+            progress.fail(instance, str(error))
+            return
+        if not held:
             progress.fail(instance, "the object is empty")
             return
         requester = progress.association
         try:
-            request = self._association.start(context.number, command, itertools.chain((first,), iterator))
+            request = self._association.start(context.number, command, itertools.chain(held, data))
             if progress.interleave:
                 while not self._association.waits(_WAIT_SECONDS):
                     progress.tick()
@@ -455,6 +462,18 @@ class _Over:
                 raise PeerLeft(f"an object could not be read to its end: {error}") from error
             raise _ReceiverLeft(str(error)) from error
         progress.done(instance, answer.get("Status", statuses.UNABLE), answer.get("ErrorComment", ""))
+
+
+def _gather(data: Iterator[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Take the beginning of an object, or all of it if it is not large: so that one which cannot be read to its end
+    costs itself and not the association, and a receiver that is slow keeps no answer of the web server open."""
+    held, size = [], 0
+    for piece in data:
+        held.append(piece)
+        size += len(piece)
+        if size >= _HELD_BYTES:
+            break
+    return held
 
 
 def _ticking(pieces: Iterable[bytes | memoryview], progress: Progress) -> Iterator[bytes | memoryview]:
