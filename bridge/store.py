@@ -16,10 +16,13 @@ from bridge.refusals import Peer, Refusals
 from bridge.spool import Spool
 from bridge.statuses import Verdict
 from bridge.visits import Visits
-from dicomweb.errors import BadMessage, BadRequest, Error, PeerLeft, PeerSilent
+from dicomweb.errors import BadMessage, BadRequest, Error, PeerLeft, PeerSilent, UnsupportedMedia
 from dicomweb.standard import multipart
 from dicomweb.standard.encode import write_meta
 from dicomweb.standard.leniency import Element
+from dicomweb.standard.outcomes import SYNTAX_NOT_SUPPORTED
+from dicomweb.standard.reencode import explicit
+from dicomweb.standard.syntaxes import syntax_of
 from dicomweb.standard.uids import is_uid
 
 OBJECT = "application/dicom"
@@ -62,7 +65,7 @@ class StoreService:
             try:
                 meta = self._meta(association, message, instance)
                 visit = self._visits.origin(message.command, peer) if self._visits is not None else None
-                verdict = self._store(association, meta, visit)
+                verdict = self._store(association, message, meta, visit)
             except (PeerLeft, PeerSilent, BadMessage):
                 raise
             except Error as error:
@@ -94,7 +97,7 @@ class StoreService:
         extra: dict[str, Element] = {tag: {"vr": "AE", "Value": [title]} for tag, title in titles.items() if title}
         return write_meta(message.context.abstract, instance, message.context.syntax, extra)
 
-    def _store(self, association: Association, meta: bytes, visit: Origin | None) -> Verdict:
+    def _store(self, association: Association, message: Message, meta: bytes, visit: Origin | None) -> Verdict:
         origin = visit or self._origin
         if self._spool is not None and visit is None:
             return self._spool.take(meta, association.data())
@@ -108,8 +111,8 @@ class StoreService:
             if len(gathered) > self._held:
                 break
         else:
-            gathered += end
-            return read_stored(origin.store(bytes(gathered), content_type))
+            data = bytes(memoryview(gathered)[len(head) :])
+            return store_held(origin, message, (head, data, end), content_type)
 
         def body() -> Iterator[bytes]:
             yield bytes(gathered)
@@ -119,6 +122,32 @@ class StoreService:
             yield end
 
         return read_stored(origin.store(body(), content_type))
+
+
+def store_held(origin: Origin, message: Message, body: tuple[bytes, bytes, bytes], content_type: str) -> Verdict:
+    """Send an object that is held; in Explicit VR Little Endian if the server takes no other (PS3.18 8.7.3.4).
+
+    Args:
+        origin: where it goes.
+        message: the C-STORE request.
+        body: what stands before the data set in the body of the request, the data set, and what stands after it.
+        content_type: of the body.
+    """
+    syntax = syntax_of(message.context.syntax)
+    legal = not (syntax.implicit or syntax.big_endian)
+    try:
+        verdict = read_stored(origin.store(b"".join(body), content_type))
+        if legal or verdict.status != SYNTAX_NOT_SUPPORTED:
+            return verdict
+    except UnsupportedMedia:
+        if legal:
+            raise
+    head, data, end = body
+    instance = str(message.command.get("AffectedSOPInstanceUID", ""))
+    made = explicit(data, 0, len(data), syntax, message.context.abstract, instance)
+    start = head[: head.index(b"\r\n\r\n") + 4]
+    pieces = made.pieces(lambda first, last: (data[first:last],))
+    return read_stored(origin.store(b"".join((start, *pieces, end)), content_type))
 
 
 def read_stored(stored: Stored) -> Verdict:

@@ -1,6 +1,7 @@
 """C-STORE: what arrives lies in the archive as it was sent, and what is not stored is never acknowledged."""
 
 import io
+import json
 import logging
 
 import dicoms
@@ -8,6 +9,7 @@ import pydicom
 import pytest
 from bridged import Bridged, bridge_to, bridged, needs, run
 from dicoms import CT, PREFIX, ct, dataset
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -17,7 +19,8 @@ from pydicom.uid import (
 )
 from pynetdicom.dimse_primitives import C_STORE
 from realdata import needs_real_files, real_files
-from served import compressed, written
+from served import Served, compressed, written
+from servers import running
 
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -210,3 +213,41 @@ def test_real_files_arrive_as_they_were_sent(system):
         else:
             assert status >= 0xA700, path
     assert sent > len(chosen) // 3
+
+
+@pytest.mark.parametrize("how", ["outcome", "status"])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_server_that_takes_explicit_vr_only_gets_that(tmp_path, syntax, how):
+    served = Served(tmp_path / "web")
+
+    async def strict(scope, receive, send):
+        """Refuses bodies that name another transfer syntax, one way or the other."""
+        messages = []
+        while scope["type"] == "http" and scope["method"] == "POST":
+            messages.append(await receive())
+            if not messages[-1].get("more_body"):
+                break
+        body = b"".join(message.get("body", b"") for message in messages)
+        if body and f"{syntax}\0".encode() in body:
+            reason = {"00081197": {"vr": "US", "Value": [0xC122]}}
+            item = {"00081150": {"vr": "UI", "Value": [CT]}, "00081155": {"vr": "UI", "Value": ["1.2"]}, **reason}
+            model = json.dumps({"00081198": {"vr": "SQ", "Value": [item]}}).encode()
+            headers = [(b"content-type", b"application/dicom+json"), (b"content-length", str(len(model)).encode())]
+            await send({"type": "http.response.start", "status": 409 if how == "outcome" else 415, "headers": headers})
+            await send({"type": "http.response.body", "body": model if how == "outcome" else b" " * len(model)})
+            return
+
+        async def again():
+            return messages.pop(0) if messages else await receive()
+
+        await served.client.app(scope, again, send)
+
+    with running(strict) as server, bridge_to(f"http://127.0.0.1:{server.port}/dicom-web", tmp_path) as bridge:
+        system = Bridged(served, bridge, server.port, tmp_path)
+        assert send(system, written(dataset(1), syntax)) == 0
+        kept = read(system.stored(f"{PREFIX}.1.1.1"))
+        assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+        sent = read(ct(1))
+        if syntax == ExplicitVRBigEndian:  # whose words `written` leaves as they are
+            sent.PixelData = sent.pixel_array.byteswap().tobytes()
+        assert Dataset(kept) == Dataset(sent)
