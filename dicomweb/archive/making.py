@@ -12,7 +12,7 @@ from functools import lru_cache
 from dicomweb.archive.content import Made, Segment, Stretch
 from dicomweb.archive.shelf import Shelf
 from dicomweb.errors import NotAcceptable, NotFound, Undecodable
-from dicomweb.imaging.targets import described, loses, targets
+from dicomweb.imaging.targets import PLAIN, described, loses, targets
 from dicomweb.index import Held
 from dicomweb.standard.frames import Layout, joined
 from dicomweb.standard.negotiation import Source
@@ -181,6 +181,22 @@ class Maker:
 
         return self._shelf.get(_name(held, number, wanted), make)
 
+    def plane(self, held: Held, layout: Layout, key: str, bit: int) -> bytes:
+        """Return one bit of each sample of all frames, packed without padding between them (PS3.5 8.1.2).
+
+        Raises:
+            Undecodable: they cannot be read.
+        """
+        assert layout.format is not None
+        form = stored_form(layout, held.syntax)
+        planes = (
+            self._workshop.run(
+                "dicomweb.imaging.plain", "plane", self.stored(layout, key, number), form, layout.format, bit
+            )
+            for number in range(1, layout.count + 1)
+        )
+        return b"".join(joined(planes, layout.format.rows * layout.format.columns))
+
     def decoded(self, held: Held, layout: Layout, key: str) -> tuple[Segment, ...]:
         """Return all frames as one native value (PS3.5 8.1.1, W-083); of 1 bit a pixel they join without padding.
 
@@ -214,6 +230,17 @@ def made_with_loss(layout: Layout, stored: str, wanted: str) -> bool:
     """Say whether frames lose something on their way into another transfer syntax."""
     assert layout.format is not None
     return loses(stored_form(layout, stored), layout.format, wanted)
+
+
+def unused_bits(layout: Layout, stored: str, wanted: str) -> frozenset[int]:
+    """Return the bits of a cell that are none of its sample, and that frames lose on their way into a codestream."""
+    format = layout.format
+    assert format is not None
+    if format.samples != 1 or format.kind != "integer" or format.allocated == 1:
+        return frozenset()
+    if wanted in PLAIN or stored_form(layout, stored) not in PLAIN:
+        return frozenset()
+    return frozenset(range(format.allocated)) - set(range(format.high - format.stored + 1, format.high + 1))
 
 
 def _decoded_bits(layout: Layout, stored: str) -> int:

@@ -17,7 +17,7 @@ import orjson
 from dicomweb.archive.content import CHUNK, Made, Segment, Stretch, Unsized, total
 from dicomweb.archive.copies import Copies
 from dicomweb.archive.entries import AVAILABLE
-from dicomweb.archive.making import NATIVE_KINDS, Maker, made_format, made_with_loss, object_source
+from dicomweb.archive.making import NATIVE_KINDS, Maker, made_format, made_with_loss, object_source, unused_bits
 from dicomweb.archive.versions import is_bare
 from dicomweb.errors import BadObject, Corrupt, NotAcceptable
 from dicomweb.index import Held, Index
@@ -213,7 +213,14 @@ class Objects:
             frame = self._maker.transcoded(held, layout, self.key(held, layout), 1, syntax)
             ratio = layout.format.frame_bits / 8 / len(frame)
         made = made_format(layout, held.syntax, syntax)
-        return derivation.changes(dataset, held.syntax, syntax, made, loses, self._uid(held, layout, syntax), ratio)
+        uid = self._uid(held, layout, syntax)
+        changed = derivation.changes(dataset, held.syntax, syntax, made, loses, uid, ratio)
+        unused = unused_bits(layout, held.syntax, syntax)
+        for group, bit in derivation.embedded_overlays(dataset).items():
+            if bit in unused:
+                plane = self._maker.plane(held, layout, self.key(held, layout), bit)
+                changed |= derivation.lifted(group, plane, layout.count, made)
+        return changed
 
     def _native(self, held: Held, layout: Layout, key: str, tag: int) -> tuple[Segment, ...]:
         """The pixel element, decoded (PS3.5 8.1)."""

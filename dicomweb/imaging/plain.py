@@ -6,6 +6,7 @@ They turn into each other without a look at what a sample means, unused bits inc
 
 import struct
 import zlib
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -42,6 +43,21 @@ def unwrap(data: bytes, stored: str, format: Format) -> bytes:
     if len(data) < size:
         raise Undecodable(f"a frame has {len(data):,} bytes, and {size:,} are described")
     return data if len(data) == size else data[:size]
+
+
+def plane(data: bytes, stored: str, format: Format, bit: int) -> bytes:
+    """One bit of each sample of a frame, packed, lowest first: an overlay of old objects (PS3.5 8.1.2).
+
+    Args:
+        data, stored, format: as `unwrap` has them; one sample a pixel.
+        bit: its place in the sample, from 0.
+
+    Raises:
+        Undecodable: as `unwrap`.
+    """
+    whole = replace(format, signed=False, stored=format.allocated, high=format.allocated - 1)
+    cells = native.cells(unwrap(data, stored, format), whole)
+    return np.packbits((cells >> bit & 1).astype(np.uint8), axis=None, bitorder="little").tobytes()
 
 
 def wrap(data: bytes, wanted: str, format: Format) -> bytes:

@@ -6,12 +6,13 @@ of its own, and names its source. That UID is made of what decides about the pix
 the same image on every server.
 """
 
+from base64 import b64encode
 from hashlib import sha256
 from typing import Any
 
 from dicomweb.standard import encode
 from dicomweb.standard.leniency import Dataset, Element
-from dicomweb.standard.pixels import Format
+from dicomweb.standard.pixels import Format, number
 from dicomweb.standard.syntaxes import syntax_of
 
 # Extended Offset Table, its lengths, Encapsulated Pixel Data Value Total Length (PS3.3 C.7.6.3.1.8)
@@ -19,6 +20,9 @@ _TABLES = ("7FE00001", "7FE00002", "7FE00003")
 
 # Shared Functional Groups Sequence (PS3.3 C.7.6.16)
 _SHARED = "52009229"
+
+# Repeating groups of overlays (PS3.5 7.6)
+_OVERLAYS = tuple(f"{group:04X}" for group in range(0x6000, 0x6020, 2))
 
 _LONGEST_TEXT = 1024  # characters of ST (PS3.5 6.2)
 
@@ -70,6 +74,34 @@ def changes(
     if loses:
         changed |= _lossy(dataset, wanted, uid, ratio)
     return changed
+
+
+def embedded_overlays(dataset: Dataset) -> dict[str, int]:
+    """Return the overlays that old objects keep in bits of their samples: group and bit (PS3.5 8.1.2, retired)."""
+    return {
+        group: bit
+        for group in _OVERLAYS
+        if f"{group}3000" not in dataset and (bit := number(dataset, f"{group}0102", 0)) > 0
+    }
+
+
+def lifted(group: str, plane: bytes, frames: int, made: Format) -> dict[str, Element | None]:
+    """Say what changes in an overlay whose bits have left the samples for Overlay Data (PS3.3 C.9.2).
+
+    Args:
+        group: of the overlay, "6000" to "601E".
+        plane: its bits, of all frames.
+        frames: how many there are.
+        made: what the frames are.
+    """
+    described = {"0010": made.rows, "0011": made.columns, "0100": 1, "0102": 0}
+    changed: dict[str, Element | None] = {
+        f"{group}{element}": _element("US", value) for element, value in described.items()
+    }
+    if frames > 1:
+        changed |= {f"{group}0015": _element("IS", frames), f"{group}0051": _element("US", 1)}
+    padded = plane + bytes(len(plane) & 1)
+    return {**changed, f"{group}3000": {"vr": "OW", "InlineBinary": b64encode(padded).decode("ascii")}}
 
 
 def _lossy(dataset: Dataset, wanted: str, uid: str, ratio: float) -> dict[str, Element | None]:

@@ -228,6 +228,41 @@ def test_pixels_that_came_lossy_say_so_for_ever(served):
     assert np.abs(np.frombuffer(made.PixelData, "u1").reshape(24, 32, 3).astype(int) - pixels).mean() < 8
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("syntax", [JPEG_2000, RLE])
+def test_an_overlay_in_unused_bits_leaves_the_samples_where_they_are_compressed(served, count, syntax):
+    bits = np.random.default_rng(4).integers(0, 2, (count, 24, 31))
+    pixels = np.stack([PIXELS[:, :31]] * count)
+    ds = read(
+        dicoms.ct(
+            Rows=24, Columns=31, BitsStored=12, HighBit=11, NumberOfFrames=count,
+            PixelData=(pixels | bits << 13).astype("<u2").tobytes(),
+        )
+    )  # fmt: skip
+    for element, vr, value in (
+        (0x10, "US", 24), (0x11, "US", 31), (0x40, "CS", "G"), (0x50, "SS", [1, 1]), (0x100, "US", 16),
+        (0x102, "US", 13),
+    ):  # fmt: skip
+        ds.add_new(0x60000000 + element, vr, value)
+    data = dicoms.part10(ds)
+    served.store(data)
+    made = read(served.get(path_of(data), f"application/dicom; transfer-syntax={syntax}").content)
+    if syntax == RLE:
+        assert made[0x60000102].value == 13
+        made.BitsStored, made.HighBit = 16, 15
+        assert np.array_equal(pixel_array(made).reshape(bits.shape) >> 13 & 1, bits)
+        return
+    assert np.array_equal(pixel_array(made).reshape(bits.shape), pixels)
+    assert (made[0x60000100].value, made[0x60000102].value) == (1, 0)
+    lifted = np.unpackbits(np.frombuffer(made[0x60003000].value, "u1"), bitorder="little")[: bits.size]
+    assert np.array_equal(lifted.reshape(bits.shape), bits)
+    assert (0x60000015 in made) == (count > 1)
+    shown = read(served.get(path_of(data), f"application/dicom; transfer-syntax={syntax}").content).overlay_array(
+        0x6000
+    )
+    assert np.array_equal(shown.reshape(bits.shape), bits)
+
+
 def test_offset_tables_go_with_the_frames_that_they_were_of(served):
     frames = [encoded(PIXELS, RLE), encoded(PIXELS + 1, RLE)]
     data = compressed(
