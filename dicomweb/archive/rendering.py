@@ -7,7 +7,7 @@ else there is a page of its attributes. What costs much is drawn in the workshop
 
 import functools
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -61,6 +61,19 @@ class Part(NamedTuple):
     number: int
     state: State | None = None
     by: bytes = b""
+
+
+def alike(members: Iterable[Held]) -> list[list[Held]]:
+    """Put instances together that are of one kind: of one series, SOP class and transfer syntax."""
+    groups: dict[tuple[str, str, str], list[Held]] = {}
+    for held in members:
+        groups.setdefault((held.series, held.sop_class, held.syntax), []).append(held)
+    return list(groups.values())
+
+
+def middle(group: Sequence[Held]) -> Held:
+    """Return the instance in the middle, which speaks for those that are alike."""
+    return group[len(group) // 2]
 
 
 class Renderer:
@@ -129,16 +142,21 @@ class Renderer:
         return _PAGES
 
     def representative(self, members: Sequence[Held]) -> tuple[Held, int]:
-        """Choose the instance and frame that stand for a series or study (R32)."""
-        layouts = map(self._retrieval.layout, members)
-        choice = choosing.representative(
-            [
+        """Choose the instance and frame that stand for a series or study (R32). Of instances that are alike one is
+        looked at, so that a series of a thousand images costs as much as one of ten."""
+        found: list[Held] = []
+        candidates = []
+        for group in alike(members):
+            layout = self._retrieval.layout(middle(group))
+            found += group
+            candidates += [
                 Candidate(held.sop_class, held.number or 0, layout.count, layout.kind, held.series, held.instance)
-                for held, layout in zip(members, layouts, strict=True)
+                for held in group
             ]
-        )
+        choice = choosing.representative(candidates)
         assert choice is not None
-        return members[choice.place], choice.frame
+        held = found[choice.place]
+        return held, choosing.middle_frame(self._retrieval.layout(held).count)
 
     def parts(self, held: Held) -> list[Part]:
         """Return the pictures that an image or a presentation state consists of, in order.

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb.archive.content import Content
-from dicomweb.archive.rendering import REVISION, Part, Renderer
+from dicomweb.archive.rendering import REVISION, Part, Renderer, alike, middle
 from dicomweb.archive.retrieve import PREPARED, Retrieval, path_of
 from dicomweb.errors import NotAcceptable, NotFound, Undecodable
 from dicomweb.imaging import choosing, encapsulated, pages
@@ -166,12 +166,13 @@ def _several(request: Request, members: Sequence[Held]) -> Response:
     renderer: Renderer = request.app.state.renderer
     accepted = read_accepted(request)
     held, number = renderer.representative(members)
-    types = dict.fromkeys(kind for each in (held, *members) for kind in renderer.media_types(each))
+    groups = alike(members)
+    types = dict.fromkeys(kind for each in (held, *map(middle, groups)) for kind in renderer.media_types(each))
     choice = negotiation.for_rendered(accepted, list(types), single=False, representative=True)
     if not choice.multipart:
-        fit = [each for each in members if choice.media_type in renderer.media_types(each)]
-        if held not in fit:
-            held, number = renderer.representative(fit)
+        if choice.media_type not in renderer.media_types(held):
+            fit = [group for group in groups if choice.media_type in renderer.media_types(middle(group))]
+            held, number = renderer.representative([each for group in fit for each in group])
         rendering = _read(request, choice, renderer.nature(held) == "state")
         if renderer.nature(held) == "picture":
             return respond_pictures(request, [Part(held, number)], choice, rendering)
