@@ -191,6 +191,8 @@ def _around_zero(array: NDArray[Any], bits: int) -> NDArray[Any]:
 
 def _htj2k(array: NDArray[Any], format: Format, quality: int) -> _Octets:
     """Irreversible: a step of the quantiser relative to the whole range of the array's kind."""
+    if format.stored <= 8:
+        array = array.astype(f"{array.dtype.kind}1", copy=False)
     part = _spread(array) / (1 << 8 * array.dtype.itemsize)
     step = 10 ** (-_decibels(quality) / 20) * 2 * part
     return imagecodecs.htj2k_encode(

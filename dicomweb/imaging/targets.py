@@ -104,7 +104,8 @@ def targets(stored: str, format: Format) -> frozenset[str]:
 def described(format: Format, stored: str, wanted: str) -> Format:
     """The Format of frames after they were made into another transfer syntax (PS3.5 8.2, D-130, D-131).
 
-    Native samples keep their colour space and Planar Configuration, where both are legal for what is wanted.
+    Native samples keep their colour space and Planar Configuration, where both are legal for what is wanted. A
+    codestream has a precision of its own, and decoders hand out no larger cells than it needs: Bits Allocated says so.
 
     Args:
         format: as stored.
@@ -125,7 +126,9 @@ def described(format: Format, stored: str, wanted: str) -> Format:
         photometric = photometric if decoded.samples == 1 else "YBR_FULL_422"
     elif wanted == JPEG_EXTENDED:
         stored_bits, allocated = 12, 16
-    elif photometric == "RGB" and wanted in {JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL}:
+    elif allocated > 1:
+        allocated = 8 if stored_bits <= 8 else min(allocated, 16) if stored_bits <= 16 else allocated
+    if photometric == "RGB" and wanted in {JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL}:
         photometric = "YBR_RCT"
     elif photometric == "RGB" and wanted in {JPEG_2000, HTJ2K}:
         photometric = "YBR_ICT"

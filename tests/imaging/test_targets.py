@@ -178,3 +178,12 @@ def test_every_syntax_with_still_pictures_is_decoded_or_known_not_to_be() -> Non
 def test_no_codec_is_loaded_for_it() -> None:
     code = "import sys, dicomweb.imaging.targets; sys.exit('imagecodecs' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("allocated", "stored", "made"), [(16, 8, 8), (16, 12, 16), (32, 12, 16), (32, 24, 32)])
+@pytest.mark.parametrize("syntax", [JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS])
+def test_cells_are_as_large_as_the_precision_of_a_codestream_needs(syntax, allocated, stored, made):
+    """Or else DCMTK and GDCM refuse what they read."""
+    format = Format(4, 4, allocated=allocated, stored=stored, high=stored - 1)
+    assert targets.described(format, EXPLICIT, syntax) == replace(format, allocated=made)
+    assert targets.described(format, EXPLICIT, RLE) == format
