@@ -129,11 +129,12 @@ OURS = {
     JPEG_EXTENDED: ("dcmdjpeg",),
     JPEG_LS_LOSSY: ("dcmdjpls",),
 }
+SMALL = replace(described(8), allocated=16)
 READ = [
     (syntax, command, format)
     for syntax, commands in OURS.items()
     for command in commands
-    for format in [*GREYS, *COLOURS, replace(COLOURS[0], planar=1)]
+    for format in [*GREYS, SMALL, *COLOURS, replace(COLOURS[0], planar=1)]
     if syntax in targets.targets(EXPLICIT, format)
 ]
 
