@@ -106,7 +106,8 @@ class Origin:
         stream: bool = False,
         repeat: bool = True,
     ) -> urllib3.BaseHTTPResponse:
-        repeatable = repeat and (body is None or isinstance(body, bytes))
+        whole = body is None or isinstance(body, bytes)
+        repeatable = repeat and whole
         for last in (not repeatable, True):
             try:
                 return self._pool.request(
@@ -114,7 +115,7 @@ class Origin:
                     url,
                     headers={**self._headers, **headers},
                     body=body,
-                    chunked=not (body is None or isinstance(body, bytes)),
+                    chunked=not whole,
                     preload_content=not stream,
                     redirect=False,
                 )

@@ -104,19 +104,21 @@ class StoreService:
         boundary = multipart.boundary_for(secrets.token_hex(16))
         content_type = multipart.write_type(boundary, OBJECT)
         head, end = multipart.write_head(boundary, OBJECT, first=True) + meta, multipart.write_end(boundary)
-        gathered = bytearray(head)
+        held = [head]
+        size = 0
         pieces = association.data()
         for piece in pieces:
-            gathered += piece
-            if len(gathered) > self._held:
+            held.append(bytes(piece))
+            size += len(piece)
+            if size > self._held:
                 break
         else:
-            data = bytes(memoryview(gathered)[len(head) :])
-            return store_held(origin, message, (head, data, end), content_type)
+            held.append(end)
+            return store_held(origin, message, b"".join(held), (len(head), len(head) + size), content_type)
 
         def body() -> Iterator[bytes]:
-            yield bytes(gathered)
-            gathered.clear()
+            while held:
+                yield held.pop(0)
             for piece in pieces:
                 yield bytes(piece)
             yield end
@@ -124,30 +126,31 @@ class StoreService:
         return read_stored(origin.store(body(), content_type))
 
 
-def store_held(origin: Origin, message: Message, body: tuple[bytes, bytes, bytes], content_type: str) -> Verdict:
+def store_held(origin: Origin, message: Message, body: bytes, place: tuple[int, int], content_type: str) -> Verdict:
     """Send an object that is held; in Explicit VR Little Endian if the server takes no other (PS3.18 8.7.3.4).
 
     Args:
         origin: where it goes.
         message: the C-STORE request.
-        body: what stands before the data set in the body of the request, the data set, and what stands after it.
+        body: of the HTTP request, one part.
+        place: where the data set begins and ends in it.
         content_type: of the body.
     """
     syntax = syntax_of(message.context.syntax)
     legal = not (syntax.implicit or syntax.big_endian)
     try:
-        verdict = read_stored(origin.store(b"".join(body), content_type))
+        verdict = read_stored(origin.store(body, content_type))
         if legal or verdict.status != SYNTAX_NOT_SUPPORTED:
             return verdict
     except UnsupportedMedia:
         if legal:
             raise
-    head, data, end = body
+    data = body[slice(*place)]
     instance = str(message.command.get("AffectedSOPInstanceUID", ""))
     made = explicit(data, 0, len(data), syntax, message.context.abstract, instance)
-    start = head[: head.index(b"\r\n\r\n") + 4]
     pieces = made.pieces(lambda first, last: (data[first:last],))
-    return read_stored(origin.store(b"".join((start, *pieces, end)), content_type))
+    start = body[: body.index(b"\r\n\r\n") + 4]
+    return read_stored(origin.store(b"".join((start, *pieces, body[place[1] :])), content_type))
 
 
 def read_stored(stored: Stored) -> Verdict:
