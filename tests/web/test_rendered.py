@@ -104,6 +104,22 @@ def test_the_viewport_fits_and_the_region_is_cut(served):
     assert (part[0, 0], part[0, -1]) == (255, 128), "flipped"
 
 
+def test_the_label_of_a_slide_fits_a_viewport_and_carries_its_profile(served):
+    """As slide viewers ask for labels and overviews."""
+    pixels = np.zeros((40, 60, 3), "u1") + np.array([200, 30, 40], "u1")
+    data = dicoms.ct(
+        Rows=40, Columns=60, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0,
+        BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=pixels.tobytes(),
+    )  # fmt: skip
+    served.store(data)
+    for accept, kind in (("image/png", "PNG"), ("image/jpeg", "JPEG")):
+        answer = served.get(f"{path_of(data)}/rendered?viewport=30,30&iccprofile=yes", accept)
+        label = Image.open(io.BytesIO(answer.content))
+        assert (label.format, label.size, label.mode) == (kind, (30, 20), "RGB")
+        assert label.info["icc_profile"][36:40] == b"acsp"
+        assert np.abs(np.asarray(label).astype(int) - [200, 30, 40]).max() < 8
+
+
 def test_one_frame_of_several_or_all_of_them_or_a_film(served):
     frames = [RAMP + number for number in range(5)]
     pixels = b"".join(frame.tobytes() for frame in frames)

@@ -362,6 +362,23 @@ def test_parts_of_a_made_frame_can_be_asked_for(served):
     assert served.get(f"{path_of(data)}/frames/1", accept, if_none_match=whole.headers["etag"]).status_code == 304
 
 
+def test_the_first_part_of_a_frame_made_as_rpcl_is_a_coarse_picture(served):
+    row, column = np.mgrid[:512, :512]
+    waves = 1000 + 500 * np.sin(row / 40) * np.cos(column / 60)
+    pixels = (waves + np.random.default_rng(5).integers(0, 20, waves.shape)).astype("<u2")
+    data = dicoms.ct(Rows=512, Columns=512, BitsStored=12, HighBit=11, PixelData=pixels.tobytes())
+    served.store(data)
+    url, accept = f"{path_of(data)}/frames/1", f"image/jphc; transfer-syntax={RPCL}"
+    whole = served.get(url, accept)
+    first = served.get(url, accept, range=f"bytes=0-{len(whole.content) // 4 - 1}")
+    rest = served.get(url, accept, range=f"bytes={len(first.content)}-", if_range=first.headers["etag"])
+    assert (first.status_code, rest.status_code) == (206, 206)
+    assert first.content + rest.content == whole.content
+    assert np.array_equal(imagecodecs.htj2k_decode(whole.content), pixels)
+    coarse = imagecodecs.htj2k_decode(first.content, resilient=True)
+    assert 0 < np.abs(coarse.astype(int) - pixels).mean() < 10
+
+
 def test_a_hundred_viewers_of_one_frame_cost_one_computation(served, monkeypatch):
     data = ct()
     served.store(data)
