@@ -102,13 +102,14 @@ async def claim(request: Request) -> Response:
         raise BadRequest("a claim has an owner, and wait in seconds")
     jobs, end = _jobs(request), time.monotonic() + min(max(float(wait), 0.0), WAIT)
     while True:
-        if await hop(jobs.has_work) and not await request.is_disconnected():
+        gone = await request.is_disconnected()
+        if not gone and await hop(jobs.has_work):
             job = await hop(jobs.claim, owner[:200], LEASE, request.app.state.archive.config.job_attempts)
             if job is not None:
                 return jsonbodies.respond(
                     {"job": write(job), "lease": LEASE, "nodes": await hop(_needed, request, job)}
                 )
-        if time.monotonic() >= end:
+        if gone or time.monotonic() >= end:
             return Response(status_code=204, headers={"cache-control": "no-store"})
         await asyncio.sleep(_LOOK)
 
