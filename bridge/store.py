@@ -63,7 +63,7 @@ class StoreService:
         verdict = self._check(message, instance)
         if verdict is None:
             try:
-                meta = self._meta(association, message, instance)
+                meta = self._meta(message, instance, peer)
                 visit = self._visits.origin(message.command, peer) if self._visits is not None else None
                 verdict = self._store(association, message, meta, visit)
             except (PeerLeft, PeerSilent, BadMessage):
@@ -91,9 +91,9 @@ class StoreService:
             return Verdict(statuses.DOES_NOT_MATCH, "the SOP class is not that of the presentation context")
         return None
 
-    def _meta(self, association: Association, message: Message, instance: str) -> bytes:
+    def _meta(self, message: Message, instance: str, peer: Peer) -> bytes:
         """Preamble and File Meta group (PS3.10 7.1); who sent the object stands there too."""
-        titles = {"00020016": association.request.calling, "00020018": self._aet}
+        titles = {"00020016": peer.calling, "00020018": self._aet}
         extra: dict[str, Element] = {tag: {"vr": "AE", "Value": [title]} for tag, title in titles.items() if title}
         return write_meta(message.context.abstract, instance, message.context.syntax, extra)
 

@@ -1,7 +1,9 @@
 """Jobs from end to end: a server, a bridge's runner, and PACS of others."""
 
+import io
 import time
 
+import pydicom
 import pytest
 from dicoms import PREFIX, ct
 from exchanged import AET, exchanged
@@ -27,10 +29,6 @@ def test_a_study_is_sent_and_what_arrives_is_what_was_stored(tmp_path):
 
 
 def ct_pixels(number):
-    import io
-
-    import pydicom
-
     return pydicom.dcmread(io.BytesIO(ct(number))).PixelData
 
 
@@ -130,6 +128,9 @@ def test_a_study_is_retrieved_by_c_get(tmp_path, services):
         assert job["state"] == "done", job
         assert here.instances() == uids(5)
         assert there.asked[-1] == "get SERIES"
+        (held, *_) = here.served.archive.index.walk()
+        meta = pydicom.dcmread(io.BytesIO(here.served.archive.storage.read(held.key))).file_meta
+        assert (meta.SourceApplicationEntityTitle, meta.ReceivingApplicationEntityTitle) == ("PACS", AET)
         again = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY]))
         assert (again["state"], again["progress"]["skipped"]) == ("done", 5)
 
