@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomweb.archive import making
 from dicomweb.archive.content import Content
 from dicomweb.archive.making import NATIVE_KINDS, pixel_source
 from dicomweb.archive.retrieve import PIXELS, Retrieval, bulk_type
@@ -148,7 +149,7 @@ def _respond(
     retrieval: Retrieval = request.app.state.retrieval
     base = base_url(request)
     described = [(content.location, content.media_type, content.syntax) for content in contents]
-    etag = bodies.tag("bulk", [held.digest for held in members], described, multipart, base)
+    etag = bodies.tag("bulk", [held.digest for held in members], described, multipart, base, making.REVISION)
     if multipart:
         return bodies.respond(
             request,

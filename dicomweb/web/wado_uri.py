@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomweb.archive import making
 from dicomweb.archive.rendering import Part, Renderer
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound
@@ -55,7 +56,7 @@ def _object(request: Request, held: Held) -> Response:
     retrieval: Retrieval = request.app.state.retrieval
     wanted = Accepted((Range(DICOM, False, syntax),))
     (choice,) = negotiation.for_instances(wanted, [retrieval.source(held, syntax != AS_STORED)], True)
-    etag = bodies.tag("object", held.digest, choice.syntax)
+    etag = bodies.tag("object", held.digest, choice.syntax, making.REVISION)
     name = f'attachment; filename="{held.instance}.dcm"'
     return bodies.respond(
         request,

@@ -362,6 +362,29 @@ def test_parts_of_a_made_frame_can_be_asked_for(served):
     assert served.get(f"{path_of(data)}/frames/1", accept, if_none_match=whole.headers["etag"]).status_code == 304
 
 
+@pytest.mark.parametrize("resource", ["", "/frames/1", "/pixeldata", "/metadata", "/wado"])
+def test_what_is_made_another_way_has_another_tag(served, monkeypatch, resource):
+    from dicomweb.archive import making
+
+    data = ct()
+    served.store(data)
+    ds = read(data)
+    kind = {"": "application/dicom", "/metadata": "application/dicom+json"}.get(resource, "image/jls")
+    uids = f"studyUID={ds.StudyInstanceUID}&seriesUID={ds.SeriesInstanceUID}&objectUID={ds.SOPInstanceUID}"
+    uri = f"/wado?requestType=WADO&{uids}&contentType=application/dicom&transferSyntax={JPEG_LS}"
+
+    def tag() -> str:
+        accept = f"{kind}; transfer-syntax={JPEG_LS}"
+        answer = served.client.get(uri) if resource == "/wado" else served.get(f"{path_of(data)}{resource}", accept)
+        assert answer.status_code == 200
+        return answer.headers["etag"]
+
+    before = tag()
+    assert tag() == before
+    monkeypatch.setattr(making, "REVISION", making.REVISION + 1)
+    assert tag() != before
+
+
 def test_the_first_part_of_a_frame_made_as_rpcl_is_a_coarse_picture(served):
     row, column = np.mgrid[:512, :512]
     waves = 1000 + 500 * np.sin(row / 40) * np.cos(column / 60)
