@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from bridged import bridged
+from bridged import bridged, needs, run
 from dicoms import CT, ct
 from pynetdicom import AE
 from pynetdicom.pdu import A_ASSOCIATE_RQ
@@ -300,3 +300,17 @@ def test_both_ask_for_release_at_once(tmp_path):
         for association in associations:
             association.release()
         assert all(association.is_released for association in associations)
+
+
+@needs("termscu")
+def test_nobody_ends_the_bridge_by_dcmtks_word_for_it(tmp_path):
+    with bridged(tmp_path) as system:
+        run("termscu", "-aec", "ROENTGATE", "127.0.0.1", system.port, status=None)
+        serves(system)
+
+
+@needs("echoscu")
+def test_pdus_of_any_size_are_read(tmp_path):
+    with bridged(tmp_path, pdu_bytes=4096) as system:
+        for size in (4096, 16384, 131072):
+            run("echoscu", "-pdu", size, "-aec", "ROENTGATE", "127.0.0.1", system.port)
