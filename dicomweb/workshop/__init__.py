@@ -30,6 +30,8 @@ PATIENCE = 30.0
 """Seconds that a piece of work waits for a free process before the client is asked to come back."""
 IDLE = 60.0
 """Seconds without work after which a process ends."""
+_LEAVING = 10.0
+"""Seconds within which a process ends that nobody can ask any more."""
 
 _LARGE = 64 << 10
 _MAIN = "from dicomweb.workshop.process import main; main()"
@@ -86,10 +88,11 @@ class Workshop:
     def _run(self, request: Sequence[bytes]) -> bytes:
         while True:
             process = self._take()
+            used = process.used
             try:
                 answer = process.ask(request, self._seconds)
             except _Ended as ended:
-                if ended.quietly:  # it was idle for long and went just now
+                if ended.quietly and used:  # it was idle for long and went just now
                     continue
                 log.warning("a codec process died (%s); the request that it worked for was refused", ended)
                 raise Undecodable("the image cannot be worked on: reading it made the decoder fail") from ended
@@ -102,7 +105,11 @@ class Workshop:
         with self._lock:
             if self._resting:
                 return self._resting.pop()
-        return _Process(self._memory, self._idle)
+        try:
+            return _Process(self._memory, self._seconds, self._idle)
+        except OSError as error:
+            log.error("a codec process cannot be started: %s", error)
+            raise Unavailable("images cannot be worked on now; the same request may succeed later") from error
 
     def _give_back(self, process: "_Process") -> None:
         with self._lock:
@@ -154,21 +161,29 @@ class _Ended(Exception):
 
 
 class _Process:
-    """One process, and the socket over which it is asked."""
+    """One process, and the socket over which it is asked.
 
-    def __init__(self, memory: int, idle: float) -> None:
+    Attributes:
+        used: it has been asked before, and may have gone since.
+    """
+
+    def __init__(self, memory: int, seconds: float, idle: float) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        self.used = False
+        self._connection = Connection(ours.detach())
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(self._connection.close)
             self._area = Area()
+            undo.callback(self._area.close)
             handles = [theirs.fileno(), self._area.handle]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, *map(str, handles), str(memory), str(idle)],
+                [sys.executable, "-c", _MAIN, *map(str, (*handles, memory, seconds, idle))],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=handles,
                 process_group=0,  # Ctrl-C is for the server, which ends its processes
             )
-        self._connection = Connection(ours.detach())
+            undo.pop_all()
 
     def ask(self, request: Sequence[bytes], seconds: float) -> bytes | None:
         """Have a piece of work done; None if it took too long and the process was ended.
@@ -176,6 +191,7 @@ class _Process:
         Raises:
             _Ended: the process is gone.
         """
+        self.used = True
         try:
             self._area.write(*request)
             self._connection.send_bytes(struct.pack(f"<{len(request)}Q", *map(len, request)))
@@ -184,20 +200,25 @@ class _Process:
                 with self._area.read(size) as view:
                     return bytes(view)
         except (EOFError, OSError):
-            self._close()
-            raise _Ended(self._process.wait()) from None
+            raise _Ended(self.end()) from None
         self._process.kill()
         self.end()
         return None
 
-    def end(self) -> None:
-        """Let it end: it does when nobody can ask it any more."""
+    def end(self) -> int:
+        """Let it end, which it does when nobody can ask it any more, and return its status."""
         self._close()
-        self._process.wait()
+        try:
+            return self._process.wait(_LEAVING)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def _close(self) -> None:
         if not self._connection.closed:
             self._connection.close()
             self._area.close()
 
-    __del__ = end
+    def __del__(self) -> None:
+        if hasattr(self, "_process"):
+            self.end()

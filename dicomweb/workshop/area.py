@@ -27,9 +27,15 @@ class Area:
         self._map = mmap.mmap(handle, 0)
 
     def write(self, *pieces: bytes) -> int:
-        """Put bytes at the beginning, and return how many they are."""
+        """Put bytes at the beginning, and return how many they are.
+
+        Raises:
+            OSError: there is no memory for them; the area is as it was.
+        """
         size = sum(map(len, pieces))
-        self._fit(size)
+        if os.fstat(self.handle).st_size < size:
+            os.ftruncate(self.handle, size + (size >> 2))
+        self._reach(size)
         place = 0
         for piece in pieces:
             self._map[place : place + len(piece)] = piece
@@ -37,8 +43,12 @@ class Area:
         return size
 
     def read(self, size: int) -> memoryview:
-        """Give a view of the first bytes; to be released before anything else is done here."""
-        self._fit(0)
+        """Give a view of the first bytes; to be released before anything else is done here.
+
+        Raises:
+            OSError: there is no memory for them.
+        """
+        self._reach(size)
         return memoryview(self._map)[:size]
 
     def close(self) -> None:
@@ -46,15 +56,16 @@ class Area:
         self._map.close()
         os.close(self.handle)
 
-    def _fit(self, size: int) -> None:
-        """See that there is room, and that all of it is mapped, whoever made it larger."""
-        there = os.fstat(self.handle).st_size
-        if there < size:
-            there = size + (size >> 2)
-            os.ftruncate(self.handle, there)
-        if there != len(self._map):
+    def _reach(self, size: int) -> None:
+        """See that so much is mapped, whoever made it larger."""
+        mapped = len(self._map)
+        if mapped < size:
             self._map.close()
-            self._map = mmap.mmap(self.handle, 0)
+            try:
+                self._map = mmap.mmap(self.handle, 0)
+            except OSError:
+                self._map = mmap.mmap(self.handle, mapped)
+                raise
 
 
 def _nameless() -> int:

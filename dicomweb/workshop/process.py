@@ -27,22 +27,35 @@ traceback."""
 WORN = 768 << 20
 """Bytes of memory at which a process ends after its work, so that what one giant needed is given back."""
 
+GRACE = 5.0
+"""Seconds beyond its deadline after which a process ends itself: the server that would have ended it is gone."""
 
-def serve(connection: Connection, area: Area, memory: int, idle: float) -> None:
+
+def serve(connection: Connection, area: Area, memory: int, seconds: float, idle: float) -> None:
     """Answer until the other side is gone or nothing is asked for a while."""
     limits = _Limits(memory)
     while connection.poll(idle):
         try:
             message = connection.recv_bytes()
             sizes = struct.unpack(f"<{len(message) // 8}Q", message)
+            signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
             with area.read(sum(sizes)) as request:
                 work = _read(request, sizes)
-            connection.send_bytes(struct.pack("<Q", area.write(*_answer(work, limits))))
+            connection.send_bytes(struct.pack("<Q", _put(area, *_answer(work, limits))))
+            signal.setitimer(signal.ITIMER_REAL, 0)
             del work
         except (EOFError, OSError):
             return
         if limits.worn():
             return
+
+
+def _put(area: Area, kind: bytes, rest: bytes) -> int:
+    """Put an answer into the area, or that there is no memory for it."""
+    try:
+        return area.write(kind, rest)
+    except OSError:
+        return area.write(LARGE)
 
 
 def _read(request: memoryview, sizes: Sequence[int]) -> Any:
@@ -108,9 +121,9 @@ class _Limits:
 
 
 def main() -> None:
-    """Begin to serve; the arguments are the handles of socket and area, bytes of memory, seconds of idleness."""
+    """Begin to serve; arguments are the handles of socket and area, bytes of memory, seconds of work and idleness."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.putenv(name, "1")  # as many processes as cores: threads inside of them only take memory
-    handle, area, memory, idle = sys.argv[1:]
-    serve(Connection(int(handle)), Area(int(area)), int(memory), float(idle))
+    handle, area, memory, seconds, idle = sys.argv[1:]
+    serve(Connection(int(handle)), Area(int(area)), int(memory), float(seconds), float(idle))

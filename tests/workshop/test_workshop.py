@@ -43,7 +43,13 @@ def test_a_process_is_used_again(workshop):
 
 @pytest.mark.parametrize(
     "work",
-    [("signal", "raise_signal", signal.SIGSEGV), ("os", "_exit", 3), ("zlib", "decompress", b"no"), ("os", "getpid")],
+    [
+        ("signal", "raise_signal", signal.SIGSEGV),
+        ("os", "_exit", 3),
+        ("os", "_exit", 0),
+        ("zlib", "decompress", b"no"),
+        ("os", "getpid"),
+    ],
 )
 def test_what_fails_is_refused_and_the_next_one_is_done(workshop, work):
     with pytest.raises(Undecodable, match="cannot be worked on"):
@@ -64,6 +70,20 @@ def test_work_that_takes_too_much_memory_is_refused(workshop):
     with pytest.raises(Undecodable, match="limit of memory"):
         workshop.run("builtins", "bytes", 4 * MEMORY)
     assert works(workshop)
+
+
+def test_a_result_for_which_there_is_no_memory_is_refused(workshop):
+    with pytest.raises(Undecodable, match="limit of memory"):
+        workshop.run("builtins", "bytes", MEMORY * 7 // 10)
+    assert works(workshop)
+
+
+def test_a_process_that_cannot_be_started_leaves_nothing_behind(workshop, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    before = os.listdir("/dev/fd")
+    with pytest.raises(Unavailable):
+        works(workshop)
+    assert len(os.listdir("/dev/fd")) == len(before)
 
 
 def test_a_process_that_went_while_idle_is_replaced_unseen():
@@ -91,6 +111,11 @@ def test_who_waits_too_long_for_a_process_is_asked_to_come_back():
     workshop.close()
 
 
+def _goes(pid: str) -> bool:
+    """Whether a process ends within twenty seconds."""
+    return any(not Path(f"/proc/{pid}").exists() or threading.Event().wait(0.01) for _ in range(2000))
+
+
 def test_processes_end_with_the_server(tmp_path):
     code = (
         "import os, sys; from dicomweb.workshop import Workshop; w = Workshop(1, 20, 1 << 28);"
@@ -98,14 +123,20 @@ def test_processes_end_with_the_server(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    gone = threading.Event()
-    for _ in range(2000):
-        if not Path(f"/proc/{done.stdout.strip()}").exists():
-            gone.set()
-            break
-        os.sched_yield()
-        gone.wait(0.01)
-    assert gone.is_set()
+    assert _goes(done.stdout.strip())
+
+
+def test_work_without_end_ends_also_when_the_server_was_killed():
+    code = (
+        "import os, threading, dicomweb.workshop as workshop; w = workshop.Workshop(1, 0.5, 1 << 28);"
+        "made = w._take(); print(made._process.pid, flush=True);"
+        "w._give_back(made);"
+        "threading.Thread(target=w.run, args=('signal', 'pause'), daemon=True).start();"
+        "[None for _ in iter(lambda: made.used, True)]; os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert _goes(done.stdout.strip())
 
 
 def test_after_closing_nothing_rests(workshop):
