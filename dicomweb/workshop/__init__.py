@@ -170,6 +170,7 @@ class _Process:
     def __init__(self, memory: int, seconds: float, idle: float) -> None:
         ours, theirs = socket.socketpair()
         self.used = False
+        self._memory = memory
         self._connection = Connection(ours.detach())
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(self._connection.close)
@@ -197,6 +198,9 @@ class _Process:
             self._connection.send_bytes(struct.pack(f"<{len(request)}Q", *map(len, request)))
             if self._connection.poll(seconds):
                 (size,) = struct.unpack("<Q", self._connection.recv_bytes(8))
+                if size > self._memory:  # more than any honest process has
+                    self._process.kill()
+                    raise _Ended(self.end())
                 with self._area.read(size) as view:
                     return bytes(view)
         except (EOFError, OSError):
