@@ -180,6 +180,8 @@ class Connection(asyncio.Protocol):
         except BadMessage as error:
             self._refuse(error)
             return
+        if self._exchange is not exchange:  # its body is none: what was refused is not done either
+            return
         task = self._loop.create_task(exchange.run(self._app, self._scope(head)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -174,15 +174,31 @@ def test_what_is_no_request_is_answered_by_a_problem_document_and_ends_the_conne
 
 
 def test_chunks_that_go_wrong_under_way_end_the_connection_and_tell_the_application():
-    left = threading.Event()
+    begun, left = threading.Event(), threading.Event()
 
     async def app(scope, receive, send):
+        begun.set()
         while (await receive())["type"] != "http.disconnect":
             pass
         left.set()
 
-    ask(app, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\naXX")
-    assert left.wait(20)
+    with connected(app) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na")
+        assert begun.wait(20)
+        client.sendall(b"XX")
+        assert read_all(client).startswith(b"HTTP/1.1 400 ")
+        assert left.wait(20)
+
+
+def test_a_request_whose_body_is_refused_at_once_is_not_done():
+    done = []
+
+    async def app(scope, receive, send):
+        done.append(scope["method"])
+
+    answer = ask(app, b"DELETE / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert done == []
 
 
 def test_an_application_that_fails_before_its_answer_gives_500(caplog):
