@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from dicomweb.archive.content import CHUNK
 from dicomweb.archive.spool import Spool
 from dicomweb.errors import AlreadyStored, NotFound
+from dicomweb.index import Held
 from dicomweb.storage import Put, Storage
 
 Form: TypeAlias = Literal["inflated", "video"]
@@ -36,19 +37,23 @@ class Copies:
         self._storage = storage
         self._spool = spool
 
-    def get(self, form: Form, version: int, make: Callable[[Path], None]) -> tuple[str, int]:
+    def get(self, form: Form, held: Held, make: Callable[[Path], None]) -> tuple[str, int]:
         """Return key and size of a copy; make it if it is not there.
+
+        The sweep removes an object before its copies. So whoever puts a copy and finds the object there afterwards
+        knows that the copy will be removed with it.
 
         Args:
             form: of the copy.
-            version: of the object.
+            held: the object.
             make: writes it into a file that is there and empty.
 
         Raises:
+            NotFound: the object was removed meanwhile.
             OutOfSpace, Unavailable: it cannot be kept.
             Whatever else making it raises.
         """
-        key = copy_key(form, version)
+        key = copy_key(form, held.version)
         try:
             return key, self._storage.size(key)
         except NotFound:
@@ -58,6 +63,11 @@ class Copies:
                 (problem,) = self._storage.put([Put(key, path, _digest(path))])
                 if problem is not None and not isinstance(problem, AlreadyStored):
                     raise problem from None
+            try:
+                self._storage.size(held.key)
+            except NotFound:
+                self._storage.delete(key)
+                raise
             return key, size
 
     @contextmanager

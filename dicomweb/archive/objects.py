@@ -282,7 +282,7 @@ class Objects:
             _, start = self._head(held)
             self._inflate_to(path, self._storage.stream(held.key, start, None, CHUNK))
 
-        return self._copies.get("inflated", held.version, make)
+        return self._copies.get("inflated", held, make)
 
     def _inflate_to(self, path: Path, deflated: Iterator[bytes]) -> None:
         inflate = zlib.decompressobj(-15)

@@ -376,7 +376,7 @@ class Renderer:
                     work = (source, target, stream, video.rate_of(self.dataset(held)))
                     self._workshop.run("dicomweb.imaging.footage", "repack", *work)
 
-            key, size = self._copies.get("video", held.version, make)
+            key, size = self._copies.get("video", held, make)
             segments = (Stretch(key, 0, size),)
         ending = rendering.media_type.rpartition("/")[2].lower()
         where = f"{path_of(held)}/rendered"

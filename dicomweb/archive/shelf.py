@@ -41,7 +41,7 @@ class Shelf:
     Args:
         folder: for files and locks; made when first needed.
         memory: bytes kept in memory.
-        disk: bytes kept in files, exceeded by an eighth at most; 0 keeps none.
+        disk: bytes kept in files, exceeded by an eighth at most by each process that writes there; 0 keeps none.
     """
 
     def __init__(self, folder: Path, memory: int, disk: int) -> None:
@@ -139,16 +139,12 @@ class Shelf:
     @contextlib.contextmanager
     def _alone(self, number: int) -> Iterator[None]:
         """Be the only one of this machine who makes what this lock stands for. Whoever dies lets go of it."""
-        try:
-            handle = self._open_lock(number)
-        except OSError:  # no folder, no lock: made twice at worst
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):  # no folder, or one that knows no locks: made twice at worst
+                handle = self._open_lock(number)
+                held.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
-            return
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
     def _open_lock(self, number: int) -> int:
         path, flags = f"{self._folder}/{number:02x}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

@@ -157,10 +157,10 @@ class Upkeep:
                 swept.tombstones += 1
         while garbage := self._index.garbage(_PAGE):
             for version, key in garbage:
+                self._storage.delete(key)  # before its copies: see `Copies.get`
                 for form in FORMS:
                     self._storage.delete(copy_key(form, version))
                 self._storage.delete(kept_key(version))
-                self._storage.delete(key)
             self._index.collected([version for version, _ in garbage])
             swept.removed += len(garbage)
         for tombstone in self._index.expire(now - self._tombstone_life):

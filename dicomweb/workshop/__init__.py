@@ -75,7 +75,7 @@ class Workshop:
         Raises:
             Undecodable: the function says so, took too long, needed too much memory, or its process died.
             NotAcceptable, BadRequest: the function says so.
-            Unavailable: no process became free in time.
+            Unavailable: no process became free in time, or the one at work was ended from outside.
         """
         request = _write((module, function, args))
         if not self._places.acquire(timeout=self._patience):
@@ -94,6 +94,9 @@ class Workshop:
             except _Ended as ended:
                 if ended.quietly and used:  # it was idle for long and went just now
                     continue
+                if ended.killed:
+                    log.warning("a codec process was ended by somebody else (%s)", ended)
+                    raise Unavailable("work on the image was broken off; the same request may succeed later") from ended
                 log.warning("a codec process died (%s); the request that it worked for was refused", ended)
                 raise Undecodable("the image cannot be worked on: reading it made the decoder fail") from ended
             if answer is None:
@@ -152,10 +155,16 @@ def _result(answer: bytes) -> bytes:
 
 
 class _Ended(Exception):
-    """The process is gone."""
+    """The process is gone.
+
+    Attributes:
+        quietly: it ended by itself, having had nothing to do.
+        killed: somebody ended it, such as the system for want of memory; the image need not be the cause.
+    """
 
     def __init__(self, status: int) -> None:
         self.quietly = status == 0
+        self.killed = status in (-signal.SIGKILL, -signal.SIGTERM)
         with contextlib.suppress(ValueError):
             super().__init__(f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}")
 

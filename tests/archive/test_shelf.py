@@ -121,6 +121,16 @@ def test_a_file_that_was_half_written_is_made_again(tmp_path, damage):
     assert Shelf(tmp_path, 0, 1 << 20).get("a", Counted(b"anew")) == b"anew"
 
 
+def test_a_folder_that_knows_no_locks_keeps_results_all_the_same(tmp_path, monkeypatch):
+    def refused(*_: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("dicomweb.archive.shelf.fcntl.flock", refused)
+    make = Counted()
+    assert Shelf(tmp_path, 0, 1 << 20).get("a", make) == Shelf(tmp_path, 0, 1 << 20).get("a", make) == b"made"
+    assert make.times == 1
+
+
 def test_without_a_folder_results_are_made_all_the_same(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     make = Counted()

@@ -57,6 +57,12 @@ def test_what_fails_is_refused_and_the_next_one_is_done(workshop, work):
     assert works(workshop)
 
 
+def test_work_that_somebody_else_ends_may_be_tried_again(workshop):
+    with pytest.raises(Unavailable, match="may succeed later"):
+        workshop.run("signal", "raise_signal", signal.SIGKILL)
+    assert works(workshop)
+
+
 def test_work_that_takes_too_long_is_ended():
     workshop = Workshop(1, seconds=1.0, memory=MEMORY)
     assert works(workshop)
