@@ -12,6 +12,8 @@ that takes nothing of its answer after `stall`. How slowly a body may come is th
 import asyncio
 import json
 import logging
+import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -129,7 +131,8 @@ class Connection(asyncio.Protocol):
             self._pause()
 
     def eof_received(self) -> bool:
-        """See asyncio.Protocol: the client sends no more. It may still read the answer that is under way."""
+        """See asyncio.Protocol: the client sends no more. Most have left then, and the application is told; who has
+        not may still read an answer that is made at once."""
         self._last = True
         if self._exchange is None:
             return False
@@ -255,6 +258,14 @@ class Connection(asyncio.Protocol):
         self.resume_reading()
         if self.held:
             self._loop.call_soon(self._continue)
+
+    def cut(self) -> None:
+        """Break the connection, so that an answer that ends with it and broke off is not taken for whole."""
+        self._last = True
+        opened = self._transport.get_extra_info("socket")
+        if opened is not None:  # a reset, where closing alone would say that this was all
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
 
     def _continue(self) -> None:
         """Take up a request that came before its predecessor was answered (RFC 9112 9.3.2)."""
@@ -396,6 +407,8 @@ class _Exchange:
         except Exception:
             log.exception("the application failed")
         finally:
+            if self.begun and not self._over and self._left is None and not self._chunked:
+                self._connection.cut()
             if not self._over and not self.begun and not self._gone:
                 self._start = {"status": 500, "headers": [(b"content-length", b"0"), (b"connection", b"close")]}
                 self._write(b"", more=False)

@@ -19,7 +19,8 @@ _SIZE_LINE = 1024
 _STRAY = b"\r\n"
 
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])\r\n")
-_FIELD = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)\r\n"
+# Each character fits one place of it only, so that no line takes more time than its length
+_FIELD = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)\r\n"
 _FIELDS = re.compile(rb"(?:%s)*" % _FIELD)
 _EACH_FIELD = re.compile(_FIELD)
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -101,7 +102,7 @@ def _read_fields(data: bytes, start: int, stop: int) -> Fields:
     whole = _FIELDS.match(data, start, stop)
     if whole is None or whole.end() != stop:
         raise BadMessage(400, "A header field is malformed.")
-    return [(name.lower(), value.rstrip(b" \t")) for name, value in _EACH_FIELD.findall(data, start, stop)]
+    return [(name.lower(), value.strip(b" \t")) for name, value in _EACH_FIELD.findall(data, start, stop)]
 
 
 def _read_framing(head: Head) -> None:

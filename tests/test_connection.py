@@ -340,3 +340,38 @@ def test_a_stopping_server_lets_idle_connections_go_and_serves_no_further_reques
             said = read_all(busy)
     assert said.endswith(b"one")
     assert b"connection: close" in said
+
+
+def test_an_answer_that_ends_with_its_connection_and_breaks_off_does_not_look_whole():
+    """HTTP/1.0 knows no chunks: the end of the connection is the end of the answer."""
+
+    async def broken(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+    def read(client) -> None:
+        while client.recv(1 << 16):
+            pass
+
+    with connected(broken) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            read(client)
+
+
+async def receive_departure(receive):
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def test_who_leaves_in_the_middle_of_a_body_is_noticed():
+    left = threading.Event()
+
+    async def waiting(scope, receive, send):
+        await receive_departure(receive)
+        left.set()
+
+    with connected(waiting) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+        client.shutdown(socket.SHUT_WR)
+        assert left.wait(20)

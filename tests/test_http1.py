@@ -162,3 +162,25 @@ def test_the_head_of_an_answer_is_one_line_a_field():
 def test_a_value_that_would_end_its_line_is_not_written(value):
     with pytest.raises(ValueError, match="line end"):
         http1.write_head(200, "OK", [(b"warning", value)])
+
+
+@pytest.mark.parametrize("end", [b"\0", b"\x7f", b"\r", b"x"])
+def test_a_field_of_many_spaces_takes_no_more_than_one_look_at_each(end):
+    """Two places that both fit spaces would take seconds: as many ways as there are to share them out."""
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b" " * 16_000 + end + b"\r\n\r\n"
+    assert _steps(http1._FIELDS.pattern) == []
+    if end == b"x":
+        found = http1.read_head(head)
+        assert found is not None
+        assert (b"a", b"x") in found[0].fields
+    else:
+        with pytest.raises(http1.BadMessage):
+            http1.read_head(head)
+
+
+def _steps(pattern: bytes) -> list[bytes]:
+    """Repetitions that stand side by side and share a character: where a pattern may take quadratic time."""
+    import re
+
+    sets = re.findall(rb"(\[(?:\\.|[^\]])*\])[*+](?=(\[(?:\\.|[^\]])*\])[*+]|\((\[(?:\\.|[^\]])*\])[*+])", pattern)
+    return [b" ".join(each) for each in sets]

@@ -28,7 +28,7 @@ from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED
 
 PATIENCE = 30.0
 """Seconds that a piece of work waits for a free process before the client is asked to come back."""
-IDLE = 60.0
+IDLE = 300.0
 """Seconds without work after which a process ends."""
 _LEAVING = 10.0
 """Seconds within which a process ends that nobody can ask any more."""
@@ -106,8 +106,10 @@ class Workshop:
 
     def _take(self) -> "_Process":
         with self._lock:
-            if self._resting:
-                return self._resting.pop()
+            while self._resting:
+                process = self._resting.pop()
+                if process.lives():
+                    return process
         try:
             return _Process(self._memory, self._seconds, self._idle)
         except OSError as error:
@@ -217,6 +219,10 @@ class _Process:
         self._process.kill()
         self.end()
         return None
+
+    def lives(self) -> bool:
+        """Say whether it is still there."""
+        return self._process.poll() is None
 
     def end(self) -> int:
         """Let it end, which it does when nobody can ask it any more, and return its status."""

@@ -63,6 +63,14 @@ def test_work_that_somebody_else_ends_may_be_tried_again(workshop):
     assert works(workshop)
 
 
+def test_a_process_that_was_killed_while_it_rested_costs_nobody_anything(workshop):
+    assert works(workshop)
+    (process,) = workshop._resting
+    process._process.kill()
+    process._process.wait(20)
+    assert works(workshop)
+
+
 def test_work_that_takes_too_long_is_ended():
     workshop = Workshop(1, seconds=1.0, memory=MEMORY)
     assert works(workshop)
