@@ -125,6 +125,8 @@ def test_a_request_outlives_the_bridge(tmp_path):
         assert report.FailedSOPSequence[0].FailureReason == 0x0112
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # pynetdicom's answer may be late
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_somebody_without_an_address_is_told_over_the_same_association(tmp_path):
     reports: queue.Queue = queue.Queue()
     with bridged(tmp_path) as system:

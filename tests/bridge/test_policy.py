@@ -21,9 +21,12 @@ def attempt(system, calling: str = "TESTER", called: str = AET, *classes: str):
     entity = AE(calling)
     for each in classes or (VERIFICATION,):
         entity.add_requested_context(each)
-    association = entity.associate("127.0.0.1", system.port, ae_title=called)
-    if association.is_established:
-        association.release()
+    for _ in range(3):  # pynetdicom may see the end of a connection before the refusal that came first
+        association = entity.associate("127.0.0.1", system.port, ae_title=called)
+        if association.is_established:
+            association.release()
+        if association.acceptor.primitive is not None:
+            break
     return association
 
 

@@ -86,6 +86,7 @@ def imported(served: commands.Served, file: Path) -> str:
     return url
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not VIDEOS, reason="no real files beside the project")
 def test_a_video_plays_to_its_end_and_seeks(tmp_path: Path) -> None:
     with commands.served(tmp_path) as served:
