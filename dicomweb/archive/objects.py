@@ -176,7 +176,7 @@ class Objects:
         buffer = self._without_bulk(key, size, layout)
         written = reencode.explicit(
             buffer, 0 if layout.derived else start, size, stored, held.sop_class, uid, meta, self._limits.depth,
-            changes, syntax, _ends(layout),
+            changes, syntax, _ends(layout), derivation.FIRSTS if uid != held.instance else None,
         )  # fmt: skip
         if isinstance(buffer, mmap.mmap):
             buffer.close()
@@ -196,6 +196,8 @@ class Objects:
         if syntax not in object_source(held.syntax, layout.kind, layout.format).makes:
             return dataset
         changed = self._changes(held, layout, syntax, dataset)
+        if made_with_loss(layout, held.syntax, syntax):
+            dataset |= derivation.derived_frames(dataset)
         made = {**dataset, **changed, AVAILABLE: {"vr": "UI", "Value": [syntax]}}
         return {tag: made[tag] for tag in sorted(made) if made[tag] is not None}
 

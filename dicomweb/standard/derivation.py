@@ -18,8 +18,14 @@ from dicomweb.standard.syntaxes import syntax_of
 # Extended Offset Table, its lengths, Encapsulated Pixel Data Value Total Length (PS3.3 C.7.6.3.1.8)
 _TABLES = ("7FE00001", "7FE00002", "7FE00003")
 
-# Shared Functional Groups Sequence (PS3.3 C.7.6.16)
-_SHARED = "52009229"
+# Shared and Per-Frame Functional Groups Sequence (PS3.3 C.7.6.16)
+_SHARED, _PER_FRAME = "52009229", "52009230"
+
+_FRAME_TYPE = "00089007"
+
+FIRSTS = {int(_FRAME_TYPE, 16): b"DERIVED"}
+"""What becomes the first value of Frame Type in the functional groups of an image that has lost something, as it does
+in Image Type (PS3.3 C.8.16.1.1)."""
 
 # Repeating groups of overlays (PS3.5 7.6)
 _OVERLAYS = tuple(f"{group:04X}" for group in range(0x6000, 0x6020, 2))
@@ -129,6 +135,27 @@ def encoded(changed: dict[str, Element | None]) -> dict[int, bytes | None]:
         int(tag, 16): None if element is None else b"".join(encode.write_dataset({tag: element}))
         for tag, element in changed.items()
     }
+
+
+def derived_frames(dataset: Dataset) -> dict[str, Element]:
+    """Return the functional groups as `FIRSTS` says, of an image that has lost something (PS3.3 C.8.16.1.1)."""
+    return {tag: _derived_within(dataset[tag]) for tag in (_SHARED, _PER_FRAME) if tag in dataset}
+
+
+def _derived_within(sequence: Element) -> Element:
+    """A sequence whose items, and those in their sequences, have DERIVED as the first value of Frame Type."""
+    items = [
+        {
+            tag: {**element, "Value": ["DERIVED", *element["Value"][1:]]}
+            if tag == _FRAME_TYPE and element.get("Value")
+            else _derived_within(element)
+            if element.get("vr") == "SQ"
+            else element
+            for tag, element in item.items()
+        }
+        for item in sequence.get("Value") or []
+    ]
+    return {**sequence, "Value": items} if items else sequence
 
 
 def _values(dataset: Dataset, tag: str) -> list[Any]:

@@ -142,6 +142,7 @@ def explicit(
     changes: Changes | None = None,
     named: str = EXPLICIT,
     values: Mapping[int, int] | None = None,
+    firsts: Mapping[int, bytes] | None = None,
 ) -> Reencoded:
     """Make a stored data set a Part 10 file in Explicit VR Little Endian (PS3.18 8.7.3.4, PS3.5 A.2).
 
@@ -163,11 +164,12 @@ def explicit(
         named: transfer syntax that the File Meta group names; one in Explicit VR Little Endian.
         values: where large values end, by where they begin, encapsulated ones with the first byte of their first
             fragment. Fragments that are known so are copied as one range, and the buffer need not hold them.
+        firsts: by tag, what becomes the first value of such text elements inside of sequences.
 
     Raises:
         TruncatedObject, ObjectTooComplex, BadObject: the data set cannot be read.
     """
-    walk = _Walk(buffer, changes or {}, values or {})
+    walk = _Walk(buffer, changes or {}, values or {}, firsts or {})
     walk.out += write_meta(sop_class, instance, named, meta)
     if syntax.implicit or syntax.big_endian or changes:
         walk.dataset(start, stop, _Scope(syntax.implicit, syntax.big_endian, depth))
@@ -218,8 +220,11 @@ class _Head(NamedTuple):
 class _Walk:
     """Goes through the source from one element to the next and collects segments."""
 
-    def __init__(self, buffer: Buffer, changes: Changes, values: Mapping[int, int]) -> None:
+    def __init__(
+        self, buffer: Buffer, changes: Changes, values: Mapping[int, int], firsts: Mapping[int, bytes]
+    ) -> None:
         self.buffer = buffer
+        self.firsts = firsts
         self.values = values
         self.out = bytearray()
         self.segments: list[bytearray | Copy | Place] = []
@@ -335,6 +340,9 @@ class _Walk:
             if self.tried(head, end, scope):
                 return end
             vr = "UN"
+        if tag in self.firsts and scope.outer is not None:
+            self.out += self.begun_anew(head, min(end, stop))
+            return end
         self.learn(tag, start, end, scope)
         length -= length % headers.WIDTHS.get(vr[:2], 1)
         self.out += header(tag, vr[:2], length + (length & 1))
@@ -344,6 +352,13 @@ class _Walk:
         if start + length > stop or length & 1:
             self.out += padding(vr[:2])
         return end
+
+    def begun_anew(self, head: _Head, end: int) -> bytes:
+        """Return a text element with another first value."""
+        _, separator, others = bytes(self.buffer[head.start : end]).rstrip(b" \0").partition(b"\\")
+        value = self.firsts[head.tag] + separator + others
+        value += b" " * (len(value) & 1)
+        return header(head.tag, head.vr, len(value)) + value
 
     def plain(self, start: int, stop: int, unit: int) -> None:
         """Write a value, or where it is."""

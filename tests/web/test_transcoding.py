@@ -22,6 +22,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 RLE, JPEG, JPEG_LOSSLESS = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70"
 JPEG_LS, JPEG_2000, JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
 HTJ2K, RPCL, JPEG_XL = "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.110"
+IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 LOSSLESS = [RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, HTJ2K, RPCL]
 TYPES = {
     RLE: "image/dicom-rle", JPEG: "image/jpeg", JPEG_LOSSLESS: "image/jpeg", JPEG_LS: "image/jls",
@@ -167,6 +168,34 @@ def test_what_loses_something_is_another_image_that_names_its_source(served):
     assert served.get(path_of(data), ask).content == answer.content, "the same request gives the same image"
     (metadata,) = served.get(f"{path_of(data)}/metadata", f"application/dicom+json; transfer-syntax={JPEG}").json()
     assert metadata["00282112"]["Value"] == [float(made.LossyImageCompressionRatio)]
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
+def test_each_frame_of_what_lost_something_is_derived(served, syntax):
+    def group(*types):
+        return {"MRImageFrameTypeSequence": with_items([{"FrameType": [*types], "PatientComments": "Größe"}])}
+
+    data, _ = colour(
+        SpecificCharacterSet="ISO_IR 100",
+        SharedFunctionalGroupsSequence=with_items([group("ORIGINAL", "PRIMARY", "M")]),
+        PerFrameFunctionalGroupsSequence=with_items([group("ORIGINAL"), group("ORIGINAL", "", "A", "NONE")]),
+    )
+    data = written(read(data), syntax)
+    served.store(data)
+    made = read(served.get(path_of(data), f"application/dicom; transfer-syntax={JPEG}").content)
+    described = pydicom.Dataset.from_json(
+        served.get(f"{path_of(data)}/metadata", f"application/dicom+json; transfer-syntax={JPEG}").json()[0],
+        lambda uri: b"",
+    )
+    for one in (made, described):
+        groups = [*one.SharedFunctionalGroupsSequence, *one.PerFrameFunctionalGroupsSequence]
+        items = [item.MRImageFrameTypeSequence[0] for item in groups]
+        assert [item.FrameType for item in items] == [
+            ["DERIVED", "PRIMARY", "M"], "DERIVED", ["DERIVED", "", "A", "NONE"]
+        ]  # fmt: skip
+        assert {item.PatientComments for item in items} == {"Größe"}
+    stored = read(served.get(path_of(data), f"application/dicom; transfer-syntax={EXPLICIT}").content)
+    assert stored.SharedFunctionalGroupsSequence[0].MRImageFrameTypeSequence[0].FrameType[0] == "ORIGINAL"
 
 
 def test_what_is_derived_of_an_enhanced_image_lists_its_source_among_its_references(served):
