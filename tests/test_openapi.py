@@ -270,7 +270,9 @@ def test_no_media_type_is_named_that_the_code_does_not_know():
         "model/mtl",
         capabilities.JSON,
         capabilities.WADL,
+        "text/css",
         "text/html",
+        "text/javascript",
         "text/event-stream",
     }
     named = set()
@@ -308,6 +310,7 @@ def world(tmp_path_factory, around):
         scan_limit_instances=0,
         limit_request_bytes=5000,
         limit_rate_grace_seconds=0.1,
+        path_prefix="/pacs",
     )
     tight.store(dicoms.ct(study=ALIVE))
     return World(usual, tight)
@@ -320,6 +323,8 @@ def fill(name: str, study: int = ALIVE) -> str:
     if path == "/wado":
         what = f"studyUID={uid}&seriesUID={uid}.1&objectUID={uid}.1.1"
         return f"/wado?requestType=WADO&{what}&contentType=application/dicom"
+    if path == "/explorer/{file}":
+        return f"/explorer/{'app.js' if study == ALIVE else 'nothing.js'}"
     if path == "/lookup":
         return f"/lookup?q=P{study}"
     return path.format(
@@ -357,6 +362,8 @@ def obtain(world: World, patch: pytest.MonkeyPatch, name: str, status: str) -> h
         headers = {"range": "bytes=0-3"}
     elif status == "304":
         headers = {"if-none-match": "*"}
+    elif status == "308":
+        served, url = world.tight, "/pacs"
     elif status == "400":
         if name == "lookUp":
             url = "/lookup"

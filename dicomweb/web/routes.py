@@ -11,6 +11,7 @@ from dicomweb.web import (
     capabilities,
     delete,
     documentation,
+    explorer,
     fronts,
     health,
     jobs,
@@ -88,6 +89,8 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     ("/refusals", Methods(GET=refusals.listing, POST=refusals.report, DELETE=refusals.clear)),
     ("/health/live", Methods(GET=health.live)),
     ("/health/ready", Methods(GET=health.ready)),
+    ("/", Methods(GET=explorer.page)),
+    ("/explorer/{file:path}", Methods(GET=explorer.file)),
     ("/openapi.json", Methods(GET=documentation.document)),
     ("/docs", Methods(GET=documentation.page)),
 )
