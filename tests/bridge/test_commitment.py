@@ -2,12 +2,14 @@
 
 import contextlib
 import queue
+import threading
 
 import pytest
 from bridged import bridged
 from dicoms import CT, PREFIX, ct
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.pdu import P_DATA_TF
 
 COMMITMENT, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -25,8 +27,10 @@ def request(*references: tuple[str, str]) -> Dataset:
     return ds
 
 
-def ask(system, ds: Dataset, reports: "queue.Queue", action: int = 1, instance: str = INSTANCE, keep=None) -> Dataset:
-    """Ask for commitment; reports on the same association go into the queue."""
+def ask(system, ds: Dataset, reports: "queue.Queue", action: int = 1, instance: str = INSTANCE, waits=False) -> Dataset:
+    """Ask for commitment; reports on the same association go into the queue. One that `waits` leaves only after its
+    answer to a report is on the wire: a handler of pynetdicom returns before that."""
+    answered = threading.Event()
     entity = AE("MODALITY")
     entity.add_requested_context(COMMITMENT)
 
@@ -34,13 +38,15 @@ def ask(system, ds: Dataset, reports: "queue.Queue", action: int = 1, instance: 
         reports.put((event.event_type, event.event_information))
         return 0, None
 
-    association = entity.associate(
-        "127.0.0.1", system.port, ae_title="ROENTGATE", evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)]
-    )
+    def on_sent(event: evt.Event):
+        if reports.qsize() and isinstance(event.pdu, P_DATA_TF):
+            answered.set()
+
+    handlers = [(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_PDU_SENT, on_sent)]
+    association = entity.associate("127.0.0.1", system.port, ae_title="ROENTGATE", evt_handlers=handlers)
     assert association.is_established
     status, _ = association.send_n_action(ds, action, COMMITMENT, instance)
-    if keep is not None:
-        keep()
+    assert not waits or answered.wait(30)
     association.release()
     return status
 
@@ -125,13 +131,11 @@ def test_a_request_outlives_the_bridge(tmp_path):
         assert report.FailedSOPSequence[0].FailureReason == 0x0112
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # pynetdicom's answer may be late
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_somebody_without_an_address_is_told_over_the_same_association(tmp_path):
     reports: queue.Queue = queue.Queue()
     with bridged(tmp_path) as system:
         system.served.store(ct(1))
-        ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, keep=lambda: reports.put(reports.get(timeout=30)))
+        ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, waits=True)
         assert reports.get(timeout=1)[0] == 1
 
 
