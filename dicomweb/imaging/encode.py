@@ -165,18 +165,22 @@ def _open_jph(array: NDArray[Any], format: Format, **how: Any) -> _Octets:
     """Encode with the precision of Bits Stored.
 
     The encoder takes that of the array's kind. Samples moved to lie around 0 and encoded as signed ones give the
-    very coefficients of a codestream of any precision, which is then written into its header (ISO 15444-1 A.5.1).
+    very coefficients of a codestream of any precision.
     """
     bits = format.stored
     if not format.signed:
         array = _around_zero(array, bits)
-    made = bytearray(
-        imagecodecs.htj2k_encode(array, reversible=True, rgb=format.photometric == "RGB", planar=False, **how)
-    )
+    made = imagecodecs.htj2k_encode(array, reversible=True, rgb=format.photometric == "RGB", planar=False, **how)
+    return _with_precision(made, format)
+
+
+def _with_precision(codestream: _Octets, format: Format) -> bytearray:
+    """Write Bits Stored and the sign into the header (ISO 15444-1 A.5.1)."""
+    made = bytearray(codestream)
     place = made.index(b"\xff\x51") + 38
     (samples,) = struct.unpack_from(">H", made, place)
     for sample in range(samples):
-        made[place + 2 + 3 * sample] = (bits - 1) | (0x80 if format.signed else 0)
+        made[place + 2 + 3 * sample] = (format.stored - 1) | (0x80 if format.signed else 0)
     return made
 
 
@@ -190,14 +194,17 @@ def _around_zero(array: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def _htj2k(array: NDArray[Any], format: Format, quality: int) -> _Octets:
-    """Irreversible: a step of the quantiser relative to the whole range of the array's kind."""
+    """Irreversible: the coefficients, and the step of the quantiser, are parts of the whole range. Samples moved up to
+    fill the range of the array's kind give those of a codestream of any precision."""
     if format.stored <= 8:
         array = array.astype(f"{array.dtype.kind}1", copy=False)
-    part = _spread(array) / (1 << 8 * array.dtype.itemsize)
+    part = _spread(array) / (1 << format.stored)
     step = 10 ** (-_decibels(quality) / 20) * 2 * part
-    return imagecodecs.htj2k_encode(
-        array, level=step, reversible=False, rgb=format.photometric == "RGB", planar=False, tlm=True
+    filled = array << (8 * array.dtype.itemsize - format.stored)
+    made = imagecodecs.htj2k_encode(
+        filled, level=step, reversible=False, rgb=format.photometric == "RGB", planar=False, tlm=True
     )
+    return _with_precision(made, format)
 
 
 def _jpeg_xl_lossless(array: NDArray[Any], format: Format, quality: int) -> _Octets:

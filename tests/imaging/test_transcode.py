@@ -143,6 +143,18 @@ def test_another_decoder_reads_our_high_throughput_frames(format: Format, wanted
     assert (told["precision"], told["is_signed"]) == (format.stored, format.signed)
 
 
+@pytest.mark.parametrize("format", [one for one in PRECISE if one.stored > 1], ids=name_of)
+def test_another_decoder_reads_our_lossy_high_throughput_frames(format: Format) -> None:
+    array = picture(format)
+    frame = transcode(native.write(array, format), EXPLICIT, format, HTJ2K)
+    told = openjpeg.get_parameters(frame)
+    assert (told["precision"], told["is_signed"]) == (format.stored, format.signed)
+    back = openjpeg.decode(frame)
+    assert back.dtype == array.dtype
+    apart = np.abs(back.astype(float) - array.astype(float))
+    assert apart.mean() < max(2 ** (format.stored - 7), 1.5)
+
+
 def test_a_frame_in_a_narrower_syntax_is_taken_as_it_is() -> None:
     format = described(12)
     frame = transcode(native.write(picture(format), format), EXPLICIT, format, HTJ2K_LOSSLESS_RPCL)
