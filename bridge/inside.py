@@ -1,4 +1,4 @@
-"""The bridge's inner HTTP face, for our web layer alone: echo, find, retrieve and store at a node.
+"""The bridge's inner HTTP face, for our web layer alone: echo, find, retrieve and store at a node, and its status.
 
 Who asks shows `bridge_token` and describes the node, so that nothing has to be looked up here. Answers are JSON lines
 (`application/x-ndjson`), sent as they come; the last one is `{"end": true}`, or an error by name with a sentence.
@@ -47,18 +47,30 @@ class Inside:
         aet: our AE title.
         token: what the web layer shows; "" lets nobody in.
         visits: makes the origin below a path of the web layer, which is `/aets/{node}/visit`.
+        status: what the bridge tells of itself.
     """
 
-    def __init__(self, aet: str, token: str, visits: Callable[[str], Origin]) -> None:
+    def __init__(
+        self,
+        aet: str,
+        token: str,
+        visits: Callable[[str], Origin],
+        status: Callable[[], Mapping[str, object]] | None = None,
+    ) -> None:
         self._aet = aet
         self._token = token
         self._visits = visits
+        self._status = status or (lambda: {"aet": aet})
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
         services = {"/echo": self._echo, "/find": self._find, "/retrieve": self._retrieve}
         routes = [Route(path, self._lines(service), methods=["POST"]) for path, service in services.items()]
-        return Starlette(routes=[*routes, Route("/store", self._store, methods=["POST"])])
+        routes += [
+            Route("/store", self._store, methods=["POST"]),
+            Route("/status", self._tell_status, methods=["POST"]),
+        ]
+        return Starlette(routes=routes)
 
     def _is_ours(self, request: Request) -> bool:
         shown = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -99,6 +111,12 @@ class Inside:
         progress = Progress()
         run(place_of(node, self._aet), sink, [value["resource"]], progress, lambda: False, self._aet)
         yield progress.write()
+
+    async def _tell_status(self, request: Request) -> Response:
+        """How the bridge is, in one line."""
+        if not self._is_ours(request):
+            return JSONResponse({"detail": "this is for the web layer"}, 403)
+        return _respond(_whole(iter([dict(self._status())])))
 
     async def _store(self, request: Request) -> Response:
         """Objects as parts of a multipart body, held in files until all of them are there; an outcome for each."""

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,12 +28,13 @@ class Work:
     Args:
         settings: of the bridge.
         origin: the web layer.
+        status: what the bridge tells of itself.
 
     Raises:
         BadSetting: the inner face cannot listen where `bridge_url` says.
     """
 
-    def __init__(self, settings: Settings, origin: Origin) -> None:
+    def __init__(self, settings: Settings, origin: Origin, status: Callable[[], Mapping[str, object]]) -> None:
         self._runner: Runner | None = None
         self._face: Face | None = None
         self._graceful = settings.graceful_seconds
@@ -43,7 +45,7 @@ class Work:
         limits = (settings.connect_seconds, settings.read_seconds, settings.ca)
         if settings.face_url:
             self._face = Face(
-                Inside(aet, settings.token, Visits(origin.server, settings.token, aet, *limits).at).app(),
+                Inside(aet, settings.token, Visits(origin.server, settings.token, aet, *limits).at, status).app(),
                 settings.face_url,
             )
         jobs = Origin(

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from dicomweb.archive.archive import Archive, open_archive
+from dicomweb.archive.census import Census
 from dicomweb.archive.copies import Copies
 from dicomweb.archive.making import Maker
 from dicomweb.archive.nodes import Nodes
@@ -26,13 +27,14 @@ from dicomweb.web.health import Readiness
 from dicomweb.web.limits import Limits
 from dicomweb.web.paths import Paths
 from dicomweb.web.routes import routes
+from dicomweb.web.status import Service
 
 
 def build(config: Config, archive: Archive | None = None) -> Starlette:
     """Make the application.
 
     Its `state` has what the handlers use: `archive`, `retrieval`, `renderer`, `addresses`, `nodes`, `bridge`,
-    `visits`, `readiness`, `sweeper`.
+    `visits`, `service`, `readiness`, `sweeper`.
 
     Args:
         config: what holds for this process.
@@ -58,6 +60,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
         return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, shelf, copies, limit)
 
     visits = Visits(opened, readers)
+    census = Census(opened.index)
     leaving = Repeated(visits.sweep, config.sweep_interval_seconds)
 
     @asynccontextmanager
@@ -73,6 +76,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
             leaving.stop()
             bridge.close()
             visits.close()
+            census.close()
             if archive is None:
                 opened.close()
 
@@ -104,5 +108,6 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     app.state.bridge = bridge
     app.state.visits = visits
     app.state.sweeper = sweeper
+    app.state.service = Service(config, census)
     app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
     return app

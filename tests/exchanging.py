@@ -24,7 +24,7 @@ NAMES = {"node": "STORESCP", "job": str(OVER), "aet": "STORESCP", "resource": "s
 
 OPERATIONS = {
     "listNodes", "getNode", "putNode", "deleteNode", "listJobs", "claimJob", "getJob", "followJob", "cancelJob",
-    "retryJob", "reportJob", "finishJob", "listRefusals", "reportRefusal", "clearRefusals", "listAets", "echoAet",
+    "retryJob", "reportJob", "finishJob", "listFailures", "listDeletions", "getStatus", "listRefusals", "reportRefusal", "clearRefusals", "listAets", "echoAet",
     "sendToAet", "retrieveFromAet", "readVisit", "storeVisit", "getFromAet", "storeAtAet",
 }  # fmt: skip
 
@@ -138,6 +138,9 @@ def obtain(made: Served, name: str, status: str) -> httpx.Response:
         "claimJob": ("POST", "/jobs/claim"),
         "getJob": ("GET", f"/jobs/{number}"),
         "followJob": ("GET", f"/jobs/{number}/events"),
+        "listFailures": ("GET", f"/jobs/{number}/failures" + ("?limit=few" if status == "400" else "")),
+        "listDeletions": ("GET", "/deletions" + ("?before=x" if status == "400" else "")),
+        "getStatus": ("GET", "/status"),
         "cancelJob": ("POST", f"/jobs/{number}/cancel"),
         "retryJob": ("POST", f"/jobs/{number}/retry"),
         "reportJob": ("POST", f"/jobs/{number}/report"),

@@ -282,6 +282,10 @@ class Index(Protocol):
     def walk(self, after: int = 0, limit: int = 1000) -> list[Held]:
         """Return every version, current or not, by version: for checks of the whole archive."""
 
+    def deletions(self, limit: int, before: float | None = None) -> list[Tombstone]:
+        """Return what was deleted before a time (seconds since 1970; None: ever) and whose tombstone lives, the
+        latest first."""
+
     def changes(self, after: int = 0, limit: int = 1000) -> list[Change]:
         """Return changes with a number above `after`, in order, none missing that is committed later."""
 

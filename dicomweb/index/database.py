@@ -279,6 +279,16 @@ class Database(Reader):
             ),
         )
 
+    def deletions(self, limit: int, before: float | None = None) -> list[Tombstone]:
+        """See Index."""
+        with self._engine.read() as session:
+            rows = session.rows(
+                f"SELECT {_TOMBSTONE} FROM tombstone WHERE kind = 'deleted' AND time < ? "
+                "ORDER BY time DESC, version DESC LIMIT ?",
+                (float("1e300") if before is None else before, limit),
+            )
+        return [_tombstone(row) for row in rows]
+
     def check(self) -> None:
         """See Index."""
         self._engine.check()

@@ -119,6 +119,12 @@ class Jobs:
             )
         return [_job(row) for row in rows]
 
+    def open(self) -> dict[str, int]:
+        """Count the jobs that wait and those that run."""
+        with self._engine.read() as session:
+            rows = session.rows("SELECT state, count(*) FROM job WHERE state IN ('waiting', 'running') GROUP BY state")
+        return {"waiting": 0, "running": 0, **dict(rows)}
+
     def cancel(self, number: int) -> Job:
         """Stop a job: one that waits is canceled at once, the runner of another is told when it reports.
 

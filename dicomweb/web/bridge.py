@@ -5,6 +5,8 @@ find, retrieve, store and echo; answers that may be long come as JSON lines (`ap
 """
 
 import hmac
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +20,8 @@ from dicomweb.errors import BadRequest, Error, Forbidden, NotAcceptable, NotFoun
 _PIECE = 1 << 18
 _CONNECT_SECONDS = 3.0
 _READ_SECONDS = 600.0
+_STATUS_SECONDS = 3.0
+_FRESH = 1.0
 _ERRORS: dict[str, type[Error]] = {
     kind.__name__: kind for kind in (BadRequest, NotAcceptable, NotFound, TooBroad, Unavailable)
 }
@@ -34,6 +38,10 @@ class Bridge:
     def __init__(self, url: str, token: str) -> None:
         self._url = url.rstrip("/")
         self._token = token
+        self._seen: float | None = None
+        self._told: dict[str, Any] = {}
+        self._until = 0.0
+        self._lock = threading.Lock()
         self._pool = urllib3.PoolManager(
             maxsize=32,
             retries=False,
@@ -46,7 +54,10 @@ class Bridge:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not self._token or scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(token.strip().encode("utf-8", "replace"), self._token.encode())
+        ours = hmac.compare_digest(token.strip().encode("utf-8", "replace"), self._token.encode())
+        if ours:
+            self._seen = time.time()
+        return ours
 
     def check(self, request: Request) -> None:
         """Let nobody pass but the bridge.
@@ -57,12 +68,39 @@ class Bridge:
         if not self.is_calling(request):
             raise Forbidden("this is for the bridge, which shows the secret of the setting bridge_token")
 
+    def status(self) -> dict[str, Any]:
+        """Return how the bridge is, asking it at most once a second.
+
+        Returns:
+            `configured`: whether we know where it is; `answers`; `problem`: why not, or ""; `seen`: when we last
+            heard of it (seconds since 1970, None: never since this process began); and what it tells itself.
+        """
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._told = self._ask_status()
+                self._until = time.monotonic() + _FRESH
+            return {**self._told, "seen": self._seen}
+
+    def _ask_status(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"configured": bool(self._url), "answers": False, "problem": ""}
+        try:
+            (said,) = self.lines("/status", b"{}", "application/json", seconds=_STATUS_SECONDS)
+        except (Error, ValueError) as error:
+            return told | {"problem": str(error)}
+        self._seen = time.time()
+        return told | {"answers": True} | said
+
     def ask(self, path: str, value: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Ask for something and return the lines of the answer; see `lines`."""
         return list(self.lines(path, orjson.dumps(value), "application/json"))
 
     def lines(
-        self, path: str, body: bytes | Iterable[bytes], content_type: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: bytes | Iterable[bytes],
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = _READ_SECONDS,
     ) -> Iterator[dict[str, Any]]:
         """Ask for something and yield the lines of the answer as they come.
 
@@ -71,6 +109,7 @@ class Bridge:
             body: of the request.
             content_type: of the body.
             headers: further header fields.
+            seconds: for which the bridge may say nothing.
 
         Raises:
             Unavailable: there is no bridge, it does not answer, or its answer breaks off.
@@ -82,7 +121,7 @@ class Bridge:
         try:
             response = self._pool.request(
                 "POST", f"{self._url}{path}", body=body, headers=fields, preload_content=False, redirect=False,
-                chunked=not isinstance(body, bytes),
+                chunked=not isinstance(body, bytes), timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=seconds),
             )  # fmt: skip
         except (HTTPError, OSError) as error:
             raise Unavailable("the bridge does not answer; `roentgate bridge` starts it") from error

@@ -7,7 +7,7 @@ answered by 409, and it stops.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
@@ -25,6 +25,9 @@ LEASE = 60.0
 WAIT = 20.0
 """Seconds for which a claim waits for a job, and for which a stream of events lasts: a server that is told to stop
 need not wait longer."""
+
+SHOWN_FAILURES = 5
+"""Failures that a job shows by itself; all that are told are at `/jobs/{job}/failures`."""
 
 _LOOK = 0.25
 _QUIET = 10.0
@@ -47,6 +50,27 @@ async def listing(request: Request) -> Response:
 async def one(request: Request) -> Response:
     """GET /jobs/{job}."""
     return jsonbodies.respond(write(await hop(_jobs(request).get, _number(request))))
+
+
+async def failures(request: Request) -> Response:
+    """GET /jobs/{job}/failures?limit=&offset=: the instances that did not arrive and why, as far as they are told
+    one by one; `failed` is how many there are."""
+    limit = jsonbodies.count(request, "limit", 100, _MOST)
+    offset = jsonbodies.count(request, "offset", 0, 1 << 62)
+    progress = (await hop(_jobs(request).get, _number(request))).progress or {}
+    found = _failures(progress)
+    return jsonbodies.respond(
+        {
+            "failed": progress.get("failed", len(found)),
+            "told": len(found),
+            "failures": found[offset : offset + limit],
+        }
+    )
+
+
+def _failures(progress: Mapping[str, Any]) -> list[Any]:
+    told = progress.get("failures")
+    return told if isinstance(told, list) else []
 
 
 async def cancel(request: Request) -> Response:
@@ -165,6 +189,9 @@ def _number(request: Request) -> int:
 
 
 def write(job: Job) -> dict[str, Any]:
-    """Write a job as JSON."""
+    """Write a job as JSON, with the first few of its failures."""
     told = {name: getattr(job, name) for name in Job.__dataclass_fields__ if name not in ("lease",)}
-    return told | {"progress": job.progress or {}}
+    progress = dict(job.progress or {})
+    if len(found := _failures(progress)) > SHOWN_FAILURES:
+        progress["failures"] = found[:SHOWN_FAILURES]
+    return told | {"progress": progress}

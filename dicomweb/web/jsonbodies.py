@@ -1,6 +1,7 @@
 """JSON that programs send and get where no DICOM is in it: `/nodes`, `/jobs`, `/refusals` and what `/aets` is told."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -54,6 +55,22 @@ def count(request: Request, name: str, default: int, most: int) -> int:
     if not text.isascii() or not text.isdigit():
         raise BadRequest(f"{name} is a whole number, 0 or more")
     return min(int(text[:18]), most)
+
+
+def time(request: Request, name: str) -> float | None:
+    """Read a time from the query, in seconds since 1970; None if it is not there.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    text = request.query_params.get(name, "")
+    try:
+        value = float(text) if text else None
+    except ValueError as error:
+        raise BadRequest(f"{name} is a time in seconds since 1970") from error
+    if value is not None and not isfinite(value):
+        raise BadRequest(f"{name} is a time in seconds since 1970")
+    return value
 
 
 def whole(value: Mapping[str, Any], name: str) -> int:

@@ -17,11 +17,7 @@ _FIELDS = ("kind", "calling", "called", "address", "node", "reason", "advice")
 async def listing(request: Request) -> Response:
     """GET /refusals?limit=&before=: the latest first; `before` is the `last` of the one after which to go on."""
     limit = jsonbodies.count(request, "limit", 100, _MOST)
-    text = request.query_params.get("before", "")
-    try:
-        before = float(text) if text else None
-    except ValueError as error:
-        raise BadRequest("before is a time in seconds since 1970") from error
+    before = jsonbodies.time(request, "before")
     refusals: Refusals = request.app.state.archive.index.refusals
     rows = await hop(refusals.latest, limit, before)
     return jsonbodies.respond({"refusals": [_write(row) for row in rows]})

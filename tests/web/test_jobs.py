@@ -67,3 +67,13 @@ def test_refusals_come_from_the_bridge_and_count(served):
     assert (refusal["calling"], refusal["count"]) == ("CT9", 2)
     assert served.client.delete("/refusals").status_code == 204
     assert served.client.get("/refusals").json() == {"refusals": []}
+
+
+def test_a_job_shows_a_few_failures_and_the_others_come_in_pages(served):
+    told = [{"instance": f"1.2.{number}", "reason": "no room"} for number in range(12)]
+    progress = {"total": 20, "failed": 14, "failures": told}
+    post(served, f"/jobs/{RUNNING}/report", fence=1, progress=progress)
+    assert served.client.get(f"/jobs/{RUNNING}").json()["progress"]["failures"] == told[:5]
+    page = served.client.get(f"/jobs/{RUNNING}/failures?limit=4&offset=10").json()
+    assert page == {"failed": 14, "told": 12, "failures": told[10:]}
+    assert served.client.get(f"/jobs/{OVER}/failures").json() == {"failed": 0, "told": 0, "failures": []}
