@@ -24,7 +24,8 @@ NAMES = {"node": "STORESCP", "job": str(OVER), "aet": "STORESCP", "resource": "s
 
 OPERATIONS = {
     "listNodes", "getNode", "putNode", "deleteNode", "listJobs", "claimJob", "getJob", "followJob", "cancelJob",
-    "retryJob", "reportJob", "finishJob", "listFailures", "listDeletions", "getStatus", "listRefusals", "reportRefusal", "clearRefusals", "listAets", "echoAet",
+    "retryJob", "reportJob", "finishJob", "listFailures", "listDeletions", "getStatus",
+    "listRefusals", "reportRefusal", "clearRefusals", "listAets", "echoAet",
     "sendToAet", "retrieveFromAet", "readVisit", "storeVisit", "getFromAet", "storeAtAet",
 }  # fmt: skip
 

@@ -3,13 +3,12 @@
 import threading
 
 import pytest
-from bridged import bridged
+from bridged import AET, TOKEN, bridged
 from dicoms import PREFIX, ct
-from exchanging import NODES
 from served import Served
+from servers import running
 
-from bridge.server import Settings
-from bridge.work import Work
+from bridge.inside import Inside
 from dicomweb.archive.census import Census, room
 from dicomweb.errors import Unavailable
 from dicomweb.index import Counts
@@ -47,21 +46,11 @@ def test_without_a_bridge_the_status_says_so(tmp_path):
 
 
 def test_the_bridge_tells_of_its_port_and_its_spool(tmp_path):
-    with bridged(tmp_path, NODES.format(port=24290), spool=True) as made:
-        client = made.served.client
-        from servers import free_port
-
-        url = f"http://127.0.0.1:{free_port()}"
-        settings = Settings(
-            f"http://127.0.0.1:{made.web_port}/dicom-web", tmp_path / "b", token="a secret of both", face_url=url,
-            graceful_seconds=1.0,
-        )  # fmt: skip
-        work = Work(settings, made.bridge.origin, made.bridge.status)
-        try:
-            client.app.state.bridge._url = url
-            told = client.get("/status").json()["bridge"]
-        finally:
-            work.stop()
+    with bridged(tmp_path, spool=True) as made:
+        inside = Inside(AET, TOKEN, lambda _: made.bridge.origin, made.bridge.status)
+        with running(inside.app()) as face:
+            made.served.client.app.state.bridge._url = f"http://127.0.0.1:{face.port}"
+            told = made.served.client.get("/status").json()["bridge"]
     assert told["answers"], told["problem"]
     assert told["port"] == made.port
     assert told["spool"]["waiting"] == 0
