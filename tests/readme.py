@@ -1,4 +1,5 @@
-"""The parts of README that are made from the code: the tables of settings, and the map of modules.
+"""The parts of documents that are made from the code: README's tables of settings and map of modules, and the tables of
+the conformance statement.
 
 `python tests/readme.py` (or `make readme`) writes them; `test_readme.py` fails when they have drifted.
 """
@@ -7,10 +8,13 @@ import ast
 import re
 from pathlib import Path
 
+from conformance import tables
+
 from dicomweb.config import write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+CONFORMANCE = ROOT / "docs" / "conformance.md"
 _WIDTH = 110
 
 
@@ -42,16 +46,25 @@ def _line(name: str, path: Path) -> str:
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1].rsplit(" ", 1)[0] + " …"
 
 
-def fill(text: str) -> str:
-    """README with its made parts as they should be."""
-    for mark, made in (("settings", write_table()), ("map", write_map())):
+def made() -> dict[Path, dict[str, str]]:
+    """What is made from the code, by the mark where it stands in each document."""
+    return {
+        README: {"settings": write_table(), "map": write_map()},
+        CONFORMANCE: tables((ROOT / "openapi" / "openapi.yaml").read_text()),
+    }
+
+
+def fill(text: str, parts: dict[str, str]) -> str:
+    """A document with its made parts as they should be."""
+    for mark, part in parts.items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
-        assert tail, f"README has no {begin.strip()} and {end}"
-        text = f"{head}{begin}{made}{end}{tail}"
+        assert tail, f"a document lacks {begin.strip()} and {end}"
+        text = f"{head}{begin}{part}{end}{tail}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(fill(README.read_text()))
+    for document, parts in made().items():
+        document.write_text(fill(document.read_text(), parts))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from commands import served
 from pydicom.data import get_testdata_file
-from readme import README, ROOT, write_map
+from readme import CONFORMANCE, README, ROOT, fill, made, write_map
 
 from dicomweb.config import settings, write_table
 
@@ -25,6 +25,11 @@ def between(mark: str) -> str:
 
 def test_the_tables_list_every_setting_in_the_words_of_the_code():
     assert between("settings") == write_table(), "run `make readme`"
+
+
+def test_the_conformance_statement_says_what_the_code_does():
+    text = CONFORMANCE.read_text()
+    assert fill(text, made()[CONFORMANCE]) == text, "run `make readme`"
 
 
 def test_every_setting_outside_of_the_bridge_is_read_by_some_module():
