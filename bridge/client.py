@@ -106,14 +106,15 @@ class Origin:
         stream: bool = False,
         repeat: bool = True,
     ) -> urllib3.BaseHTTPResponse:
-        whole = body is None or isinstance(body, bytes)
+        whole = body is None or is_held(body)
         repeatable = repeat and whole
+        length = {"Content-Length": str(sum(map(len, body)))} if isinstance(body, list) else {}
         for last in (not repeatable, True):
             try:
                 return self._pool.request(
                     method,
                     url,
-                    headers={**self._headers, **headers},
+                    headers={**self._headers, **headers, **length},
                     body=body,
                     chunked=not whole,
                     preload_content=not stream,
@@ -132,7 +133,7 @@ class Origin:
         """Store instances (PS3.18 10.5).
 
         Args:
-            body: of the request; what is in pieces is sent as it comes and only once.
+            body: of the request, whole or as a list of pieces; anything else is sent as it comes and only once.
             content_type: of the request.
             conflict: what to do with other content under a known SOP Instance UID; "" leaves it to the server.
                 Other servers than ours do not know the header and do as they do.
@@ -305,6 +306,11 @@ class Parts:
         except (HTTPError, OSError) as error:
             raise errors.Unavailable("the connection to the DICOMweb server broke") from error
         self._done = True
+
+
+def is_held(body: object) -> bool:
+    """Say whether a body is in memory, so that its length is known and it can be sent again."""
+    return isinstance(body, bytes | list)
 
 
 def _sentences(response: urllib3.BaseHTTPResponse) -> list[str]:

@@ -7,6 +7,7 @@ silence keeps nobody out. Associations have limits in all, for strangers and for
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -23,6 +24,7 @@ from bridge.client import Origin
 from bridge.commandsets import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, NAMES
 from bridge.commitment import CommitmentService
 from bridge.connection import Connection
+from bridge.courier import Courier
 from bridge.echo import EchoService
 from bridge.find import FindService
 from bridge.negotiation import ACCEPTED, Request
@@ -39,6 +41,8 @@ from dicomweb.errors import BadMessage, BadSetting, PeerLeft, PeerSilent
 log = logging.getLogger(__name__)
 
 _BACKLOG = 256
+_LEAST_REQUESTS, _MOST_REQUESTS = 2, 4
+"""Store requests under way before objects wait for each other: the server works at one while we receive for another."""
 _HANDSHAKE_SECONDS = 10.0
 
 
@@ -158,7 +162,13 @@ class Bridge:
             N_ACTION: self.commitment,
             C_ECHO: EchoService(),
             C_STORE: StoreService(
-                self.origin, self.spool, self.refusals, settings.rules.aet, settings.held_bytes, self._make_visits()
+                self.origin,
+                self.spool,
+                self.refusals,
+                settings.rules.aet,
+                settings.held_bytes,
+                self._make_visits(),
+                self._make_courier(),
             ),
             C_FIND: FindService(self.origin, self.nodes, self.refusals, settings.rules.aet, settings.strict),
             C_GET: GetService(self.origin, self.refusals, settings.strict),
@@ -192,6 +202,12 @@ class Bridge:
             return None
         limits = (settings.connect_seconds, settings.read_seconds, settings.ca)
         return Visits(self.origin.server, settings.token, settings.rules.aet, *limits)
+
+    def _make_courier(self) -> Courier | None:
+        """Others' servers may take long for many objects in one request, or refuse all for one."""
+        if not self._settings.token or not self.origin.server:
+            return None
+        return Courier(self.origin, min(max(os.cpu_count() or 1, _LEAST_REQUESTS), _MOST_REQUESTS))
 
     # -- connections ----------------------------------------------------------------------------------------
 

@@ -6,11 +6,12 @@ object is stored, or once it lies synced in the spool.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from bridge import statuses
 from bridge.association import Association, Message
 from bridge.client import Origin, Stored
+from bridge.courier import OBJECT, Courier, send
 from bridge.policy import name_of
 from bridge.refusals import Peer, Refusals
 from bridge.spool import Spool
@@ -25,8 +26,6 @@ from dicomweb.standard.reencode import explicit
 from dicomweb.standard.syntaxes import syntax_of
 from dicomweb.standard.uids import is_uid
 
-OBJECT = "application/dicom"
-
 
 class StoreService:
     """Serves C-STORE.
@@ -38,6 +37,8 @@ class StoreService:
         aet: our AE title, for the File Meta group.
         held_bytes: data sets up to this size are held in memory and can be sent twice.
         visits: where those of a node go that we had it send for a viewer (see `visits`); None is with all others.
+        courier: takes objects that are held to the origin, together with those of other associations; None is each
+            by itself.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class StoreService:
         aet: str,
         held_bytes: int,
         visits: Visits | None = None,
+        courier: Courier | None = None,
     ) -> None:
         self._visits = visits
+        self._courier = courier
         self._origin = origin
         self._spool = spool
         self._refusals = refusals
@@ -101,10 +104,7 @@ class StoreService:
         origin = visit or self._origin
         if self._spool is not None and visit is None:
             return self._spool.take(meta, association.data())
-        boundary = multipart.boundary_for(secrets.token_hex(16))
-        content_type = multipart.write_type(boundary, OBJECT)
-        head, end = multipart.write_head(boundary, OBJECT, first=True) + meta, multipart.write_end(boundary)
-        held = [head]
+        held: list[bytes] = []
         size = 0
         pieces = association.data()
         for piece in pieces:
@@ -113,44 +113,53 @@ class StoreService:
             if size > self._held:
                 break
         else:
-            held.append(end)
-            return store_held(origin, message, b"".join(held), (len(head), len(head) + size), content_type)
+            return store_held(self._sender(origin, message), message, meta, held)
+        boundary = multipart.boundary_for(secrets.token_hex(16))
 
         def body() -> Iterator[bytes]:
+            yield multipart.write_head(boundary, OBJECT, first=True) + meta
             while held:
                 yield held.pop(0)
             for piece in pieces:
                 yield bytes(piece)
-            yield end
+            yield multipart.write_end(boundary)
 
-        return read_stored(origin.store(body(), content_type))
+        return read_stored(origin.store(body(), multipart.write_type(boundary, OBJECT)))
+
+    def _sender(self, origin: Origin, message: Message) -> "Send":
+        courier = self._courier
+        if courier is None or origin is not self._origin:
+            return lambda pieces: send(origin, [pieces])
+        instance = str(message.command.get("AffectedSOPInstanceUID", ""))
+        return lambda pieces: courier.store(instance, pieces, sum(map(len, pieces)))
 
 
-def store_held(origin: Origin, message: Message, body: bytes, place: tuple[int, int], content_type: str) -> Verdict:
+Send = Callable[[Sequence[bytes]], Stored]
+"""Stores a Part 10 file, given in pieces."""
+
+
+def store_held(store: Send, message: Message, meta: bytes, held: Sequence[bytes]) -> Verdict:
     """Send an object that is held; in Explicit VR Little Endian if the server takes no other (PS3.18 8.7.3.4).
 
     Args:
-        origin: where it goes.
+        store: where it goes.
         message: the C-STORE request.
-        body: of the HTTP request, one part.
-        place: where the data set begins and ends in it.
-        content_type: of the body.
+        meta: preamble and File Meta group.
+        held: the data set, in pieces.
     """
     syntax = syntax_of(message.context.syntax)
     legal = not (syntax.implicit or syntax.big_endian)
     try:
-        verdict = read_stored(origin.store(body, content_type))
+        verdict = read_stored(store([meta, *held]))
         if legal or verdict.status != SYNTAX_NOT_SUPPORTED:
             return verdict
     except UnsupportedMedia:
         if legal:
             raise
-    data = body[slice(*place)]
+    data = b"".join(held)
     instance = str(message.command.get("AffectedSOPInstanceUID", ""))
     made = explicit(data, 0, len(data), syntax, message.context.abstract, instance)
-    pieces = made.pieces(lambda first, last: (data[first:last],))
-    start = body[: body.index(b"\r\n\r\n") + 4]
-    return read_stored(origin.store(b"".join((start, *pieces, body[place[1] :])), content_type))
+    return read_stored(store([bytes(piece) for piece in made.pieces(lambda first, last: (data[first:last],))]))
 
 
 def read_stored(stored: Stored) -> Verdict:

@@ -14,10 +14,11 @@ from typing import Any, cast
 
 from bridge.association import Association, Message
 from bridge.client import Origin, Stored
+from bridge.courier import OBJECT
 from bridge.places import Listed, Place, RemotePlace, Resource, WebPlace
 from bridge.refusals import Peer, Refusals
 from bridge.scu import UIDS, Counts, Item, batches, describe
-from bridge.store import OBJECT, StoreService
+from bridge.store import StoreService
 from bridge.visits import message_id
 from dicomweb.errors import BadMessage, BadRequest, Error, NotAssociated, NotFound, PeerLeft, PeerSilent, Unavailable
 from dicomweb.standard import multipart
@@ -393,8 +394,9 @@ class _Counting:
 
     def store(self, body: bytes | Iterable[bytes], content_type: str, conflict: str = "keep") -> Stored:
         """See Origin."""
-        if isinstance(body, bytes):
-            self.size = len(body)
+        body = [body] if isinstance(body, bytes) else body
+        if isinstance(body, list):
+            self.size = sum(map(len, body))
             return self._origin.store(body, content_type, conflict)
         return self._origin.store(self._count(body), content_type, conflict)
 

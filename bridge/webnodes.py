@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import urllib3
 from urllib3.exceptions import HTTPError, ProxyError
 
-from bridge.client import Origin, Stored
+from bridge.client import Origin, Stored, is_held
 from dicomweb.errors import Forbidden, Unavailable
 from dicomweb.standard.nodes import Node
 
@@ -82,7 +82,7 @@ class WebNode(Origin):
         if not self.node.token_url:
             return super()._ask(method, url, headers, body, stream, repeat)
         response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat)
-        if response.status == 401 and (body is None or isinstance(body, bytes)):
+        if response.status == 401 and (body is None or is_held(body)):
             response.drain_conn()
             self._until = 0.0  # withdrawn before its time
             response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat)
