@@ -87,11 +87,12 @@ class Origin:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
         self._token = token
+        self._connect_seconds = connect_seconds
+        self._read_seconds = read_seconds
         self._pool = urllib3.PoolManager(
             num_pools=4,
             maxsize=connections,
             retries=False,
-            timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
             ca_certs=ca or None,
         )
 
@@ -105,6 +106,7 @@ class Origin:
         body: bytes | Iterable[bytes] | None = None,
         stream: bool = False,
         repeat: bool = True,
+        seconds: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
         whole = body is None or is_held(body)
         repeatable = repeat and whole
@@ -119,6 +121,7 @@ class Origin:
                     chunked=not whole,
                     preload_content=not stream,
                     redirect=False,
+                    timeout=urllib3.Timeout(connect=self._connect_seconds, read=seconds or self._read_seconds),
                 )
             except (NewConnectionError, MaxRetryError, LocationParseError) as error:
                 raise errors.Unavailable("the DICOMweb server cannot be reached") from error
@@ -204,28 +207,14 @@ class Origin:
             raise _error(response)
         return Parts(response)
 
-    def probe(self, path: str) -> None:
-        """Read the last byte of an instance as it is stored, which shows that it is there to its end.
-
-        Raises:
-            NotFound: it is not.
-            Corrupt: it is damaged.
-            Unavailable: the server does not answer.
-        """
-        headers = {"Accept": "application/dicom; transfer-syntax=*", "Range": "bytes=-1"}
-        response = self._ask("GET", f"{self.url}{path}", headers)
-        if response.status == 500 or (response.status in (200, 206) and not response.data):
-            raise errors.Corrupt("the stored object cannot be read to its end")
-        if response.status not in (200, 206):
-            raise _error(response)
-
-    def call(self, method: str, path: str, value: Any = None) -> Any:
+    def call(self, method: str, path: str, value: Any = None, seconds: float = 0.0) -> Any:
         """Ask one of Roentgate's own services for JSON.
 
         Args:
             method: of HTTP.
             path: after the server's root, with a slash before.
             value: what is sent, as JSON.
+            seconds: for the answer, where that takes longer than others do.
 
         Raises:
             NotFound: the server has no such service; for one it is not ours.
@@ -236,7 +225,7 @@ class Origin:
         body = None if value is None else json.dumps(value).encode()
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
         headers |= {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        response = self._ask(method, f"{self.server}{path}", headers, body, repeat=method == "GET")
+        response = self._ask(method, f"{self.server}{path}", headers, body, repeat=method == "GET", seconds=seconds)
         if response.status >= 300:
             raise _error(response)
         try:

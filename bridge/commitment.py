@@ -3,17 +3,19 @@ acknowledged it.
 
 A request lies on disk before it is acknowledged, so that a restart forgets none. The report goes over a new
 association to the node that asked, called and calling AE titles exchanged; to somebody without an address it goes
-over the association of the request. While the archive does not answer, or objects still wait in the spool, nothing
-is reported.
+over the association of the request, between whatever else is asked there. While the archive does not answer, or
+objects still wait in the spool, nothing is reported. A node that takes no reports holds up no other.
 """
 
 import json
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,13 @@ from bridge import statuses
 from bridge.association import Association, Limits, Message, connect
 from bridge.client import Origin
 from bridge.commandsets import N_EVENT_REPORT, Command
-from bridge.negotiation import Proposed, Request
+from bridge.holdings import Holding, Holdings
+from bridge.negotiation import Context, Proposed, Request
 from bridge.nodes import Nodes
-from bridge.policy import COMMITMENT, COMMITMENT_INSTANCE
+from bridge.policy import COMMITMENT, COMMITMENT_INSTANCE, is_storage
 from bridge.refusals import Peer, Refusals
 from bridge.security import client_tls
-from dicomweb.errors import (
-    BadMessage,
-    BadObject,
-    Corrupt,
-    Error,
-    NotAssociated,
-    NotFound,
-    PeerLeft,
-    PeerSilent,
-    Unavailable,
-)
+from dicomweb.errors import BadMessage, BadObject, Error, NotAssociated, NotFound, Unavailable
 from dicomweb.standard import dicomjson, identifiers
 from dicomweb.standard.leniency import Dataset
 from dicomweb.standard.nodes import Node
@@ -45,7 +38,12 @@ from dicomweb.standard.uids import is_uid
 
 log = logging.getLogger(__name__)
 
-_BATCH = 50
+_THREADS = 4
+_LOOK_SECONDS = 0.1
+_SPOOL_SECONDS = 60.0
+_PATIENT_ATTEMPTS = 3
+_FRESH_SECONDS = 600.0
+"""For so long what was looked up holds, where a report has to be sent again."""
 _PAUSES = (1.0, 5.0, 30.0, 120.0, 600.0, 3600.0)
 _GIVE_UP_SECONDS = 7 * 86400.0
 _IDENTIFIER_BYTES = 1 << 26
@@ -56,7 +54,7 @@ _ALL_COMMITTED, _SOME_FAILED = 1, 2
 
 @dataclass
 class _Request:
-    """A request for commitment and how far it is."""
+    """A request for commitment and how far it is; `again` says that its Transaction UID was under way for others."""
 
     transaction: str
     references: list[tuple[str, str]]
@@ -66,6 +64,20 @@ class _Request:
     since: float
     attempts: int = 0
     due: float = 0.0
+    again: bool = False
+
+
+@dataclass
+class _Owed:
+    """A report that is owed over the association of its request: what was looked up once `looked` is set, and the
+    Message ID under which it went out, or 0."""
+
+    request: _Request
+    context: Context
+    looked: threading.Event = field(default_factory=threading.Event)
+    held: Mapping[str, Holding] | None = None
+    problem: str = ""
+    sent: int = 0
 
 
 class CommitmentService:
@@ -93,7 +105,6 @@ class CommitmentService:
         waiting: Callable[[], bool],
         connect_seconds: float = 10.0,
     ) -> None:
-        self._origin = origin
         self._nodes = nodes
         self._refusals = refusals
         self._aet = aet
@@ -104,11 +115,16 @@ class CommitmentService:
         self._condition = threading.Condition()
         self._stopping = False
         self._requests: dict[str, _Request] = {}
+        self._known: dict[str, tuple[float, Mapping[str, Holding]]] = {}
+        self._busy: set[str] = set()
+        self._owed: dict[Association, deque[_Owed]] = {}
+        self._holdings = Holdings(origin, nodes, lambda: self._stopping)
         if folder.is_dir():
             for path in sorted(folder.glob("*.json")):
                 self._load(path)
-        self._thread = threading.Thread(target=self._report_all, name="commitment", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name="commitment", daemon=True) for _ in range(_THREADS)]
+        for thread in self._threads:
+            thread.start()
 
     def _load(self, path: Path) -> None:
         try:
@@ -123,7 +139,9 @@ class CommitmentService:
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
-        self._thread.join(10.0)
+        end = time.monotonic() + 10.0
+        for thread in self._threads:
+            thread.join(max(end - time.monotonic(), 0.0))
 
     # -- requests -------------------------------------------------------------------------------------------
 
@@ -144,16 +162,20 @@ class CommitmentService:
             self._refusals.note("request", peer, f"N-ACTION of storage commitment: {why} ({status:04X})")
             association.respond(message, status, why, more=more)
             return
-        node = self._node(request)
-        if node is None:
+        if self._node(request) is None:
             association.respond(message, statuses.SUCCESS, more=more)
-            self._report_here(association, message, request, peer)
+            self._owe(association, _Owed(request, message.context))
             return
-        name = self._keep(request)
-        association.respond(message, statuses.SUCCESS, more=more)
         with self._condition:
-            self._requests[name] = request
-            self._condition.notify_all()
+            key = request.aet, request.transaction
+            same = [one for one in self._requests.values() if (one.aet, one.transaction) == key]
+        if not any(one.references == request.references for one in same):
+            request.again = bool(same)
+            name = self._keep(request)
+            with self._condition:
+                self._requests[name] = request
+                self._condition.notify_all()
+        association.respond(message, statuses.SUCCESS, more=more)
 
     def _read(self, command: Command, data: bytes, syntax: str, peer: Peer) -> tuple[int, str, _Request | None]:
         if command.get("RequestedSOPInstanceUID") != COMMITMENT_INSTANCE:
@@ -190,42 +212,112 @@ class CommitmentService:
         named = [node for node in called if node.name == request.node]
         return next(iter(named or called), None)
 
-    # -- reports --------------------------------------------------------------------------------------------
+    # -- reports over the association of the request ----------------------------------------------------------
 
-    def _report_here(self, association: Association, message: Message, request: _Request, peer: Peer) -> None:
+    def _owe(self, association: Association, owed: _Owed) -> None:
+        waiting = self._owed.setdefault(association, deque())
+        waiting.append(owed)
+        if len(waiting) == 1:
+            self._begin(owed)
+
+    def _begin(self, owed: _Owed) -> None:
+        threading.Thread(target=self._look, args=(owed,), name="commitment-look", daemon=True).start()
+
+    def _look(self, owed: _Owed) -> None:
         try:
-            held = self._look_up(request.references)
-            event, dataset = report(request.transaction, request.references, held, self._aet)
-            self._tell(association, message.context.number, message.context.syntax, event, dataset)
-        except (PeerLeft, PeerSilent, BadMessage):
-            self._refusals.note("request", peer, *_UNREPORTED)
-            raise
+            self._await_spool()
+            owed.held = self._holdings.look_up([uid for _, uid in owed.request.references], last=True)
         except Error as error:
-            self._refusals.note("request", peer, f"storage commitment cannot be reported: {error}", _UNREPORTED[1])
+            owed.problem = str(error)
+        except Exception:
+            log.exception("commitment could not be looked up by a fault of ours")
+            owed.problem = "a fault of the bridge, which is in its log"
+        owed.looked.set()
 
-    def _report_all(self) -> None:
-        while True:
-            with self._condition:
-                now = time.monotonic()
-                due = [(name, one) for name, one in self._requests.items() if one.due <= now]
-                if not due:
-                    soonest = min((one.due for one in self._requests.values()), default=None)
-                    self._condition.wait_for(
-                        lambda: self._stopping or any(one.attempts == 0 for one in self._requests.values()),
-                        None if soonest is None else max(soonest - now, 0.05),
-                    )
-                if self._stopping:
-                    return
-            for name, request in due:
+    def _await_spool(self) -> None:
+        """Wait a while for what was acknowledged and is not in the archive yet. Raises Unavailable."""
+        end = time.monotonic() + _SPOOL_SECONDS
+        with self._condition:
+            while self._waiting():
+                if self._stopping or time.monotonic() >= end:
+                    raise Unavailable("objects still wait in the spool")
+                self._condition.wait(_LOOK_SECONDS)
+
+    def attend(self, association: Association, peer: Peer) -> None:
+        """Wait until the other side sends something, or nothing is owed to it, and send reports as they are ready."""
+        waiting = self._owed.get(association, ())
+        while waiting and not waiting[0].sent and not association.waits(_LOOK_SECONDS):
+            owed = waiting[0]
+            if not owed.looked.is_set():
+                continue
+            if owed.held is None:
+                self._refusals.note("request", peer, f"storage commitment cannot be reported: {owed.problem}", _ADVICE)
+                self._done(association)
+                continue
+            event, dataset = report(owed.request, owed.held, self._aet)
+            data = identifiers.write(dataset, owed.context.syntax)
+            owed.sent = association.start(owed.context.number, _command(event), data)["MessageID"]
+
+    def acknowledge(self, association: Association, message: Message, peer: Peer) -> None:
+        """Take the answer to a report."""
+        association.skip()
+        waiting = self._owed.get(association)
+        if not waiting or message.command.get("MessageIDBeingRespondedTo") != waiting[0].sent:
+            raise BadMessage("an answer to something that was not asked")
+        if status := message.command.get("Status", 0):
+            self._refusals.note("request", peer, f"the report of commitment was answered with {status:04X}", _ADVICE)
+        self._done(association)
+
+    def _done(self, association: Association) -> None:
+        waiting = self._owed[association]
+        waiting.popleft()
+        if waiting:
+            self._begin(waiting[0])
+        else:
+            del self._owed[association]
+
+    def leave(self, association: Association, peer: Peer) -> None:
+        """The association has ended: what is owed there cannot be told."""
+        if self._owed.pop(association, None):
+            reason = "storage commitment was asked for, and the requester left before the report"
+            self._refusals.note("request", peer, reason, _ADVICE)
+
+    # -- reports over new associations --------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            name, request = taken
+            try:
                 self._attempt(name, request)
+            finally:
+                with self._condition:
+                    self._busy.discard(request.aet)
+                    self._condition.notify_all()
+
+    def _take(self) -> tuple[str, _Request] | None:
+        """Wait for a request whose time has come and whose node gets no other report now; None when we stop."""
+        with self._condition:
+            while not self._stopping:
+                free = ((one.due, name) for name, one in self._requests.items() if one.aet not in self._busy)
+                due, name = min(free, default=(math.inf, ""))
+                left = due - time.monotonic()
+                if left <= 0:
+                    request = self._requests[name]
+                    self._busy.add(request.aet)
+                    return name, request
+                self._condition.wait(None if math.isinf(left) else left)
+            return None
 
     def _attempt(self, name: str, request: _Request) -> None:
         peer = Peer(request.aet, self._aet, request.address, request.node)
         try:
             if self._waiting():
                 raise Unavailable("objects still wait in the spool")
-            self._report(request)
+            self._report(name, request)
         except Error as error:
+            if self._stopping:
+                request.due = math.inf
+                return
             request.attempts += 1
             request.due = time.monotonic() + _PAUSES[min(request.attempts, len(_PAUSES)) - 1]
             if request.attempts == 1:
@@ -242,13 +334,21 @@ class CommitmentService:
         (self._folder / name).unlink(missing_ok=True)
         with self._condition:
             self._requests.pop(name, None)
+            self._known.pop(name, None)
 
-    def _report(self, request: _Request) -> None:
+    def _held(self, name: str, request: _Request) -> Mapping[str, Holding]:
+        until, held = self._known.get(name, (0.0, {}))
+        if time.monotonic() >= until:
+            uids = [uid for _, uid in request.references]
+            held = self._holdings.look_up(uids, last=request.attempts >= _PATIENT_ATTEMPTS)
+            self._known[name] = time.monotonic() + _FRESH_SECONDS, held
+        return held
+
+    def _report(self, name: str, request: _Request) -> None:
         node = self._node(request)
         if node is None:
             raise NotFound(f"no node has the AE title {request.aet} and an address any more")
-        held = self._look_up(request.references)
-        event, dataset = report(request.transaction, request.references, held, self._aet)
+        event, dataset = report(request, self._held(name, request), self._aet)
         proposed = (Proposed(1, COMMITMENT, (EXPLICIT, IMPLICIT)),)
         tls = client_tls(node.ca, node.client_cert, node.client_key) if node.tls else None
         asked = Request(self._aet, node.aet, proposed, roles={COMMITMENT: (False, True)})
@@ -257,89 +357,57 @@ class CommitmentService:
             context = association.context_for(COMMITMENT)
             if context is None:
                 raise NotAssociated(f"{node.name} takes no reports of commitment", lasting=True)
-            self._tell(association, context.number, context.syntax, event, dataset)
+            data = identifiers.write(dataset, context.syntax)
+            if status := association.ask(context.number, _command(event), data).get("Status", 0):
+                raise Unavailable(f"the requester answers the report with {status:04X}")
         finally:
             association.release()
 
-    def _tell(self, association: Association, context: int, syntax: str, event: int, dataset: Dataset) -> None:
-        command: dict[str, Any] = {
-            "AffectedSOPClassUID": COMMITMENT,
-            "CommandField": N_EVENT_REPORT,
-            "AffectedSOPInstanceUID": COMMITMENT_INSTANCE,
-            "EventTypeID": event,
-        }
-        answer = association.ask(context, command, identifiers.write(dataset, syntax))
-        if status := answer.get("Status", 0):
-            raise Unavailable(f"the requester answers the report with {status:04X}")
 
-    # -- what is held ---------------------------------------------------------------------------------------
-
-    def _look_up(self, references: Sequence[tuple[str, str]]) -> dict[str, tuple[str, int]]:
-        """Return the SOP class that the archive holds for each SOP Instance UID, and a Failure Reason or 0.
-
-        Raises:
-            Unavailable: the archive does not answer; that says nothing about the objects.
-        """
-        held: dict[str, tuple[str, int]] = {}
-        uids = [uid for _, uid in references]
-        for start in range(0, len(uids), _BATCH):
-            batch = uids[start : start + _BATCH]
-            params = [("SOPInstanceUID", ",".join(batch)), ("limit", str(2 * _BATCH))]
-            for row in self._origin.search("/instances", params).rows:
-                uid = dicomjson.text(row, "00080018")
-                study, series = dicomjson.text(row, "0020000D"), dicomjson.text(row, "0020000E")
-                held[uid] = dicomjson.text(row, "00080016"), self._problem(study, series, uid)
-        return held
-
-    def _problem(self, study: str, series: str, uid: str) -> int:
-        """Return a Failure Reason for an object whose bytes are not there to their end; other servers are believed."""
-        if not self._nodes.ours:
-            return 0
-        try:
-            self._origin.probe(f"/studies/{study}/series/{series}/instances/{uid}")
-        except NotFound:
-            return statuses.NO_SUCH_OBJECT
-        except Corrupt:
-            return statuses.PROCESSING_FAILURE
-        return 0
+_ADVICE = "Add a node with its AE title, host and port, so that reports can be sent to it later"
 
 
-_UNREPORTED = (
-    "storage commitment was asked for, and the requester left before the report",
-    "Add a node with its AE title, host and port, so that reports can be sent to it later",
-)
+def _command(event: int) -> dict[str, Any]:
+    return {
+        "AffectedSOPClassUID": COMMITMENT,
+        "CommandField": N_EVENT_REPORT,
+        "AffectedSOPInstanceUID": COMMITMENT_INSTANCE,
+        "EventTypeID": event,
+    }
 
 
-def report(
-    transaction: str, references: Sequence[tuple[str, str]], held: dict[str, tuple[str, int]], aet: str
-) -> tuple[int, Dataset]:
-    """Make the report about a request (PS3.4 J.3.3.1.1).
+def report(request: _Request, held: Mapping[str, Holding], aet: str) -> tuple[int, Dataset]:
+    """Make the report about a request (PS3.4 J.3.3.1.1, PS3.3 C.14).
 
     Args:
-        transaction: Transaction UID.
-        references: SOP Class UID and SOP Instance UID of each object that was asked about.
-        held: SOP class and Failure Reason (0 for none) by SOP Instance UID, of those that the archive has.
+        request: what was asked.
+        held: by SOP Instance UID, of those that the archive has.
         aet: AE title that can be asked for the objects.
 
     Returns:
         The event type, 1 if all are committed, else 2, and the data set.
     """
     committed, failed = [], []
-    for sop_class, uid in references:
+    for sop_class, uid in request.references:
         item: Dataset = {"00081150": {"vr": "UI", "Value": [sop_class]}, "00081155": {"vr": "UI", "Value": [uid]}}
-        known, reason = held.get(uid, ("", statuses.NO_SUCH_OBJECT))
-        if not reason and known != sop_class:
-            reason = statuses.CLASS_INSTANCE_CONFLICT
+        reason = statuses.DUPLICATE_TRANSACTION if request.again else _reason(sop_class, held.get(uid))
         if reason:
             failed.append({**item, "00081197": {"vr": "US", "Value": [reason]}})
         else:
             committed.append(item)
     dataset: Dataset = {
         "00080054": {"vr": "AE", "Value": [aet]},
-        "00081195": {"vr": "UI", "Value": [transaction]},
+        "00081195": {"vr": "UI", "Value": [request.transaction]},
     }
     if failed:
         dataset["00081198"] = {"vr": "SQ", "Value": failed}
     if committed:
         dataset["00081199"] = {"vr": "SQ", "Value": committed}
     return (_SOME_FAILED if failed else _ALL_COMMITTED), dataset
+
+
+def _reason(sop_class: str, held: Holding | None) -> int:
+    """The Failure Reason (PS3.3 C.14.1.1) of an object that was asked about, 0 if it is safe."""
+    if held is None:
+        return statuses.NO_SUCH_OBJECT if is_storage(sop_class) else statuses.NO_SUCH_CLASS
+    return held.reason or (0 if held.sop_class == sop_class else statuses.CLASS_INSTANCE_CONFLICT)

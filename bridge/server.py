@@ -21,7 +21,7 @@ from typing import Protocol
 from bridge import negotiation, statuses
 from bridge.association import Association, Limits, Message, await_request, reject
 from bridge.client import Origin
-from bridge.commandsets import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, NAMES
+from bridge.commandsets import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT, NAMES, RESPONSE
 from bridge.commitment import CommitmentService
 from bridge.connection import Connection
 from bridge.courier import Courier
@@ -339,15 +339,23 @@ class Bridge:
     # -- requests -------------------------------------------------------------------------------------------
 
     def _serve(self, association: Association, active: "_Active") -> None:
-        while association.open and not self._stopping:
-            message = association.receive()
-            if message is None:
-                return
-            active.busy = True
-            self._dispatch(association, message, active.peer(association.request))
-            active.busy = False
+        peer = active.peer(association.request)
+        try:
+            while association.open and not self._stopping:
+                self.commitment.attend(association, peer)
+                message = association.receive()
+                if message is None:
+                    return
+                active.busy = True
+                self._dispatch(association, message, peer)
+                active.busy = False
+        finally:
+            self.commitment.leave(association, peer)
 
     def _dispatch(self, association: Association, message: Message, peer: Peer) -> None:
+        if message.field == N_EVENT_REPORT | RESPONSE:
+            self.commitment.acknowledge(association, message, peer)
+            return
         service = self._services.get(message.field)
         name = NAMES.get(message.field, f"command {message.field:04X}")
         if service is None:

@@ -62,9 +62,10 @@ class WebNode(Origin):
         body: bytes | Iterable[bytes] | None = None,
         stream: bool = False,
         repeat: bool = True,
+        seconds: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
         try:
-            return self._ask_with_login(method, url, headers, body, stream, repeat)
+            return self._ask_with_login(method, url, headers, body, stream, repeat, seconds)
         except Unavailable as error:
             if isinstance(error.__cause__, ProxyError):
                 raise Unavailable(f"the proxy on the way to node {self.node.name} cannot be reached") from error
@@ -78,14 +79,15 @@ class WebNode(Origin):
         body: bytes | Iterable[bytes] | None,
         stream: bool,
         repeat: bool,
+        seconds: float,
     ) -> urllib3.BaseHTTPResponse:
         if not self.node.token_url:
-            return super()._ask(method, url, headers, body, stream, repeat)
-        response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat)
+            return super()._ask(method, url, headers, body, stream, repeat, seconds)
+        response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat, seconds)
         if response.status == 401 and (body is None or is_held(body)):
             response.drain_conn()
             self._until = 0.0  # withdrawn before its time
-            response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat)
+            response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat, seconds)
         return response
 
     def _login(self) -> dict[str, str]:

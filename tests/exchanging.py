@@ -26,7 +26,7 @@ OPERATIONS = {
     "listNodes", "getNode", "putNode", "deleteNode", "listJobs", "claimJob", "getJob", "followJob", "cancelJob",
     "retryJob", "reportJob", "finishJob", "listFailures", "listDeletions", "getStatus",
     "listRefusals", "reportRefusal", "clearRefusals", "listAets", "echoAet",
-    "sendToAet", "retrieveFromAet", "readVisit", "storeVisit", "getFromAet", "storeAtAet",
+    "sendToAet", "retrieveFromAet", "readVisit", "storeVisit", "getFromAet", "storeAtAet", "verifyInstances",
 }  # fmt: skip
 
 
@@ -124,6 +124,7 @@ def obtain(made: Served, name: str, status: str) -> httpx.Response:
         "reportJob": {"fence": 1, "progress": {"done": 1}},
         "finishJob": {"fence": 1, "state": "done"},
         "reportRefusal": {"kind": "association", "reason": "no"},
+        "verifyInstances": {"instances": ["1.2.3"]},
     }
     body = good.get(name)
     if status == "400":
@@ -149,6 +150,7 @@ def obtain(made: Served, name: str, status: str) -> httpx.Response:
         "listRefusals": ("GET", "/refusals" + ("?before=x" if status == "400" else "")),
         "reportRefusal": ("POST", "/refusals"),
         "clearRefusals": ("DELETE", "/refusals"),
+        "verifyInstances": ("POST", "/verify"),
     }[name]
     if (name, status) == ("deleteNode", "204"):
         made.client.request("PUT", "/nodes/NEW", json=good["putNode"])

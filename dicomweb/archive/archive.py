@@ -84,6 +84,10 @@ class Archive:
         """Check every object; see `Upkeep.verify`."""
         return self._upkeep.verify()
 
+    def check(self, instances: Sequence[str]) -> Iterator[tuple[Held | None, Finding | None]]:
+        """Check some instances; see `Upkeep.check`."""
+        return self._upkeep.check(instances)
+
     def rebuild(self) -> Iterator[tuple[Stored, Finding | None]]:
         """Make the index anew; see `Upkeep.rebuild`."""
         return self._upkeep.rebuild()

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -197,6 +197,24 @@ class Upkeep:
                 yield held, self._check(held)
             after = page[-1].version
         yield from self._orphans()
+
+    def check(self, instances: Sequence[str]) -> Iterator[tuple[Held | None, Finding | None]]:
+        """Read stored instances again and compare them with the index.
+
+        Args:
+            instances: SOP Instance UIDs.
+
+        Yields:
+            For each what the index has of it, or None, and what was found about it, or None if it is as it should be.
+        """
+        for instance in instances:
+            held = self._index.present([instance]).get(instance)
+            finding = self._check(held) if held else None
+            if held and finding:  # it may have been replaced or deleted meanwhile
+                now = self._index.present([instance]).get(instance)
+                if now is None or now.version != held.version:
+                    held, finding = now, self._check(now) if now else None
+            yield held, finding
 
     def _check(self, held: Held) -> Finding | None:
         digest = hashlib.sha256()

@@ -22,6 +22,7 @@ from dicomweb.web import (
     rendered,
     status,
     stow,
+    verify,
     wado,
     wado_uri,
 )
@@ -92,6 +93,7 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     ("/refusals", Methods(GET=refusals.listing, POST=refusals.report, DELETE=refusals.clear)),
     ("/deletions", Methods(GET=deletions.listing)),
     ("/status", Methods(GET=status.status)),
+    ("/verify", Methods(POST=verify.verify)),
     ("/health/live", Methods(GET=health.live)),
     ("/health/ready", Methods(GET=health.ready)),
     ("/", Methods(GET=explorer.page)),

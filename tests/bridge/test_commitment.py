@@ -2,16 +2,21 @@
 
 import contextlib
 import queue
+import socket
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from bridged import bridged
 from dicoms import CT, PREFIX, ct
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.pdu import P_DATA_TF
 
 COMMITMENT, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
+VERIFICATION = "1.2.840.10008.1.1"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 TRANSACTION = "1.2.826.0.1.3680043.10.1234.77"
 
@@ -27,12 +32,22 @@ def request(*references: tuple[str, str]) -> Dataset:
     return ds
 
 
-def ask(system, ds: Dataset, reports: "queue.Queue", action: int = 1, instance: str = INSTANCE, waits=False) -> Dataset:
+def ask(
+    system,
+    ds: Dataset,
+    reports: "queue.Queue",
+    action: int = 1,
+    instance: str = INSTANCE,
+    waits=False,
+    calling: str = "MODALITY",
+    between: Callable[[Association], None] = lambda _: None,
+) -> Dataset:
     """Ask for commitment; reports on the same association go into the queue. One that `waits` leaves only after its
     answer to a report is on the wire: a handler of pynetdicom returns before that."""
     answered = threading.Event()
-    entity = AE("MODALITY")
+    entity = AE(calling)
     entity.add_requested_context(COMMITMENT)
+    entity.add_requested_context(VERIFICATION)
 
     def on_report(event: evt.Event):
         reports.put((event.event_type, event.event_information))
@@ -46,6 +61,7 @@ def ask(system, ds: Dataset, reports: "queue.Queue", action: int = 1, instance: 
     association = entity.associate("127.0.0.1", system.port, ae_title="ROENTGATE", evt_handlers=handlers)
     assert association.is_established
     status, _ = association.send_n_action(ds, action, COMMITMENT, instance)
+    between(association)
     assert not waits or answered.wait(30)
     association.release()
     return status
@@ -137,6 +153,108 @@ def test_somebody_without_an_address_is_told_over_the_same_association(tmp_path)
         system.served.store(ct(1))
         ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, waits=True)
         assert reports.get(timeout=1)[0] == 1
+
+
+def failures(report: Dataset) -> dict[str, int]:
+    return {str(one.ReferencedSOPInstanceUID): int(one.FailureReason) for one in report.FailedSOPSequence}
+
+
+def test_an_object_with_one_other_byte_on_disk_is_not_committed(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with (
+        modality(reports, []) as (port, _),
+        bridged(tmp_path, node(port), {"storage": f"file:{tmp_path / 'objects'}"}) as system,
+    ):
+        system.served.store(ct(1), ct(2))
+        held = system.served.archive.index.present([f"{PREFIX}.1.1.2"])[f"{PREFIX}.1.1.2"]
+        path = Path(tmp_path / "objects" / held.key)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.chmod(0o600)
+        path.write_bytes(data)
+        ask(system, request((CT, f"{PREFIX}.1.1.1"), (CT, f"{PREFIX}.1.1.2")), reports)
+        event, report = reports.get(timeout=30)
+        assert event == 2
+        assert [one.ReferencedSOPInstanceUID for one in report.ReferencedSOPSequence] == [f"{PREFIX}.1.1.1"]
+        assert failures(report) == {f"{PREFIX}.1.1.2": 0x0110}
+
+
+def test_what_is_asked_about_thousands_is_looked_up_in_several_requests(tmp_path, monkeypatch):
+    monkeypatch.setattr("dicomweb.web.verify.SECONDS", 0.0)
+    reports: queue.Queue = queue.Queue()
+    with modality(reports, []) as (port, _), bridged(tmp_path, node(port)) as system:
+        system.served.store(*(ct(number) for number in range(1, 8)))
+        asked = [(CT, f"{PREFIX}.1.1.{number}") for number in range(1, 8)] + [
+            (CT, f"{PREFIX}.9.{n}") for n in range(200)
+        ]
+        ask(system, request(*asked), reports)
+        event, report = reports.get(timeout=60)
+        assert event == 2
+        assert len(report.ReferencedSOPSequence) == 7
+        assert failures(report) == {uid: 0x0112 for _, uid in asked[7:]}
+
+
+def test_a_class_that_is_no_storage_is_told_apart_from_an_object_that_is_missing(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with modality(reports, []) as (port, _), bridged(tmp_path, node(port)) as system:
+        ask(system, request((VERIFICATION, "1.2.3"), (CT, "1.2.4")), reports)
+        assert failures(reports.get(timeout=30)[1]) == {"1.2.3": 0x0122, "1.2.4": 0x0112}
+
+
+def test_a_transaction_that_is_under_way_for_other_objects_fails_and_the_same_request_is_one(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    web = {"storage": f"file:{tmp_path / 'objects'}", "index": f"sqlite:{tmp_path / 'index.db'}"}
+    with bridged(tmp_path, node(9), web) as system:
+        system.served.store(ct(1), ct(2))
+        for number in (1, 1, 2):
+            assert ask(system, request((CT, f"{PREFIX}.1.1.{number}")), reports).Status == 0
+        assert len(list((tmp_path / "bridge" / "commitment").glob("*.json"))) == 2
+    with modality(reports, []) as (port, _), bridged(tmp_path, node(port), web):
+        (first, _), (second, report) = (reports.get(timeout=30) for _ in range(2))
+        assert (first, second) == (1, 2)
+        assert failures(report) == {f"{PREFIX}.1.1.2": 0x0131}
+
+
+def test_a_requester_is_served_while_its_objects_are_looked_at(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    going_on = threading.Event()
+    with bridged(tmp_path) as system:
+        system.served.store(ct(1))
+        check = system.served.archive.check
+
+        def held_up(instances):
+            assert going_on.wait(60)
+            return check(instances)
+
+        def between(association: Association) -> None:
+            assert association.send_c_echo().Status == 0
+            assert reports.empty()
+            going_on.set()
+
+        system.served.archive.check = held_up
+        ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, waits=True, between=between)
+        assert reports.get(timeout=1)[0] == 1
+
+
+def test_somebody_who_leaves_before_the_report_is_told_of_at_refusals(tmp_path, caplog):
+    going_on = threading.Event()
+    with bridged(tmp_path) as system:
+        system.served.archive.check = lambda _: going_on.wait(60) and iter(())
+        assert ask(system, request((CT, f"{PREFIX}.1.1.1")), queue.Queue()).Status == 0
+        going_on.set()
+    assert "the requester left before the report" in caplog.text
+
+
+def test_a_node_that_says_nothing_holds_up_no_report_to_another(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as silent, modality(reports, []) as (port, _):
+        nodes = node(port) + f'[nodes.SILENT]\nhost = "127.0.0.1"\nport = {silent.getsockname()[1]}\n'
+        with bridged(tmp_path, nodes, request_seconds=300.0) as system:
+            system.served.store(ct(1))
+            for calling in ("SILENT", "SILENT", "MODALITY"):
+                ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, calling=calling)
+            assert reports.get(timeout=60)[0] == 1
+            silent.accept()[0].close()
 
 
 @pytest.mark.parametrize(
