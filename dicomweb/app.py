@@ -28,13 +28,14 @@ from dicomweb.web.limits import Limits
 from dicomweb.web.paths import Paths
 from dicomweb.web.routes import routes
 from dicomweb.web.status import Service
+from dicomweb.web.viewers import Viewers
 
 
 def build(config: Config, archive: Archive | None = None) -> Starlette:
     """Make the application.
 
     Its `state` has what the handlers use: `archive`, `retrieval`, `renderer`, `addresses`, `nodes`, `bridge`,
-    `visits`, `service`, `readiness`, `sweeper`.
+    `visits`, `service`, `readiness`, `sweeper`, `viewers`.
 
     Args:
         config: what holds for this process.
@@ -109,5 +110,6 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     app.state.visits = visits
     app.state.sweeper = sweeper
     app.state.service = Service(config, census)
+    app.state.viewers = Viewers(config.viewers)
     app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
     return app

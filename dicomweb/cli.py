@@ -123,6 +123,18 @@ def parser() -> argparse.ArgumentParser:
 
     _clients(add)
 
+    viewer = add(
+        "viewer", "viewer", "install, list or remove viewers that the server offers",
+        "A viewer is fetched with npm, or taken from a file that `npm pack` made. A running server has it at once.",
+        "roentgate viewer install ohif\n  roentgate viewer install ohif --from ohif-app-3.13.2.tgz --to /srv/viewers",
+    )  # fmt: skip
+    viewer.add_argument("action", choices=("install", "list", "remove"), help="what to do")
+    viewer.add_argument("viewer", nargs="?", metavar="VIEWER", help="which one: ohif")
+    viewer.add_argument("--version", dest="release", metavar="X", help="another version than the one we are tested with")
+    viewer.add_argument("--from", dest="source", type=Path, metavar="FILE", help="a package that is here already")
+    viewer.add_argument("--to", metavar="DIR", help="folder of all viewers, instead of the setting `viewers`")
+    _json(viewer)
+
     _json(add("stats", "stats", "count what the archive holds", "", "roentgate stats --json"))
 
     config = add(

@@ -84,6 +84,13 @@ class Config:
         shown="`cache` under `data`",
     )
 
+    viewers: Path = setting(
+        Path(),
+        PLACES,
+        "folder of the viewers that `roentgate viewer install` installs",
+        shown="`viewers` under `data`",
+    )
+
     # -- http --------------------------------------------------------------------------------------------
     http_host: str = setting("127.0.0.1", HTTP, "address to listen on")
     http_port: int = setting(8080, HTTP, "port to listen on; 0 takes a free one", least=0, most=65535)
@@ -262,6 +269,7 @@ class Config:
         scratch = data / "scratch" if self.scratch == Path() else Path(os.path.abspath(self.scratch))
         fill(self, "scratch", scratch)
         fill(self, "cache", data / "cache" if self.cache == Path() else Path(os.path.abspath(self.cache)))
+        fill(self, "viewers", data / "viewers" if self.viewers == Path() else Path(os.path.abspath(self.viewers)))
         fill(self, "public_url", self.public_url.rstrip("/"))
         prefix = self.path_prefix.strip("/")
         fill(self, "path_prefix", f"/{prefix}" if prefix else "")

@@ -165,5 +165,9 @@ class NotAssociated(Error):
         self.lasting = lasting
 
 
+class BadPackage(Error):
+    """The package of a viewer is damaged, unsafe, or another one than was asked for."""
+
+
 class Forbidden(Error):
     """Whoever asks may not have this."""

@@ -20,6 +20,7 @@ LAYERS = {
     "dicomweb.index": 2,
     "dicomweb.imaging": 2,
     "dicomweb.workshop": 2,
+    "dicomweb.viewers": 2,
     "dicomweb.archive": 3,
     "dicomweb.web": 4,
     "dicomweb.app": 5,

@@ -23,6 +23,7 @@ from dicomweb.web import (
     status,
     stow,
     verify,
+    viewers,
     wado,
     wado_uri,
 )
@@ -94,6 +95,9 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     ("/deletions", Methods(GET=deletions.listing)),
     ("/status", Methods(GET=status.status)),
     ("/verify", Methods(POST=verify.verify)),
+    ("/viewer", Methods(GET=viewers.listing)),
+    ("/viewer/{viewer}", Methods(GET=viewers.file)),
+    ("/viewer/{viewer}/{path:path}", Methods(GET=viewers.file)),
     ("/health/live", Methods(GET=health.live)),
     ("/health/ready", Methods(GET=health.ready)),
     ("/", Methods(GET=explorer.page)),
