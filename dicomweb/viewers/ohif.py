@@ -19,6 +19,7 @@ _IMPORTED = re.compile(r"""(browserImportFunction\()(["'])/(?=[^"'/])""")
 _LINK = re.compile(r"""(\b(?:href|src|content)=)"/(?!/)""")
 _ASSIGNED = re.compile(r"""(window\.PUBLIC_URL)\s*=\s*(["'])/\2""")
 _WORKER_SCRIPT = re.compile(r"<script\b[^>]*\binit-service-worker\.js\"[^>]*></script>")
+_STYLED = re.compile(r"""(\burl\(["']?)/(?!/)""")
 _SERVICE_WORKER = ("init-service-worker.js", "sw.js")
 _OTHERS = ("_headers", "_redirects", "serve.json", "google.js", "oidc-client.min.js", "silent-refresh.html")
 
@@ -99,6 +100,8 @@ def adapt(folder: Path) -> None:
     page, assigned = _ASSIGNED.subn(r'\1||="/"', page)
     page, links = _LINK.subn(r'\1"./', page)
     index.write_text(page, encoding="utf-8")
+    for path in folder.glob("*.css"):
+        path.write_text(_STYLED.sub(r"\1./", path.read_text(encoding="utf-8")), encoding="utf-8")
     changed = sum(_adapt_script(path) for path in sorted(folder.glob("*.js")))
     if not (assigned and links and changed):
         raise BadPackage("this version is built in another way than those that can be placed below a path")
