@@ -130,7 +130,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     viewer.add_argument("action", choices=("install", "list", "remove"), help="what to do")
     viewer.add_argument("viewer", nargs="?", metavar="VIEWER", help="which one: ohif")
-    viewer.add_argument("--version", dest="release", metavar="X", help="another version than the one we are tested with")
+    viewer.add_argument(
+        "--version", dest="release", metavar="X", help="another version than the one we are tested with"
+    )
     viewer.add_argument("--from", dest="source", type=Path, metavar="FILE", help="a package that is here already")
     viewer.add_argument("--to", metavar="DIR", help="folder of all viewers, instead of the setting `viewers`")
     _json(viewer)

@@ -20,6 +20,7 @@ from typing import Any
 import dicoms
 import exchanging
 import httpx
+import packages
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -301,6 +302,7 @@ def around():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, around):
     usual = exchanging.served(tmp_path_factory.mktemp("usual"), around)
+    packages.install(usual.config.viewers)
     for study in (ALIVE, GONE, *DOOMED.values()):
         usual.store(dicoms.ct(study=study))
     usual.store(written(dicoms.dataset(study=DEFLATED), DeflatedExplicitVRLittleEndian))
@@ -325,6 +327,8 @@ def fill(name: str, study: int = ALIVE) -> str:
         return f"/wado?requestType=WADO&{what}&contentType=application/dicom"
     if path == "/explorer/{file}":
         return f"/explorer/{'app.js' if study == ALIVE else 'nothing.js'}"
+    if path.startswith("/viewer/"):
+        return path.format(viewer="ohif" if study == ALIVE else "nothing", path="app-config.js")
     if path == "/lookup":
         return f"/lookup?q=P{study}"
     return path.format(
@@ -596,6 +600,7 @@ CT_SMALL = Path(str(get_testdata_file("CT_small.dcm")))
 def test_the_command_line_of_every_operation_works(tmp_path, around, name):
     path, method, operation, _ = OPERATIONS[name]
     served = exchanging.served(tmp_path, around)
+    packages.install(served.config.viewers)
     served.store(CT_SMALL.read_bytes())
     asked, url, headers, body = read_curl(operation["x-curl"])
     assert asked == method.upper()

@@ -32,7 +32,9 @@ const PAGES = [
   { pattern: "studies", nav: "Studies", icon: "studies", load: () => import("./pages/studies.js") },
 ];
 
-const ACTIONS = [];
+const ACTIONS = [
+  () => import("./actions/viewer.js"),
+];
 
 const view = document.getElementById("view");
 let current = null; // { page, path, opened, controller }

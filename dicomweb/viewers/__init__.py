@@ -22,7 +22,7 @@ from pathlib import Path
 
 from dicomweb.errors import BadPackage, NotFound, OutOfSpace
 from dicomweb.viewers import ohif
-from dicomweb.viewers.unpacking import zip_files, unpack
+from dicomweb.viewers.unpacking import unpack, zip_files
 
 RECORD = "installed.json"
 CONFIGURATION = "app-config.js"

@@ -120,5 +120,5 @@ def _adapt_script(path: Path) -> int:
 
 
 def at_depth(page: str, prefix: str) -> str:
-    """Return the page for an address from which the viewer's folder is at `prefix`, such as `../`."""
+    """Return the page for an address from which `prefix`, such as `../`, leads to the viewer's folder."""
     return re.sub(r"""(\b(?:href|src|content)=)"\./""", rf'\1"{prefix}', page) if prefix != "./" else page

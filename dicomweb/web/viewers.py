@@ -15,20 +15,18 @@ from pathlib import Path
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from dicomweb.errors import NotFound
 from dicomweb.viewers import CONFIGURATION, KINDS, Installed, installed, listed
 from dicomweb.viewers.ohif import INDEX, at_depth
 from dicomweb.web import bodies
-from dicomweb.web.addresses import Addresses
-from dicomweb.web.bodies import WHOLE, Answer, accepts_gzip, tag, zipped_tag
+from dicomweb.web.bodies import REVALIDATED, WHOLE, Answer, accepts_gzip, tag, zipped_tag
 from dicomweb.web.conditions import unchanged
 from dicomweb.web.threads import hop
 
-FOREVER = b"public, max-age=31536000, immutable"
+FOREVER = "public, max-age=31536000, immutable"
 """Cache-Control of files that are named by their digest."""
-REVALIDATED = b"no-cache"
 
 _DIGEST = re.compile(r"(?:^|[.-])[0-9a-f]{16,}\.")
 _CHUNK = 512 << 10
@@ -111,21 +109,19 @@ def _read_folder(folder: Path) -> dict[str, _Entry]:
 
 
 async def listing(request: Request) -> Response:
-    """GET /viewer: what is installed, and the address that shows a study."""
+    """GET /viewer: what is installed, and the address that shows a study, both relative to the server's root."""
     return await hop(_listing, request)
 
 
 def _listing(request: Request) -> Response:
-    addresses: Addresses = request.app.state.addresses
     viewers: Viewers = request.app.state.viewers
-    root = f"{addresses.root(request.scope)}/viewer"
     found = [
         {
             "name": there.name,
             "title": KINDS[there.name].title,
             "version": there.version,
-            "url": f"{root}/{there.name}/",
-            "study": f"{root}/{there.name}/{KINDS[there.name].study}",
+            "path": f"viewer/{there.name}/",
+            "study": f"viewer/{there.name}/{KINDS[there.name].study}",
         }
         for there in listed(viewers.root)
     ]
@@ -141,10 +137,6 @@ def _file(request: Request) -> Response:
     viewers: Viewers = request.app.state.viewers
     name, path = request.path_params["viewer"], request.path_params.get("path", "")
     there, files = viewers.find(name)
-    asked = _asked(request, name)
-    if asked is None:  # relative links of the page need the slash; so does its router
-        query = request.url.query
-        return RedirectResponse(f"{name}/{'?' + query if query else ''}", 307)
     if path == CONFIGURATION:
         return _configuration(request, viewers.root / name / CONFIGURATION)
     entry = files.get(path)
@@ -152,26 +144,26 @@ def _file(request: Request) -> Response:
         return _send(request, there, path, entry)
     if "." in path.rpartition("/")[2] and path != INDEX:
         raise NotFound("this viewer has no such file")
-    return _page(request, files[INDEX].path, asked.count("/"))
+    return _page(request, files[INDEX].path, _way_back(request, name))
 
 
-def _asked(request: Request, name: str) -> str | None:
-    """What stands in the address after the viewer's name and a slash, as the browser has it; None without that
-    slash. Whatever a proxy does before it, this end of the address is what relative links count from."""
+def _way_back(request: Request, name: str) -> str:
+    """From the address that the browser has to the viewer's folder. Whatever a proxy puts before it or takes away
+    there, its end is what relative links count from."""
     raw = request.scope.get("raw_path") or request.scope["path"].encode()
-    _, found, after = raw.decode("latin-1").partition(f"/viewer/{name}/")
-    return after if found else None
+    _, found, after = raw.decode("latin-1").partition("?")[0].rpartition(f"/viewer/{name}/")
+    if not found:
+        return f"{name}/"
+    return "../" * after.count("/") or "./"
 
 
-def _page(request: Request, path: Path, depth: int) -> Response:
-    page = at_depth(path.read_text(encoding="utf-8"), "../" * depth or "./")
+def _page(request: Request, path: Path, way_back: str) -> Response:
+    page = at_depth(path.read_text(encoding="utf-8"), way_back)
     hashes = "".join(
         f" 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in _INLINE.findall(page)
     )
-    return bodies.document(
-        request, page.encode(), _TYPES[".html"], cache="no-cache", fields=_fields(hashes)
-    )
+    return bodies.document(request, page.encode(), _TYPES[".html"], fields=_fields(hashes))
 
 
 def _configuration(request: Request, path: Path) -> Response:
@@ -179,7 +171,7 @@ def _configuration(request: Request, path: Path) -> Response:
         text = path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"{CONFIGURATION} of this viewer is not there; installing it again writes one") from error
-    return bodies.document(request, text, _TYPES[".js"], cache="no-cache", fields=_fields())
+    return bodies.document(request, text, _TYPES[".js"], fields=_fields())
 
 
 def _fields(more: str = "") -> list[tuple[bytes, bytes]]:
@@ -195,7 +187,7 @@ def _send(request: Request, there: Installed, path: str, entry: _Entry) -> Respo
     lasting = _DIGEST.search(entry.path.name) is not None
     headers = [
         (b"etag", etag.encode()),
-        (b"cache-control", FOREVER if lasting else REVALIDATED),
+        (b"cache-control", (FOREVER if lasting else REVALIDATED).encode()),
         (b"vary", b"Accept-Encoding"),
         *_fields(" 'unsafe-eval'"),
     ]
