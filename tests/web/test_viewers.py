@@ -121,7 +121,8 @@ def test_what_is_named_by_its_digest_lasts_and_all_else_is_asked_about_again(cli
         f"/viewer/ohif/{name}"
         for name in (
             "missing.js", "../installed.json", "..%2finstalled.json", "%2e%2e/installed.json", "..%5cinstalled.json",
-            f"{BUNDLE}.gz", "assets/../../installed.json", "/etc/passwd.txt", "%00.js", "assets/..%2f..%2finstalled.json",
+            f"{BUNDLE}.gz", "assets/../../installed.json", "/etc/passwd.txt", "%00.js",
+            "assets/..%2f..%2finstalled.json",
         )
     ],
 )  # fmt: skip
