@@ -86,6 +86,8 @@ class Origin:
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        elif token and self.server:  # whoever else speaks DICOMweb is not told
+            self._headers["Authorization"] = f"Bearer {token}"
         self._token = token
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds

@@ -18,6 +18,7 @@ from dicomweb.archive.shelf import Shelf
 from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
 from dicomweb.web import memory, problems
+from dicomweb.web.access import Door
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.bridge import Bridge
 from dicomweb.web.cors import Cors
@@ -60,6 +61,16 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
         limit = config.limit_frame_pixels
         return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, shelf, copies, limit)
 
+    addresses = Addresses(config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host))
+    door = None
+    if config.access:
+        door = Door(
+            opened,
+            bridge,
+            addresses,
+            remember_seconds=config.access_remember_seconds,
+            failures=config.access_failures,
+        )
     visits = Visits(opened, readers)
     census = Census(opened.index)
     leaving = Repeated(visits.sweep, config.sweep_interval_seconds)
@@ -82,7 +93,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
                 opened.close()
 
     app = Starlette(
-        routes=routes(),
+        routes=routes(door),
         middleware=[
             Middleware(Draining),
             Middleware(Hardening),
@@ -102,9 +113,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     app.router.redirect_slashes = False
     app.state.archive = opened
     app.state.retrieval, app.state.renderer = readers(opened)
-    app.state.addresses = Addresses(
-        config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host)
-    )
+    app.state.addresses = addresses
     app.state.nodes = Nodes(opened.index.nodes, config.data / "nodes.toml")
     app.state.bridge = bridge
     app.state.visits = visits

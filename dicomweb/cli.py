@@ -139,6 +139,8 @@ def parser() -> argparse.ArgumentParser:
 
     _json(add("stats", "stats", "count what the archive holds", "", "roentgate stats --json"))
 
+    _keys(add)
+
     config = add(
         "config", "settings", "print every setting, its value, and where it came from", "Secrets are masked.",
         "roentgate config --toml > roentgate.toml",
@@ -146,6 +148,34 @@ def parser() -> argparse.ArgumentParser:
     config.add_argument("--toml", action="store_true", help="as a file to begin with, every default in a comment")
     _json(config)
     return top
+
+
+def _keys(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """API keys."""
+    key = add(
+        "key", "keys", "make, list and revoke the API keys by which machines are known", "See the setting access.",
+        "roentgate key add viewer --role read --days 365",
+    )  # fmt: skip
+    doing = key.add_subparsers(dest="doing", metavar="ACTION", required=True, parser_class=_Parser)
+    new = doing.add_parser("add", help="make a key; it is shown this once")
+    new.add_argument("name", metavar="NAME", help="who will have it; stands in the audit trail")
+    new.add_argument(
+        "--role", action="append", required=True, choices=("read", "write", "delete", "admin"), help="may be repeated"
+    )
+    new.add_argument("--days", type=float, metavar="N", help="how long it is valid (for ever)")
+    new.add_argument(
+        "--study", action="append", default=[], metavar="UID", help="nothing but this study; may be repeated"
+    )
+    new.add_argument(
+        "--patient", action="append", default=[], metavar="ID", help="and this patient's (ID or ID^^^ISSUER); repeated"
+    )
+    new.add_argument(
+        "--node", action="append", default=[], metavar="NODE", help="no other node than this; may be repeated"
+    )
+    revoke = doing.add_parser("revoke", help="make a key worthless")
+    revoke.add_argument("name", metavar="NAME|ID", help="of the key")
+    for each in (new, revoke, doing.add_parser("list", help="show all keys, but not what they are")):
+        _json(each)
 
 
 def _http(sub: argparse.ArgumentParser) -> None:

@@ -26,10 +26,12 @@ RESERVED = "ROENTGATE_TEST_"
 FILE = "ROENTGATE_CONFIG"
 """Names another file than `roentgate.toml` in the current folder."""
 
-PLACES, HTTP, ARCHIVE, IMAGES, LIMITS, BRIDGE = "places", "http", "archive", "images", "limits", "bridge"
+PLACES, HTTP, ACCESS, ARCHIVE = "places", "http", "access", "archive"
+IMAGES, LIMITS, BRIDGE = "images", "limits", "bridge"
 GROUPS = {
     PLACES: "Where things lie",
     HTTP: "HTTP",
+    ACCESS: "Access control",
     ARCHIVE: "Archive and searches",
     IMAGES: "Images",
     LIMITS: "Limits",
@@ -124,6 +126,17 @@ class Config:
         "info", HTTP, "least that is logged: `debug`, `info`, `warning` or `error`"
     )
 
+    # -- access control ----------------------------------------------------------------------------------
+    access: bool = setting(
+        False, ACCESS, "ask who is calling; API keys are made by `roentgate key add`", shown="`false`"
+    )
+    access_remember_seconds: float = setting(
+        5.0, ACCESS, "how long what was found of a key holds, and so how long it opens after it was revoked", least=0
+    )
+    access_failures: int = setting(
+        30, ACCESS, "wrong keys or tokens a minute from one address, after which it is not listened to", least=1
+    )
+
     # -- archive and searches ----------------------------------------------------------------------------
     on_conflict: Literal["refuse", "keep", "replace"] = setting(
         "refuse",
@@ -137,7 +150,9 @@ class Config:
     search_page: int = setting(1000, ARCHIVE, "search results when the client names no `limit`", least=1)
     search_page_limit: int = setting(10_000, ARCHIVE, "most search results in one answer", least=1)
     scan_limit_instances: int = setting(100_000, ARCHIVE, "most instances read for a key that has no index", least=0)
-    zero_preamble: bool = setting(False, ARCHIVE, "send 128 zeros instead of a file's own preamble")
+    zero_preamble: bool = setting(
+        False, ARCHIVE, "send 128 zeros instead of a file's own preamble", shown="`true` with `access`"
+    )
     sweep_interval_seconds: float = setting(
         600.0, ARCHIVE, "time between two sweeps of what crashes and deletions left behind", least=1
     )
@@ -282,6 +297,8 @@ class Config:
             fill(self, "unknown_aets", "everything" if is_loopback(self.dimse_host) else "refuse")
         if not self.dicomweb:
             fill(self, "dicomweb", f"{self.local_url()}/dicom-web")
+        if self.access and "zero_preamble" not in self.origins:
+            fill(self, "zero_preamble", True)
         self._check_together()
 
     def __repr__(self) -> str:
@@ -372,14 +389,15 @@ class Config:
         """Refuse to be reachable from elsewhere while nothing asks who is calling.
 
         Raises:
-            BadSetting: `http_host` is no loopback address, no client certificates are asked for, and
-                `insecure` is not set.
+            BadSetting: `http_host` is no loopback address, neither `access` is on nor client certificates are asked
+                for, and `insecure` is not set.
         """
-        if not (is_loopback(self.http_host) or self.tls_client_ca or self.insecure):
+        if not (is_loopback(self.http_host) or self.access or self.tls_client_ca or self.insecure):
             raise BadSetting(
                 f"http_host is {self.http_host}, which other machines can reach, and there is no access"
-                " control: anybody there could read and delete. Set tls_client_ca to ask for client"
-                " certificates, or insecure = true (--insecure) if something in front asks who is calling."
+                " control: anybody there could read and delete. Set access = true to ask for keys and tokens,"
+                " tls_client_ca to ask for client certificates, or insecure = true (--insecure) if something in"
+                " front asks who is calling."
             )
 
     def local_url(self, port: int | None = None) -> str:

@@ -171,3 +171,19 @@ class BadPackage(Error):
 
 class Forbidden(Error):
     """Whoever asks may not have this."""
+
+
+class NotIdentified(Error):
+    """Nobody knows who asks: no key, token or certificate was shown, or one that is not valid.
+
+    Attributes:
+        shown: one was.
+    """
+
+    def __init__(self, message: str, shown: bool = False) -> None:
+        super().__init__(message)
+        self.shown = shown
+
+
+class TooOften(Error):
+    """The same caller was refused so often lately that nobody listens for a while."""

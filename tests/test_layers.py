@@ -15,6 +15,7 @@ LAYERS = {
     "dicomweb.errors": 0,
     "dicomweb.settings": 1,
     "dicomweb.config": 2,
+    "dicomweb.access": 1,
     "dicomweb.standard": 1,
     "dicomweb.storage": 2,
     "dicomweb.index": 2,
@@ -45,7 +46,7 @@ HOMES = {
     "psycopg_pool": ("dicomweb.index",),
     "sqlite3": ("dicomweb.index",),
     "pynetdicom": ("bridge",),
-    "urllib3": ("bridge", "dicomweb.web.bridge"),
+    "urllib3": ("bridge", "dicomweb.web.bridge", "dicomweb.access.issuer"),
     "pydicom": ("dicomweb.standard", "bridge"),
     "numpy": ("dicomweb.imaging",),
     "imagecodecs": ("dicomweb.imaging",),
@@ -59,6 +60,7 @@ HOMES = {
     "uvloop": ("dicomweb.launch",),
     "rich": ("dicomweb.commands",),
     "defusedxml": ("dicomweb.standard",),
+    "joserfc": ("dicomweb.access",),
 }
 WORLD = {
     "os",

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from dicomweb.access.rights import Scope
 from dicomweb.errors import BadSetting, Unavailable
 from dicomweb.standard.attributes import Level
 from dicomweb.standard.query import Query
 
 if TYPE_CHECKING:
+    from dicomweb.index.access import AccessKeys
     from dicomweb.index.jobs import Jobs
     from dicomweb.index.nodes import NodeRows
     from dicomweb.index.refusals import Refusals
@@ -169,13 +171,14 @@ class Index(Protocol):
     Every method may raise Unavailable. Changes are durable when the method returns.
 
     Attributes:
-        nodes, jobs, refusals, visits: what concerns other systems; `clear` leaves them alone.
+        nodes, jobs, refusals, visits, keys: what concerns other systems; `clear` leaves them alone.
     """
 
     nodes: "NodeRows"
     jobs: "Jobs"
     refusals: "Refusals"
     visits: "Visits"
+    keys: "AccessKeys"
 
     # -- writing -----------------------------------------------------------------------------------------
     def intend(self, intents: Sequence[Intent]) -> None:
@@ -264,8 +267,9 @@ class Index(Protocol):
     def metadata(self, versions: Sequence[int]) -> list[bytes]:
         """Return the metadata of these versions, serialized as they came in, in order. Raises NotFound."""
 
-    def search(self, query: Query) -> Found:
-        """Find entities of the query's level.
+    def search(self, query: Query, scope: Scope | None = None) -> Found:
+        """Find entities of the query's level, those in a scope if there is one. A patient is in it where all of the
+        patient is.
 
         Keys on attributes that have no column are tried on what the level holds, then on the metadata of the
         entity's instances: an entity matches if one of its instances satisfies all such keys.
@@ -275,9 +279,12 @@ class Index(Protocol):
             BadQuery: cursor or order cannot be used.
         """
 
-    def lookup(self, text: str, limit: int) -> list[Row]:
+    def lookup(self, text: str, limit: int, scope: Scope | None = None) -> list[Row]:
         """Return the resources whose Patient ID, Accession Number, Study, Series or SOP Instance UID equals
-        `text`, patients first."""
+        `text`, patients first, those in a scope if there is one."""
+
+    def in_scope(self, study: str, scope: Scope) -> bool:
+        """Say whether a study is in a scope: named there, or of a patient who is."""
 
     def walk(self, after: int = 0, limit: int = 1000) -> list[Held]:
         """Return every version, current or not, by version: for checks of the whole archive."""

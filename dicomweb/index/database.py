@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
+from dicomweb.access.rights import Scope
 from dicomweb.errors import Conflict
 from dicomweb.index import Entry, Found, Held, Intent, Row, Tombstone
+from dicomweb.index.access import AccessKeys
 from dicomweb.index.finding import Finder
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
@@ -44,15 +46,20 @@ class Database(Reader):
         self.jobs = Jobs(engine, self._groups)
         self.refusals = Refusals(engine, self._groups)
         self.visits = Visits(engine, self._groups)
+        self.keys = AccessKeys(engine, self._groups)
 
     # -- searches ----------------------------------------------------------------------------------------
-    def search(self, query: Query) -> Found:
+    def search(self, query: Query, scope: Scope | None = None) -> Found:
         """See Index."""
-        return self._finder.search(query)
+        return self._finder.search(query, scope)
 
-    def lookup(self, text: str, limit: int) -> list[Row]:
+    def lookup(self, text: str, limit: int, scope: Scope | None = None) -> list[Row]:
         """See Index."""
-        return self._finder.lookup(text, limit)
+        return self._finder.lookup(text, limit, scope)
+
+    def in_scope(self, study: str, scope: Scope) -> bool:
+        """See Index."""
+        return self._finder.in_scope(study, scope)
 
     # -- writing -----------------------------------------------------------------------------------------
     def intend(self, intents: Sequence[Intent]) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 
+from dicomweb.access.rights import Scope
 from dicomweb.errors import TooBroad
 from dicomweb.index import COUNT_LIMIT, Found, Row
 from dicomweb.index import search as sql
 from dicomweb.index.codes import Codes
 from dicomweb.index.cursors import Places, read_cursor, write_cursor
+from dicomweb.index.forms import storable
 from dicomweb.index.results import Results
 from dicomweb.index.search import Entrance, Plan
 from dicomweb.index.session import Engine, Session, SqlRow, as_list
@@ -46,9 +48,9 @@ class Finder:
         self._scan_limit = scan_limit
         self._places = Places()
 
-    def search(self, query: Query) -> Found:
+    def search(self, query: Query, scope: Scope | None = None) -> Found:
         """See Index."""
-        plan = sql.read_plan(query, self._engine.dialect)
+        plan = sql.read_plan(query, self._engine.dialect, scope)
         place = None if query.cursor is None else read_cursor(plan, query.cursor)
         with self._engine.read() as session:
             entrance = _choose(session, plan)
@@ -186,7 +188,16 @@ class Finder:
         )
 
     # -- any identifier -----------------------------------------------------------------------------------------
-    def lookup(self, text: str, limit: int) -> list[Row]:
+    def in_scope(self, study: str, scope: Scope) -> bool:
+        """See Index."""
+        if study in scope.studies or not scope.patients:
+            return study in scope.studies
+        condition = sql.scope_condition(self._engine.dialect, "st", scope)
+        with self._engine.read() as session:
+            wanted = f"SELECT 1 FROM study st WHERE st.uid = ? AND st.visible = 1 AND {condition.sql}"
+            return bool(session.rows(wanted, (storable(study), *condition.values)))
+
+    def lookup(self, text: str, limit: int, scope: Scope | None = None) -> list[Row]:
         """See Index."""
         text = text.strip(" \0")
         rows: list[Row] = []
@@ -196,7 +207,7 @@ class Finder:
             if len(rows) >= limit:
                 break
             query = Query(level, keys=(Key(BY_KEYWORD[keyword].tag, OneOf((text,))),))
-            plan = sql.read_plan(query, self._engine.dialect)
+            plan = sql.read_plan(query, self._engine.dialect, scope)
             with self._engine.read() as session:
                 statement = sql.page(plan, _choose(session, plan), None, limit - len(rows), 0)
                 rows += self._results.rows(session, level, session.rows(statement.sql, statement.values))

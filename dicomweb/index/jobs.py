@@ -6,7 +6,7 @@ number of runners share the jobs, and none is lost or done by two at the same ti
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,9 +102,15 @@ class Jobs:
         return _job(rows[0])
 
     def latest(
-        self, limit: int = 100, before: int | None = None, states: Sequence[str] = STATES, node: str | None = None
+        self,
+        limit: int = 100,
+        before: int | None = None,
+        states: Sequence[str] = STATES,
+        node: str | None = None,
+        nodes: Iterable[str] | None = None,
     ) -> list[Job]:
-        """Return jobs in these states, the latest first, with numbers below `before`, of one node or of all."""
+        """Return jobs in these states, the latest first, with numbers below `before`, of one node, of some or of
+        all."""
         conditions, values = [one_of(self._engine.dialect, "state")], [as_list(self._engine.dialect, states)]
         if before is not None:
             conditions.append("id < ?")
@@ -112,6 +118,9 @@ class Jobs:
         if node is not None:
             conditions.append("node = ?")
             values.append(storable(node))
+        if nodes is not None:
+            conditions.append(one_of(self._engine.dialect, "node"))
+            values.append(as_list(self._engine.dialect, [storable(name) for name in sorted(nodes)]))
         with self._engine.read() as session:
             rows = session.rows(
                 f"SELECT {_COLUMNS} FROM job WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",

@@ -227,7 +227,19 @@ def _exchange(dialect: Dialect) -> list[str]:
     ]
 
 
-STEPS: tuple[Callable[[Dialect], list[str]], ...] = (_first, _exchange)
+def _access(dialect: Dialect) -> list[str]:
+    """API keys."""
+    text = 'text COLLATE "C"' if dialect == "postgresql" else "TEXT"
+    time = "double precision" if dialect == "postgresql" else "REAL"
+    return [
+        (
+            f"CREATE TABLE access_key (id {text} PRIMARY KEY, digest {text} NOT NULL, name {text} NOT NULL, "
+            f"roles {text} NOT NULL, scope {text}, nodes {text}, created {time} NOT NULL, expires {time})"
+        )
+    ]
+
+
+STEPS: tuple[Callable[[Dialect], list[str]], ...] = (_first, _exchange, _access)
 """Upgrade steps, each the statements that lead from the version before it; never changed once released."""
 
 VERSION = len(STEPS)
@@ -247,5 +259,5 @@ TABLES = (
     "garbage",
     "tombstone",
 )
-"""What `clear` empties; codes stay, since processes remember them, and so do nodes, jobs and refusals, which no
-object tells of."""
+"""What `clear` empties; codes stay, since processes remember them, and so do nodes, jobs, refusals and
+API keys, which no object tells of."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dicomweb.access.rights import Scope
 from dicomweb.index.columns import CODES, COUNTS, LISTS, UIDS, Alias, column_of
 from dicomweb.index.conditions import (
     ALWAYS,
@@ -24,11 +25,11 @@ from dicomweb.index.conditions import (
     several,
     text_condition,
 )
-from dicomweb.index.forms import kind_of, storable
+from dicomweb.index.forms import LONGEST, kind_of, storable
 from dicomweb.index.ordering import Term, after, default_order, ordered_by
 from dicomweb.index.rows import ONLINE
 from dicomweb.index.schema import TEXT_SEARCHED, Dialect
-from dicomweb.index.session import one_of
+from dicomweb.index.session import as_list, one_of
 from dicomweb.standard.attributes import BY_KEYWORD, BY_TAG, LEVELS, Level
 from dicomweb.standard.matching import (
     Absent,
@@ -96,8 +97,8 @@ class Plan:
     walks_days: bool = True
 
 
-def read_plan(query: Query, dialect: Dialect) -> Plan:
-    """Take a query apart.
+def read_plan(query: Query, dialect: Dialect, scope: Scope | None = None) -> Plan:
+    """Take a query apart, for what is in a scope if there is one.
 
     Raises:
         BadQuery: `orderby` names what is no column of the level or above.
@@ -113,6 +114,8 @@ def read_plan(query: Query, dialect: Dialect) -> Plan:
         if uid is not None:
             _place(plan, alias, equals(dialect, f"{alias}.uid", [storable(uid)]))  # type: ignore[arg-type]
             plan.direct = True
+    if scope is not None:
+        plan.conditions.append(scope_condition(dialect, plan.tables[0], scope))
     held, deep = [], []
     for key in query.keys:
         if isinstance(key.match, Anything):
@@ -131,6 +134,19 @@ def read_plan(query: Query, dialect: Dialect) -> Plan:
     plan.terms = (*ordered_by(query), *default_order(query))
     plan.walks_days = not query.order and query.study is None
     return plan
+
+
+def scope_condition(dialect: Dialect, alias: Alias, scope: Scope) -> Condition:
+    """Return the condition that a study, or a patient as a whole, is in a scope."""
+    found = []
+    for issuer in sorted({issuer for _, issuer in scope.patients}):
+        ids = [storable(id)[:LONGEST] for id, other in sorted(scope.patients) if other == issuer]
+        of_issuer = Condition(f'{alias}."IssuerOfPatientID" = ?', (storable(issuer)[:LONGEST],))
+        found.append(both([Condition(one_of(dialect, f'{alias}."PatientID"'), (as_list(dialect, ids),)), of_issuer]))
+    if alias == "st" and scope.studies:
+        studies = as_list(dialect, [storable(uid) for uid in sorted(scope.studies)])
+        found.append(Condition(one_of(dialect, "st.uid"), (studies,)))
+    return both(found, "OR") if found else NEVER
 
 
 def _is_held(level: Level, key: Key) -> bool:

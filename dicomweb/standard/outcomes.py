@@ -27,6 +27,7 @@ SYNTAX_NOT_SUPPORTED = 0xC122
 PROCESSING_FAILURE = 0x0110
 DUPLICATE_INSTANCE = 0x0111
 CLASS_NOT_SUPPORTED = 0x0122
+NOT_AUTHORIZED = 0x0124
 
 MEANINGS: dict[int, str] = {
     COERCED: "elements were coerced",
@@ -39,11 +40,13 @@ MEANINGS: dict[int, str] = {
     PROCESSING_FAILURE: "the archive could not process the object",
     DUPLICATE_INSTANCE: "another object with this SOP Instance UID is stored already",
     CLASS_NOT_SUPPORTED: "the SOP Class is not supported",
+    NOT_AUTHORIZED: "whoever sends the object may not store it",
 }
 
 # Which of our errors is which reason; one that is not listed is as its nearest listed ancestor.
 _REASONS: dict[type[Exception], int] = {
     errors.OutOfSpace: OUT_OF_RESOURCES,
+    errors.Forbidden: NOT_AUTHORIZED,
     errors.TooLarge: OUT_OF_RESOURCES,
     errors.ObjectTooLarge: OUT_OF_RESOURCES,
     errors.WrongStudy: DOES_NOT_MATCH,

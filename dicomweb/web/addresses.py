@@ -73,6 +73,17 @@ class Addresses:
         """Return the base URL of the DICOMweb services as this client writes it."""
         return self.root(scope) + DICOMWEB
 
+    def client(self, scope: Scope) -> str:
+        """Return the address that a request came from, as trusted proxies tell; "" where nobody knows."""
+        client = scope.get("client")
+        address = str(client[0]) if client else ""
+        if self._networks and address and self._trusted(address):
+            for hop in reversed(_read_forwarded(_header(scope, b"forwarded")) or _read_x_forwarded(scope)):
+                address = hop.source or address
+                if hop.source is None or not self._trusted(hop.source):
+                    break
+        return address
+
     def _is_trusted(self, address: str) -> bool:
         try:
             read = ipaddress.ip_address(address.strip("[]"))

@@ -10,10 +10,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb.errors import BadRequest
+from dicomweb.errors import BadRequest, NotFound
 from dicomweb.standard import resources
 from dicomweb.standard.nodes import Node, write_node
 from dicomweb.web import jobs, jsonbodies
+from dicomweb.web.access import nodes_of
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.threads import hop, hop_elsewhere
 
@@ -27,12 +28,13 @@ async def listing(request: Request) -> Response:
     addresses: Addresses = request.app.state.addresses
     root = addresses.root(request.scope)
     nodes = await hop(request.app.state.nodes.all)
+    known = nodes_of(request)
     return jsonbodies.respond(
         {
             "aets": [
                 {"name": node.name, "aet": node.aet, "kind": node.kind, "url": f"{root}/aets/{node.name}"}
                 for node in nodes.values()
-                if node.host or node.url
+                if (node.host or node.url) and (known is None or node.name in known)
             ]
         }
     )
@@ -76,6 +78,8 @@ def _add(request: Request, kind: str, task: Mapping[str, Any]) -> Response:
     node = nodes.get(request.path_params["aet"])
     if task.get("destination"):
         nodes.get(task["destination"])
+        if (known := nodes_of(request)) is not None and task["destination"] not in known:
+            raise NotFound(f"there is no node {task['destination']!r}; nodes.toml or /nodes can add it")
     archive.index.jobs.forget(time.time() - archive.config.job_days * _DAY)
     job = archive.index.jobs.add(kind, node.name, task)
     addresses: Addresses = request.app.state.addresses

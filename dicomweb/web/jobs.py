@@ -18,6 +18,7 @@ from dicomweb.errors import BadRequest, NotFound
 from dicomweb.index.jobs import OVER, STATES, Job, Jobs
 from dicomweb.standard.nodes import write_node
 from dicomweb.web import jsonbodies
+from dicomweb.web.access import nodes_of
 from dicomweb.web.threads import hop
 
 LEASE = 60.0
@@ -43,7 +44,7 @@ async def listing(request: Request) -> Response:
     limit = jsonbodies.count(request, "limit", 100, _MOST)
     before = jsonbodies.count(request, "before", 0, 1 << 62) or None
     node = request.query_params.get("node") or None
-    found = await hop(_jobs(request).latest, limit, before, states or STATES, node)
+    found = await hop(_jobs(request).latest, limit, before, states or STATES, node, nodes_of(request))
     return jsonbodies.respond({"jobs": [write(job) for job in found]})
 
 

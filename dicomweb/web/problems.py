@@ -17,12 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dicomweb import errors
 
 MEDIA_TYPE = "application/problem+json"
+CHALLENGE = 'Bearer realm="Roentgate"'
 RETRY_AFTER = 5
 """Seconds after which a client may try again when a back end did not answer."""
 
 # PS3.18 Table 8.5-1. An error that is not listed is answered as its nearest listed ancestor.
 STATUS: dict[type[Exception], int] = {
     errors.BadRequest: 400,
+    errors.NotIdentified: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.NotAcceptable: 406,
@@ -35,6 +37,7 @@ STATUS: dict[type[Exception], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.BadRange: 416,
+    errors.TooOften: 429,
     errors.Corrupt: 500,
     errors.BadMessage: 502,
     errors.NotAssociated: 502,
@@ -97,6 +100,10 @@ def answer(error: Exception) -> Response:
         headers["content-range"] = f"bytes */{error.size}"
     if isinstance(error, errors.BadFraming):
         headers["connection"] = "close"
+    if isinstance(error, errors.NotIdentified):  # RFC 6750 3
+        headers["www-authenticate"] = CHALLENGE + (', error="invalid_token"' if error.shown else "")
+    if isinstance(error, errors.TooOften):
+        headers["retry-after"] = "60"
     if isinstance(error, errors.Unavailable):
         headers["retry-after"] = str(RETRY_AFTER)
     if isinstance(error, errors.BadSetting):

@@ -4,6 +4,7 @@ The order is that of how often viewers ask, since the routes are tried one after
 """
 
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from dicomweb.web import (
     aets,
@@ -27,6 +28,7 @@ from dicomweb.web import (
     wado,
     wado_uri,
 )
+from dicomweb.web.access import Door, Guarded
 from dicomweb.web.addresses import DICOMWEB
 from dicomweb.web.methods import Methods
 
@@ -108,6 +110,10 @@ TABLE: tuple[tuple[str, Methods], ...] = (
 """Path and who answers, in the order in which they are tried."""
 
 
-def routes() -> list[Route]:
-    """Return the table as Starlette takes it."""
-    return [Route(path, methods) for path, methods in TABLE]
+def routes(door: Door | None = None) -> list[Route]:
+    """Return the table as Starlette takes it, everything behind a door if there is one."""
+
+    def behind(path: str, methods: Methods) -> ASGIApp:
+        return methods if door is None else Guarded(door, methods, path)
+
+    return [Route(path, behind(path, methods)) for path, methods in TABLE]

@@ -1,0 +1,238 @@
+"""Who calls, and whether he may: one door in front of every route, which is not there at all while nobody is asked.
+
+A caller is known by a key or token in `Authorization: Bearer` or by a key in `X-API-Key`, never by anything in a URL,
+which ends in logs. What was found lately is remembered by a digest, so that a request costs a look into a dictionary.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from dicomweb.access import keys
+from dicomweb.access.rights import Principal
+from dicomweb.archive.archive import Archive
+from dicomweb.archive.scoped import ScopedArchive, admits
+from dicomweb.errors import Forbidden, NotFound, NotIdentified, TooOften
+from dicomweb.standard import resources
+from dicomweb.web.addresses import Addresses
+from dicomweb.web.bridge import Bridge
+from dicomweb.web.methods import Methods
+from dicomweb.web.rights import PUBLIC, Rule, rule_of
+from dicomweb.web.threads import hop, hop_elsewhere
+
+PRINCIPAL = "roentgate.principal"
+"""Where a request's scope (ASGI) has who calls."""
+
+_REMEMBERED = 4096
+_LONGEST = 16 << 10
+_WINDOW = 60.0
+
+_NOBODY = "this server wants to know who asks: send an API key or token as Authorization: Bearer, or a key as X-API-Key"
+_REFUSED = "the key, token or certificate is not valid here, or no longer"
+
+
+def nodes_of(request: Request) -> frozenset[str] | None:
+    """Return the names of the nodes that whoever sent a request may know of; None is all."""
+    principal: Principal | None = request.scope.get(PRINCIPAL)
+    return None if principal is None else principal.nodes
+
+
+class Door:
+    """Finds out who calls.
+
+    Args:
+        archive: whose index has the keys.
+        bridge: knows its own token.
+        addresses: know where a request came from.
+        tokens: makes a principal of a token with the time when it is to be read again, or raises NotIdentified;
+            None where there is no issuer.
+        remember_seconds: how long what was found of a credential holds, and so how long a key opens after it was
+            revoked.
+        failures: wrong credentials from one address in a minute, after which it is not listened to.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        bridge: Bridge,
+        addresses: Addresses,
+        tokens: Callable[[str], tuple[Principal, float]] | None = None,
+        remember_seconds: float = 5.0,
+        failures: int = 30,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._archive = archive
+        self._bridge = bridge
+        self._addresses = addresses
+        self._tokens = tokens
+        self._remember = remember_seconds
+        self._most = failures
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    async def who(self, scope: Scope) -> Principal:
+        """Return who sent a request.
+
+        Raises:
+            NotIdentified: nobody knows.
+            TooOften: its address has tried too many wrong keys lately.
+        """
+        shown = _credential(scope)
+        if shown is None:
+            raise NotIdentified(_NOBODY)
+        digest = hashlib.sha256(shown).digest()
+        found = self._known.get(digest)
+        now = self._clock()
+        if found is not None and now < found[1]:
+            return found[0]
+        address = self._addresses.client(scope)
+        self._check_failures(address, now)
+        text = shown.decode("latin-1")
+        try:
+            if len(shown) > _LONGEST:
+                raise NotIdentified(_REFUSED, shown=True)
+            if self._bridge.knows(text):
+                principal, until = Principal("bridge", "bridge", frozenset(("read", "write"))), now + self._remember
+            elif text.startswith(keys.PREFIX) or self._tokens is None:
+                principal, until = await hop(self._open, text, now)
+            else:
+                principal, until = await hop_elsewhere(self._tokens, text)
+        except NotIdentified:
+            self._known.pop(digest, None)
+            self._note_failure(address, now)
+            raise
+        self._known[digest] = (principal, until)
+        self._known.move_to_end(digest)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return principal
+
+    def _open(self, text: str, now: float) -> tuple[Principal, float]:
+        id = keys.id_of(text)
+        key = self._archive.index.keys.get(id) if id is not None else None
+        if key is None or not key.opens(text, now):
+            raise NotIdentified(_REFUSED, shown=True)
+        until = now + self._remember
+        return key.principal(), until if key.expires is None else min(until, key.expires)
+
+    def _check_failures(self, address: str, now: float) -> None:
+        count, since = self._failed.get(address, (0, now))
+        if count >= self._most and now - since < _WINDOW:
+            raise TooOften("too many wrong keys or tokens came from this address; try again in a minute")
+
+    def _note_failure(self, address: str, now: float) -> None:
+        count, since = self._failed.pop(address, (0, now))
+        self._failed[address] = (count + 1, since) if now - since < _WINDOW else (1, now)
+        if len(self._failed) > _REMEMBERED:
+            self._failed.popitem(last=False)
+
+    # -- what somebody may reach ----------------------------------------------------------------------------
+    async def admit(self, scope: Scope, rule: Rule) -> Scope:
+        """Find out who calls and whether he may, and return the request's scope as its handler is to see it.
+
+        Raises:
+            NotIdentified, TooOften: as `who`.
+            Forbidden: a role is missing, or the resource is about more than the caller may know of.
+            NotFound: what is asked for does not exist for the caller.
+        """
+        principal = await self.who(scope)
+        scope[PRINCIPAL] = principal
+        if not principal.may(rule.rights):
+            needed = " or ".join(right for right in rule.rights if right != "bridge") or "be the bridge"
+            raise Forbidden(f"this needs the right to {needed}, which {principal.name} does not have")
+        if principal.scope is None:
+            if principal.nodes is not None:
+                await self._check_node(scope, principal)
+            return scope
+        if rule.whole:
+            raise Forbidden(f"{principal.name} may know of some studies only, and this is about more than those")
+        study = _study(scope)
+        if study is not None:
+            index = self._archive.index
+            asked = admits if scope["method"] == "POST" else _is_in
+            if not await hop(asked, index, study, principal.scope):
+                raise NotFound("there is no such study")
+        state = scope["app"].state
+        scope["app"] = SimpleNamespace(state=_Part(state, ScopedArchive(self._archive, principal.scope)))
+        return scope
+
+    async def _check_node(self, scope: Scope, principal: Principal) -> None:
+        """Raise NotFound for a node, or a job of a node, that does not exist for the caller."""
+        params = scope["path_params"]
+        name = params.get("aet") or params.get("node")
+        if name is not None and not principal.knows_node(name):
+            raise NotFound(f"there is no node {name!r}; nodes.toml or /nodes can add it")
+        if (number := params.get("job")) is not None and number.isascii() and number.isdigit() and len(number) <= 18:
+            job = await hop(self._archive.index.jobs.get, int(number))
+            if not principal.knows_node(job.node):
+                raise NotFound(f"there is no job {int(number)}")
+
+
+class Guarded:
+    """A resource behind the door (ASGI).
+
+    Args:
+        door: finds out who calls.
+        methods: the resource.
+        path: of its route.
+    """
+
+    def __init__(self, door: Door, methods: Methods, path: str) -> None:
+        self._door = door
+        self._methods = methods
+        self._rules = {method: rule_of(path, method) for method in methods.handlers}
+        if "GET" in self._rules:
+            self._rules["HEAD"] = self._rules["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or raise why not (see `Door.admit`)."""
+        rule = self._rules.get(scope["method"], PUBLIC)
+        if not rule.public:
+            scope = await self._door.admit(scope, rule)
+        await self._methods(scope, receive, send)
+
+
+class _Part:
+    """The state of the application with another archive in it."""
+
+    def __init__(self, state: Any, archive: ScopedArchive) -> None:
+        self._state = state
+        self.archive = archive
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+
+def _credential(scope: Scope) -> bytes | None:
+    """The key or token that a request shows, or None."""
+    key = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, rest = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                return bytes(rest.strip())
+        elif name == b"x-api-key":
+            key = bytes(value.strip())
+    return key
+
+
+def _study(scope: Scope) -> str | None:
+    """The study that a request names, in its path or as WADO-URI does; "" if it names one that is none."""
+    params = scope["path_params"]
+    if "study" in params:
+        return resources.read_uid(params["study"])
+    if scope["path"].endswith("/wado"):
+        return Request(scope).query_params.get("studyUID", "").strip()
+    return None
+
+
+def _is_in(index: Any, study: str, scope: Any) -> bool:
+    return bool(index.in_scope(study, scope))
