@@ -60,7 +60,14 @@ def url(path: str, study: int) -> str:
     if path == "/lookup":
         return f"/lookup?q=P{study}"
     values = {"study": uid(study), "series": f"{uid(study)}.1", "instance": f"{uid(study)}.1.1", "frames": "1"}
-    values |= {**exchanging.NAMES, "value": "7FE00010", "file": "app.js", "node": "STORESCP"}
+    values |= {
+        **exchanging.NAMES,
+        "value": "7FE00010",
+        "file": "app.js",
+        "node": "STORESCP",
+        "viewer": "ohif",
+        "path": "x",
+    }
     return re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
 
 
@@ -77,7 +84,8 @@ def test_every_route_and_method_declares_whose_it_is_and_nothing_else_is_declare
 
 def test_only_what_tells_nothing_of_anybody_is_public():
     public = {path for path, method in EVERY if rule_of(path, method).public}
-    assert public == {"/", "/explorer/{file:path}", "/docs", "/openapi.json", "/health/live", "/health/ready"}
+    viewers = {"/viewer", "/viewer/{viewer}", "/viewer/{viewer}/{path:path}"}
+    assert public == viewers | {"/", "/explorer/{file:path}", "/docs", "/openapi.json", "/health/live", "/health/ready"}
 
 
 def test_what_changes_something_is_never_for_readers():
