@@ -30,9 +30,18 @@ import { el } from "./dom.js";
 
 const PAGES = [
   { pattern: "studies", nav: "Studies", icon: "studies", load: () => import("./pages/studies.js") },
+  { pattern: "upload", nav: "Upload", icon: "upload", load: () => import("./pages/upload.js") },
+  { pattern: "nodes", nav: "Nodes", icon: "nodes", load: () => import("./pages/nodes.js") },
+  { pattern: "nodes/:node", load: () => import("./pages/query.js") },
+  { pattern: "jobs", nav: "Jobs", icon: "jobs", load: () => import("./pages/jobs.js") },
+  { pattern: "jobs/:job", load: () => import("./pages/jobs.js") },
+  { pattern: "status", nav: "Status", icon: "status", load: () => import("./pages/status.js") },
 ];
 
 const ACTIONS = [
+  () => import("./actions/drop.js"),
+  () => import("./actions/send.js"),
+  () => import("./actions/delete.js"),
   () => import("./actions/viewer.js"),
 ];
 

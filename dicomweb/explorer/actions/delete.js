@@ -4,18 +4,16 @@ import { register } from "../actions.js";
 
 const PLURAL = { study: "studies", series: "series", instance: "instances" };
 
-export function load() {
-  register({
-    name: "delete",
-    label: "Delete…",
-    icon: "trash",
-    levels: ["study", "series", "instance"],
-    many: true,
-    danger: true,
-    order: 90,
-    run: remove,
-  });
-}
+register({
+  name: "delete",
+  label: "Delete…",
+  icon: "trash",
+  levels: ["study", "series", "instance"],
+  many: true,
+  danger: true,
+  order: 90,
+  run: remove,
+});
 
 async function remove(subjects, done) {
   const [{ call, resource }, { dialog }, { toast }, { el }, { count }] = await Promise.all([

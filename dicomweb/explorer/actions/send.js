@@ -2,17 +2,15 @@
 
 import { register } from "../actions.js";
 
-export function load() {
-  register({
-    name: "send",
-    label: "Send to a node…",
-    icon: "send",
-    levels: ["patient", "study", "series", "instance"],
-    many: true,
-    order: 20,
-    run: send,
-  });
-}
+register({
+  name: "send",
+  label: "Send to a node…",
+  icon: "send",
+  levels: ["patient", "study", "series", "instance"],
+  many: true,
+  order: 20,
+  run: send,
+});
 
 // What a subject is for the server's jobs.
 export function resourceOf(subject) {

@@ -1,6 +1,7 @@
 // The header of all pages: navigation, look-up, light and dark.
 
 import { el, icon } from "../dom.js";
+import { indicator } from "./indicator.js";
 
 const THEMES = { auto: "As the system", light: "Light", dark: "Dark" };
 let links = [];
@@ -11,6 +12,7 @@ export function drawTop(place, pages) {
     el("a.brand", { href: "#/studies", "aria-label": "Roentgate: studies" }, el("img", { src: "explorer/icon.svg", alt: "", width: 26, height: 26 }), el("span", {}, "Roentgate")),
     el("nav", { "aria-label": "Pages" }, links),
     el("div.grow"),
+    ...indicator(),
     themeButton(),
   );
 }
