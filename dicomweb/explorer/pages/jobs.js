@@ -83,6 +83,7 @@ function row(job, look) {
 async function one(view, id, signal) {
   const job = await getJson(`jobs/${encodeURIComponent(id)}`, { signal });
   const reasons = el("section.card", { "aria-label": "What did not arrive", hidden: true });
+  let offset = 0, busy = false;
   const local = (resource) => resource.study && (job.kind === "send" || !job.task.destination);
   replace(view,
     el("div.row", {}, el("a", { href: "#/jobs" }, icon("left", 14), " Jobs"), el("h1", {}, `Job ${job.id}`)),
@@ -101,7 +102,6 @@ async function one(view, id, signal) {
     ),
     reasons,
   );
-  let offset = 0, busy = false;
   async function fill(now, more = false) {
     if (busy || (!now.progress?.failed && !now.progress?.failures?.length)) return;
     busy = true;

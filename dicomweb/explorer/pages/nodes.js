@@ -140,8 +140,8 @@ async function edit(node, look) {
     title: node ? `Edit ${node.name}` : "Add a node",
     body: [
       el("div.fields", {},
-        el("label.field", {}, el("span", {}, "Name"), name, el("small", {}, "As people here call it; it cannot be changed later.")),
-        el("label.field", {}, el("span", {}, "Speaks"), kind)),
+        labelled("Name", name, "As people here call it; it cannot be changed later."),
+        labelled("Speaks", kind, "")),
       parts.dimse, parts.dicomweb,
       el("details", { open: used([...DIMSE_MORE, ...WEB_MORE, ...CERTIFICATES]) }, el("summary", {}, "More settings"), more.dimse, more.dicomweb, certificates),
     ],
@@ -175,7 +175,14 @@ function field([name, type, label, help], node, inputs) {
     ? el("textarea", { name, rows: 2, value: (value ?? []).join("\n"), spellcheck: "false" })
     : el("input", { name, type: type === "secret" ? "password" : "text", inputmode: type === "number" ? "numeric" : null, value: value ? String(value) : "", autocomplete: "off", spellcheck: "false" });
   inputs.set(name, { input, type });
-  return el("label.field", {}, el("span", {}, label), input, help && el("small", {}, help));
+  input.id = `node-${name}`;
+  return labelled(label, input, help);
+}
+
+// A field, its name, and help that is read after both.
+function labelled(label, input, help) {
+  if (help) input.setAttribute("aria-describedby", `${input.id}-help`);
+  return el("div.field", {}, el("label", { for: input.id }, label), input, help && el("small", { id: `${input.id}-help` }, help));
 }
 
 // Put a setting into what is sent; one that is empty is left to its default.
