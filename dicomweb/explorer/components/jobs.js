@@ -18,10 +18,10 @@ export function title(job) {
 }
 
 function describe(resources) {
-  const levels = ["instance", "series", "study", "patient"];
-  const level = levels.find((one) => resources[0]?.[one]) ?? "study";
-  const plural = { study: "studies", series: "series" }[level] ?? `${level}s`;
-  return count(resources.length, level, plural);
+  const counts = { patient: 0, study: 0, series: 0, instance: 0 };
+  for (const one of resources) counts[one.instance ? "instance" : one.series ? "series" : one.patient ? "patient" : "study"] += 1;
+  const parts = Object.entries(counts).filter(([, many]) => many).map(([level, many]) => count(many, level, { study: "studies", series: "series" }[level]));
+  return parts.join(" and ");
 }
 
 export const stateBadge = (job) => el(`span.badge.${KINDS[job.state] || "plain"}`, {}, job.state === "running" && job.cancel ? "stopping" : STATES[job.state]);

@@ -86,7 +86,7 @@ async function one(view, id, signal) {
   let offset = 0, busy = false;
   const local = (resource) => resource.study && (job.kind === "send" || !job.task.destination);
   replace(view,
-    el("div.row", {}, el("a", { href: "#/jobs" }, icon("left", 14), " Jobs"), el("h1", {}, `Job ${job.id}`)),
+    el("div.row", {}, el("a.back", { href: "#/jobs" }, icon("left", 14), "Jobs"), el("h1", {}, `Job ${job.id}`)),
     jobCard(job, { signal, link: false, over: (now) => (fill(now), null) }),
     el("section.card", { "aria-label": "What it is" },
       el("dl.facts", {},

@@ -24,7 +24,7 @@ const DIMSE_MORE = [
   ["charset", "text", "Character set", "Of its answers when they do not say, such as ISO_IR 100."],
 ];
 const WEB = [
-  ["url", "text", "Address", "Root of its DICOMweb services, such as https://pacs.example/dicom-web."],
+  ["url", "text", "Address", "Root of its DICOMweb services; it often ends in /dicom-web."],
   ["user", "text", "User", "For HTTP Basic."],
   ["password", "secret", "Password", ""],
 ];

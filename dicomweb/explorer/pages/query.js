@@ -14,7 +14,7 @@ const FIELDS = [
   ["PatientName", "Patient", "Family^Given; * stands for anything"],
   ["PatientID", "Patient ID", ""],
   ["AccessionNumber", "Accession", ""],
-  ["StudyDate", "Date", "20240131, 20240101-20240131, or from the menu"],
+  ["StudyDate", "Date", "YYYYMMDD, or a range of two"],
   ["ModalitiesInStudy", "Modality", "CT, MR, …"],
   ["StudyDescription", "Description", "* stands for anything"],
 ];
@@ -48,7 +48,7 @@ export async function open(view, { params, query, signal }) {
     el("div.row.buttons", {}, go, stop),
   );
   replace(view,
-    el("div.row", {}, el("a", { href: "#/nodes" }, icon("left", 14), " Nodes"), el("h1", {}, `Search at ${node}`),
+    el("div.row", {}, el("a.back", { href: "#/nodes" }, icon("left", 14), "Nodes"), el("h1", {}, `Search at ${node}`),
       el("span.badge.plain", {}, settings.kind === "dicomweb" ? "DICOMweb" : "DIMSE"), el("span.quiet", {}, settings.kind === "dicomweb" ? settings.url : `${settings.aet} at ${settings.host}:${settings.port}`)),
     form, cards,
     el("div.row.tools", { role: "toolbar", "aria-label": "What is chosen" }, bring, elsewhere, marked),

@@ -57,7 +57,7 @@ export async function open(view, { signal }) {
     stop.hidden = !upload.running;
     retry.hidden = upload.running || !upload.failed.some((one) => one.file);
     const share = upload.found ? Math.max(upload.over / upload.found, upload.foundBytes ? upload.bytes / upload.foundBytes : 0) : 0;
-    filled.show(upload.state === "done" ? 1 : Math.min(share, upload.running ? 0.999 : 1), upload.state === "done" ? (upload.failed.length ? "bad" : "good") : "");
+    filled.show(upload.state === "done" ? 1 : Math.min(share, upload.running ? 0.999 : 1), upload.state === "done" ? (!upload.failed.length ? "good" : upload.stored ? "mixed" : "bad") : "");
     const parts = [`${number(upload.stored)} of ${count(upload.found, "file")} stored`, `${size(upload.bytes)} of ${size(upload.foundBytes)}`];
     if (upload.failed.length) parts.push(`${number(upload.failed.length)} failed`);
     if (upload.junk.length) parts.push(`${number(upload.junk.length)} passed over`);
