@@ -24,7 +24,9 @@ _FIELD = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)\r\n"
 _FIELDS = re.compile(rb"(?:%s)*" % _FIELD)
 _EACH_FIELD = re.compile(_FIELD)
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)", re.IGNORECASE)
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+"""Host and port as a URI has them (RFC 3986 3.2.2, 3.2.3); a host may be empty."""
 
 
 class BadMessage(Exception):
@@ -45,9 +47,10 @@ class Head:
 
     Attributes:
         method: as written.
-        target: path and query; of an absolute form only these (RFC 9112 3.2.2).
+        target: path and query; of an absolute form only these (RFC 9112 3.2.2). "/" where OPTIONS asks about the
+            server as a whole.
         version: "1.0" or "1.1".
-        fields: the header fields.
+        fields: the header fields; Host is what an absolute form names, if the target is one.
         length: bytes of the body; None is a chunked body.
         last: the connection ends with the answer.
         expects: the client waits for 100 Continue before it sends the body (RFC 9110 10.1.1).
@@ -87,14 +90,34 @@ def read_head(data: bytes) -> tuple[Head, bytes] | None:
     if major != b"1":
         raise BadMessage(505, "The request is in another version of HTTP than 1.")
     fields = _read_fields(data, request.end(), end + 2)
+    host = None
     if target[:1] != b"/":
-        target = _ABSOLUTE.sub(b"", target, 1)
-        if target[:1] in {b"", b"?"}:
-            target = b"/" + target
+        host, target = _read_target(method, target)
+    if b"#" in target:
+        raise BadMessage(400, "The target of the request has a fragment.")
     old = minor == b"0"
     head = Head(method.decode("ascii"), target, "1.0" if old else "1.1", fields, length=0, last=old, expects=False)
     _read_framing(head)
+    if host is not None:
+        head.fields = [(b"host", host), *(field for field in fields if field[0] != b"host")]
     return head, data[end + 4 :]
+
+
+def _read_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
+    """Read a request target that is no path (RFC 9112 3.2.2 to 3.2.4).
+
+    Returns:
+        The host and port that it names, which count instead of those of the Host field, and path and query.
+    """
+    if method == b"CONNECT":
+        raise BadMessage(501, "This server is no proxy.")
+    if method == b"OPTIONS" and target == b"*":
+        return None, b"/"
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None or not absolute[1] or not _HOST.fullmatch(absolute[1]) or absolute[1].startswith(b":"):
+        raise BadMessage(400, "The target of the request is neither a path nor a URL of this server.")
+    rest = target[absolute.end() :]
+    return absolute[1], rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _read_fields(data: bytes, start: int, stop: int) -> Fields:
@@ -113,6 +136,8 @@ def _read_framing(head: Head) -> None:
     for name, value in head.fields:
         if name == b"host":
             hosts += 1
+            if not _HOST.fullmatch(value):
+                raise BadMessage(400, "Host is no name of a host.")
         elif name == b"content-length":
             if length is not None:
                 raise BadMessage(400, "The request has more than one Content-Length.")

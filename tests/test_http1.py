@@ -7,6 +7,20 @@ from hypothesis import strategies as st
 from dicomweb import http1
 from dicomweb.http1 import BadMessage, ChunkReader, LengthReader
 
+NO_HOSTS = (b"a b", b"a/b", b"u@a", b"a,b c", b"[::1", b"a:b", b"a:80:80", b"\xe9", b"%4", b'"a"', b"a?", b"a#")
+NO_TARGETS = (
+    b"*",
+    b"a",
+    b"studies",
+    b"x:80",
+    b"http://",
+    b"http:///a",
+    b"http://u@x/",
+    b"http://:80/",
+    b"ftp://x/a",
+    b"?q",
+)
+NO_TARGETS += (b"/a#b", b"http://x/#b", b"http://x#b")
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nAccept:  text/plain \t\r\nX-Empty:\r\n\r\n"
 
 
@@ -39,10 +53,29 @@ def test_an_empty_line_before_a_request_is_passed_over():
 
 @pytest.mark.parametrize(
     ("target", "path"),
-    [(b"http://x", b"/"), (b"http://x?q", b"/?q"), (b"HTTPS://x:1/a", b"/a"), (b"*", b"*"), (b"//a", b"//a")],
+    [(b"http://x", b"/"), (b"http://x?q", b"/?q"), (b"HTTPS://x:1/a", b"/a"), (b"//a", b"//a"), (b"/a:b@c", b"/a:b@c")],
 )
 def test_of_an_absolute_target_path_and_query_are_left(target, path):
     assert head(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n").target == path
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [(b"/", b"x"), (b"http://y", b"y"), (b"http://y:81/a", b"y:81"), (b"http://[::1]:81?q", b"[::1]:81")],
+)
+def test_the_host_that_an_absolute_target_names_wins(target, host):
+    read = head(b"GET " + target + b" HTTP/1.1\r\nA: b\r\nHost: x\r\n\r\n")
+    assert [value for name, value in read.fields if name == b"host"] == [host]
+    assert (b"a", b"b") in read.fields
+
+
+def test_options_may_ask_about_the_server_as_a_whole():
+    assert head(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").target == b"/"
+
+
+@pytest.mark.parametrize("host", [b"", b"a-b.example:80", b"10.0.0.1", b"[fe80::1]:80", b"a_b", b"%41", b"x:"])
+def test_what_can_be_a_host_is_taken(host):
+    assert head(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n").fields == [(b"host", host)]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +90,12 @@ def test_of_an_absolute_target_path_and_query_are_left(target, path):
         (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        *((b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", 400) for host in NO_HOSTS),
+        (b"GET http://y/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        (b"GET http://y/ HTTP/1.1\r\n\r\n", 400),
+        *((b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400) for target in NO_TARGETS),
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (post(b"A : b\r\n"), 400),
         (post(b"A: b\r\n folded\r\n"), 400),
         (post(b"A: b\rc\r\n"), 400),

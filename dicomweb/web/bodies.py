@@ -26,10 +26,9 @@ from dicomweb.web.threads import Pump, departure
 WHOLE = BATCH
 """Bodies of at most so many bytes are read at once; longer ones are streamed."""
 
-LASTING = "private, max-age=86400"
-"""Cache-Control of what a UID names for ever: instances, frames, bulk data (W-442)."""
-REVALIDATED = "private, no-cache"
-"""Cache-Control of what may grow or be corrected: metadata, series, studies (viewers revalidate by ETag)."""
+REVALIDATED = b"private, no-cache"
+"""Cache-Control of all that is stored (W-442). What a UID names may be replaced, or deleted and stored anew with other
+content; so whoever keeps an answer asks by its ETag whether it still holds, which costs no storage access."""
 
 _GZIP_LEAST = 1400
 _GZIP_LEVEL = 4
@@ -172,7 +171,6 @@ def respond(
     read: Reader,
     *,
     etag: str,
-    cache: str,
     fields: Iterable[tuple[bytes, bytes]] = (),
     vary: bytes = b"Accept",
 ) -> Answer:
@@ -183,7 +181,6 @@ def respond(
         make: makes what there is to send; not called for what the client holds already.
         read: reads segments.
         etag: names the body.
-        cache: Cache-Control.
         fields: further header fields.
         vary: request headers that the choice of the body depended on.
 
@@ -192,7 +189,7 @@ def respond(
         Unavailable, Corrupt, ...: whatever reading raises.
     """
     asked = dict(request.scope["headers"])
-    headers = [(b"etag", etag.encode()), (b"cache-control", cache.encode()), (b"vary", vary), *fields]
+    headers = [(b"etag", etag.encode()), (b"cache-control", REVALIDATED), (b"vary", vary), *fields]
     if unchanged(_text(asked.get(b"if-none-match")), etag):
         return Answer(304, headers)
     body = make()
@@ -225,7 +222,6 @@ def document(
     content_type: str,
     *,
     etag: str | None = None,
-    cache: str = REVALIDATED,
     fields: Iterable[tuple[bytes, bytes]] = (),
     status: int = 200,
 ) -> Answer:
@@ -236,7 +232,6 @@ def document(
         data: the text.
         content_type: header value.
         etag: names the text; None makes one from the data.
-        cache: Cache-Control.
         fields: further header fields.
         status: of the answer; conditions count for 200 only.
     """
@@ -247,7 +242,7 @@ def document(
         etag = zipped_tag(etag)
     headers = [
         (b"etag", etag.encode()),
-        (b"cache-control", cache.encode()),
+        (b"cache-control", REVALIDATED),
         (b"vary", b"Accept, Accept-Encoding"),
         *fields,
     ]

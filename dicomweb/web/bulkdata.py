@@ -23,7 +23,6 @@ from dicomweb.standard.negotiation import Choice
 from dicomweb.web import bodies
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import read_accepted, read_uids
-from dicomweb.web.bodies import LASTING, REVALIDATED
 from dicomweb.web.threads import hop_waiting
 
 STREAMS = {"video", "opaque"}
@@ -50,7 +49,7 @@ def _value(request: Request) -> Response:
     retrieval: Retrieval = request.app.state.retrieval
     held = retrieval.locate(*read_uids(request))
     contents, multipart = _one(retrieval, held, path, read_accepted(request), True)
-    return _respond(request, [held], contents, multipart, LASTING)
+    return _respond(request, [held], contents, multipart)
 
 
 def respond_values(request: Request, paths: Sequence[str] | None) -> Response:
@@ -80,7 +79,7 @@ def respond_values(request: Request, paths: Sequence[str] | None) -> Response:
     if not found:
         kind = "bulk data" if paths is None else "pixel data"
         raise NotFound(f"there is no {kind} in this {('study', 'series', 'instance')[len(uids) - 1]}")
-    return _respond(request, members, found, multipart, LASTING if len(uids) == 3 else REVALIDATED)
+    return _respond(request, members, found, multipart)
 
 
 def _one(retrieval: Retrieval, held: Held, path: str, accepted: Accepted, alone: bool) -> tuple[list[Content], bool]:
@@ -143,9 +142,7 @@ def _in_parts(accepted: Accepted) -> Accepted:
     )
 
 
-def _respond(
-    request: Request, members: Sequence[Held], contents: list[Content], multipart: bool, cache: str
-) -> Response:
+def _respond(request: Request, members: Sequence[Held], contents: list[Content], multipart: bool) -> Response:
     retrieval: Retrieval = request.app.state.retrieval
     base = base_url(request)
     described = [(content.location, content.media_type, content.syntax) for content in contents]
@@ -156,7 +153,6 @@ def _respond(
             lambda: bodies.multiple(lambda: contents, etag, base),
             retrieval.read,
             etag=etag,
-            cache=cache,
         )
     (content,) = contents
     fields = [
@@ -164,6 +160,4 @@ def _respond(
         (b"content-disposition", f'attachment; filename="{content.name}"'.encode("latin-1")),
         (b"content-security-policy", b"default-src 'none'; sandbox"),
     ]
-    return bodies.respond(
-        request, lambda: bodies.single(content), retrieval.read, etag=etag, cache=cache, fields=fields
-    )
+    return bodies.respond(request, lambda: bodies.single(content), retrieval.read, etag=etag, fields=fields)

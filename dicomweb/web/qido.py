@@ -98,7 +98,7 @@ def write(request: Request, asked: Asked, result: SearchResult, base: str) -> Re
     fields = _fields(result, base, _path(query.level, query.study, query.series), asked.params)
     if not result.rows and (asked.form == "xml" or request.app.state.archive.config.empty_search_status == 204):
         # A multipart body has one part at least, so an empty answer in XML has no body (PS3.18 8.6.1.2.1).
-        cache = [(b"cache-control", bodies.REVALIDATED.encode()), (b"vary", b"Accept")]
+        cache = [(b"cache-control", bodies.REVALIDATED), (b"vary", b"Accept")]
         return bodies.Answer(204, [*cache, *fields])
     if asked.form == "xml":
         data, content_type = _write_xml(result)

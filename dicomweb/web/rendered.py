@@ -28,7 +28,6 @@ from dicomweb.standard.rendering import PICTURES, Rendering, read_rendering
 from dicomweb.web import bodies
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import read_accepted, read_uids
-from dicomweb.web.bodies import LASTING, REVALIDATED
 from dicomweb.web.threads import hop_waiting
 from dicomweb.web.warnings import write_warning
 
@@ -102,8 +101,7 @@ def _thumbnail(request: Request) -> Response:
     def contents() -> Iterable[Content]:
         return (renderer.thumbnail(held, number, rendering),)
 
-    cache = LASTING if len(uids) == 3 else REVALIDATED
-    return _respond(request, contents, choice, etag, cache, rendering)
+    return _respond(request, contents, choice, etag, rendering)
 
 
 def respond_pictures(request: Request, parts: Sequence[Part], choice: Choice, rendering: Rendering) -> Response:
@@ -132,7 +130,7 @@ def respond_pictures(request: Request, parts: Sequence[Part], choice: Choice, re
         else:
             yield renderer.picture(parts[choosing.middle_frame(len(parts)) - 1], rendering)
 
-    return _respond(request, contents, choice, etag, LASTING, rendering, len(parts))
+    return _respond(request, contents, choice, etag, rendering, len(parts))
 
 
 def respond_other(request: Request, held: Held, choice: Choice, rendering: Rendering) -> Response:
@@ -145,7 +143,7 @@ def respond_other(request: Request, held: Held, choice: Choice, rendering: Rende
     base = base_url(request)
     content = renderer.other(held, rendering, functools.partial(_link, request.app.state.retrieval, base))
     etag = bodies.tag("rendered", held.digest, rendering, choice.multipart, base, REVISION)
-    return _respond(request, lambda: (content,), choice, etag, REVALIDATED, rendering)
+    return _respond(request, lambda: (content,), choice, etag, rendering)
 
 
 def _link(retrieval: Retrieval, base: str, reference: Reference) -> str:
@@ -199,7 +197,7 @@ def _several(request: Request, members: Sequence[Held]) -> Response:
         if failed is not None and not some:
             raise failed
 
-    return _respond(request, contents, choice, etag, REVALIDATED, wanted[0][1], len(wanted))
+    return _respond(request, contents, choice, etag, wanted[0][1], len(wanted))
 
 
 def _contents(
@@ -232,7 +230,6 @@ def _respond(
     contents: Callable[[], Iterable[Content]],
     choice: Choice,
     etag: str,
-    cache: str,
     rendering: Rendering,
     count: int = 1,
 ) -> Response:
@@ -243,15 +240,13 @@ def _respond(
     if not choice.multipart:
         (content,) = contents()
         fields += _fields(content, base)
-        return bodies.respond(
-            request, lambda: bodies.single(content), retrieval.read, etag=etag, cache=cache, fields=fields
-        )
+        return bodies.respond(request, lambda: bodies.single(content), retrieval.read, etag=etag, fields=fields)
     if count <= PREPARED:
         made = list(contents())
         body = bodies.multiple(lambda: made, etag, base)
     else:
         body = bodies.multiple(contents, etag, base, known=False)
-    return bodies.respond(request, lambda: body, retrieval.read, etag=etag, cache=cache, fields=fields)
+    return bodies.respond(request, lambda: body, retrieval.read, etag=etag, fields=fields)
 
 
 def _fields(content: Content, base: str) -> Fields:

@@ -25,7 +25,7 @@ from dicomweb.standard.negotiation import Choice, Document, described_syntax
 from dicomweb.web import bodies, bulkdata
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import choose_document, choose_frames, choose_instances, read_accepted, read_uids
-from dicomweb.web.bodies import LASTING, REVALIDATED, Body
+from dicomweb.web.bodies import Body
 from dicomweb.web.threads import hop_twice
 
 DESCRIBED = 16
@@ -87,7 +87,6 @@ def _answer_frames(request: Request, held: Held, layout: Layout, numbers: Sequen
             lambda: _frame_parts(retrieval, held, layout, numbers, choice, etag, base),
             retrieval.read,
             etag=etag,
-            cache=LASTING,
         )
     where = f"{base}/{path_of(held)}/frames/{numbers[0]}"
     return bodies.respond(
@@ -95,7 +94,6 @@ def _answer_frames(request: Request, held: Held, layout: Layout, numbers: Sequen
         lambda: bodies.single(next(retrieval.frames(held, layout, numbers, choice.media_type, choice.syntax))),
         retrieval.read,
         etag=etag,
-        cache=LASTING,
         fields=[(b"content-location", where.encode("latin-1"))],
     )
 
@@ -136,7 +134,6 @@ def _metadata(request: Request) -> Response | Callable[[], Response]:
             lambda: bodies.multiple(lambda: retrieval.documents(members, base), etag, base, known=len(members) == 1),
             retrieval.read,
             etag=etag,
-            cache=REVALIDATED,
         )
     zipped_ = bodies.accepts_gzip(request.headers.get("accept-encoding"))
     return bodies.respond(
@@ -144,7 +141,6 @@ def _metadata(request: Request) -> Response | Callable[[], Response]:
         lambda: _json(retrieval, members, base, zipped_, request.method == "HEAD"),
         retrieval.read,
         etag=bodies.zipped_tag(etag) if zipped_ else etag,
-        cache=REVALIDATED,
         fields=[(b"content-encoding", b"gzip")] if zipped_ else [],
         vary=b"Accept, Accept-Encoding",
     )
@@ -164,7 +160,7 @@ def _answer_described(request: Request, members: Sequence[Held], form: Document,
             return bodies.multiple(lambda: retrieval.documents(members, base, syntax), etag, base, known=False)
         return Body(JSON, texts, None)
 
-    return bodies.respond(request, body, retrieval.read, etag=etag, cache=REVALIDATED)
+    return bodies.respond(request, body, retrieval.read, etag=etag)
 
 
 def _json(retrieval: Retrieval, members: Sequence[Held], base: str, gzipped: bool, head: bool) -> Body:
@@ -235,7 +231,6 @@ def _answer_instances(
         lambda: _body(retrieval, wanted, first, etag, base),
         retrieval.read,
         etag=etag,
-        cache=LASTING if len(uids) == 3 else REVALIDATED,
         fields=fields,
     )
 

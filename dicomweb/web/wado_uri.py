@@ -63,7 +63,6 @@ def _object(request: Request, held: Held) -> Response:
         lambda: bodies.single(retrieval.object(held, choice.syntax, "" if syntax else sent_as(held.syntax))),
         retrieval.read,
         etag=etag,
-        cache=bodies.LASTING,
         fields=[(b"content-disposition", name.encode("latin-1"))],
     )
 

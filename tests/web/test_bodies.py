@@ -45,7 +45,7 @@ def served(body: Body | None = None, etag: str = TAG, **more) -> Client:
     body = body or bodies.multiple(lambda: TWO, etag, "http://h/dicom-web")
 
     async def get(request: Request) -> Response:
-        return respond(request, lambda: body, reader, etag=etag, cache="private", **more)
+        return respond(request, lambda: body, reader, etag=etag, **more)
 
     return Client(Guard(Methods(GET=get)))
 
@@ -112,13 +112,13 @@ def test_what_the_client_holds_is_not_made_again():
         raise AssertionError("made although the client has it")
 
     async def get(request: Request) -> Response:
-        return respond(request, never, reader, etag=TAG, cache="private")
+        return respond(request, never, reader, etag=TAG)
 
     response = Client(Methods(GET=get)).get("/", headers={"if-none-match": TAG})
     assert response.status_code == 304
     assert response.content == b""
     assert response.headers["etag"] == TAG
-    assert response.headers["cache-control"] == "private"
+    assert response.headers["cache-control"] == "private, no-cache"
 
 
 def test_head_tells_the_length_and_reads_nothing():
@@ -128,7 +128,7 @@ def test_head_tells_the_length_and_reads_nothing():
     body = bodies.single(TWO[0])
 
     async def get(request: Request) -> Response:
-        return respond(request, lambda: body, forbidden, etag=TAG, cache="private")
+        return respond(request, lambda: body, forbidden, etag=TAG)
 
     response = Client(Methods(GET=get)).head("/")
     assert response.status_code == 200
@@ -333,5 +333,4 @@ def test_a_range_beyond_the_end_raises():
             lambda: bodies.single(TWO[0]),
             reader,
             etag=TAG,
-            cache="private",
         )

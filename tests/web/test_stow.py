@@ -397,6 +397,22 @@ def test_other_content_takes_the_place_where_the_setting_says_so(tmp_path):
     assert len(list(served.archive.storage.list("objects/"))) == 1
 
 
+@pytest.mark.parametrize("below", ["", "/frames/1", "/rendered", "/thumbnail", "/bulkdata/7FE00010"])
+def test_nobody_goes_on_showing_what_was_replaced(tmp_path, below):
+    """Whoever keeps an answer asks whether it holds, and learns that it does or what has taken its place."""
+    served = Served(tmp_path, on_conflict="replace")
+    first = ct()
+    post(served, first)
+    path = f"{path_of(first)}{below}"
+    before = served.get(path)
+    assert before.headers["cache-control"] == "private, no-cache"
+    assert served.get(path, if_none_match=before.headers["etag"]).status_code == 304
+    pixels = pydicom.dcmread(io.BytesIO(first)).PixelData
+    post(served, first.replace(pixels, pixels[::-1]))
+    after = served.get(path, if_none_match=before.headers["etag"])
+    assert (after.status_code, after.content == before.content) == (200, False)
+
+
 def test_an_identity_taken_over_by_another_study_is_refused_with_an_alarm(served, caplog):
     post(served, ct())
     taken = ct(1, StudyInstanceUID=f"{PREFIX}.66", PatientID="P66", PatientName="Mallory")
