@@ -14,7 +14,6 @@ from dicomweb.archive.making import Maker
 from dicomweb.archive.nodes import Nodes
 from dicomweb.archive.rendering import Renderer
 from dicomweb.archive.retrieve import Retrieval
-from dicomweb.archive.shelf import Shelf
 from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
 from dicomweb.web import memory, problems
@@ -51,15 +50,14 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     if archive is None:
         opened.check_index()
     sweeper = opened.sweeper()
-    shelf = Shelf(config.cache, config.cache_memory_bytes, config.cache_disk_bytes)
     bridge = Bridge(config.bridge_url, config.bridge_token)
 
     def readers(one: Archive) -> tuple[Retrieval, Renderer]:
         copies = Copies(one.storage, one.spool)
-        maker = Maker(one.storage, opened.workshop, shelf, config.limit_frame_pixels)
+        maker = Maker(one.storage, opened.workshop, opened.shelf, config.limit_frame_pixels)
         retrieval = Retrieval(one.storage, one.index, copies, maker, one.limits, config.zero_preamble)
         limit = config.limit_frame_pixels
-        return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, shelf, copies, limit)
+        return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, opened.shelf, copies, limit)
 
     addresses = Addresses(config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host))
     door = None

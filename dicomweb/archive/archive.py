@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from dicomweb.archive import delete as deletion
 from dicomweb.archive.entries import EntryReader
+from dicomweb.archive.shelf import Shelf
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.store import OnConflict, Store
 from dicomweb.archive.upkeep import Finding, Sweeper, Swept, Upkeep
@@ -25,9 +26,10 @@ class Archive:
         storage, index, config: what it was opened with.
         spool: where incoming objects wait.
         workshop: where pixels are worked on.
+        shelf: where what was made of stored objects is kept.
     """
 
-    def __init__(self, storage: Storage, index: Index, config: Config) -> None:
+    def __init__(self, storage: Storage, index: Index, config: Config, shelf: Shelf | None = None) -> None:
         self.storage = storage
         self.index = index
         self.config = config
@@ -40,6 +42,7 @@ class Archive:
             inflate_ratio=config.limit_inflate_ratio,
         )
         self.spool = Spool(config.scratch, largest=config.limit_part_bytes)
+        self.shelf = shelf or Shelf(config.cache, config.cache_memory_bytes, config.cache_disk_bytes)
         self.workshop = Workshop(config.codec_processes, config.limit_codec_seconds, config.limit_codec_bytes)
         reader = EntryReader(self.spool, self.limits)
         self._store = Store(storage, index, self.spool, reader, config.on_conflict)
@@ -51,6 +54,7 @@ class Archive:
             config.abandoned_seconds,
             config.tombstone_days * 86_400,
             self._store.given_up,
+            self.shelf.forget,
         )
 
     def store(
@@ -103,8 +107,12 @@ class Archive:
         self.storage.close()
 
 
-def open_archive(config: Config) -> Archive:
+def open_archive(config: Config, shelf: Shelf | None = None) -> Archive:
     """Open the archive that the settings name.
+
+    Args:
+        config: the settings.
+        shelf: one that it shares with another archive; None makes its own.
 
     Raises:
         BadSetting: a URL cannot be used.
@@ -124,7 +132,7 @@ def open_archive(config: Config) -> Archive:
     except BaseException:
         storage.close()
         raise
-    return Archive(storage, index, config)
+    return Archive(storage, index, config, shelf)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ replicas agree.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -53,3 +53,9 @@ class Cache(Generic[K, V]):
             while self._size > self._limit:
                 _, (_, dropped) = self._entries.popitem(last=False)
                 self._size -= dropped
+
+    def drop(self, unwanted: Callable[[K], bool]) -> None:
+        """Drop the entries with such keys."""
+        with self._lock:
+            for key in [key for key in self._entries if unwanted(key)]:
+                self._size -= self._entries.pop(key)[1]

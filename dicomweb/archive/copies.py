@@ -1,16 +1,17 @@
 """Other forms of stored objects that are kept beside them in storage: inflated data sets, repacked videos.
 
-A copy is named by the version of the object, made when it is first needed, found by every process of every
-replica, safe to remove at any time, and removed with the object.
+A copy is named by the version of the object, made when it is first needed, once in a process however many ask, found
+by every process of every replica, safe to remove at any time, and removed with the object.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dicomweb.archive.content import CHUNK
+from dicomweb.archive.flights import Flights
 from dicomweb.archive.spool import Spool
 from dicomweb.errors import AlreadyStored, NotFound
 from dicomweb.index import Held
@@ -36,6 +37,7 @@ class Copies:
     def __init__(self, storage: Storage, spool: Spool) -> None:
         self._storage = storage
         self._spool = spool
+        self._flights: Flights[str, int] = Flights()
 
     def get(self, form: Form, held: Held, make: Callable[[Path], None]) -> tuple[str, int]:
         """Return key and size of a copy; make it if it is not there.
@@ -57,20 +59,26 @@ class Copies:
         try:
             return key, self._storage.size(key)
         except NotFound:
-            with self.scratch() as path:
-                make(path)
-                size = path.stat().st_size
-                (problem,) = self._storage.put([Put(key, path, _digest(path))])
-                if problem is not None and not isinstance(problem, AlreadyStored):
-                    raise problem from None
-            try:
-                self._storage.size(held.key)
-            except NotFound:
-                self._storage.delete(key)
-                raise
-            return key, size
+            return key, self._flights.join(key, lambda: self._make(key, held, make))
 
-    @contextmanager
+    def _make(self, key: str, held: Held, make: Callable[[Path], None]) -> int:
+        """Make and keep a copy, and return its size; one that was kept since we looked is taken."""
+        with contextlib.suppress(NotFound):
+            return self._storage.size(key)
+        with self.scratch() as path:
+            make(path)
+            size = path.stat().st_size
+            (problem,) = self._storage.put([Put(key, path, _digest(path))])
+            if problem is not None and not isinstance(problem, AlreadyStored):
+                raise problem
+        try:
+            self._storage.size(held.key)
+        except NotFound:
+            self._storage.delete(key)
+            raise
+        return size
+
+    @contextlib.contextmanager
     def scratch(self, pieces: Iterable[bytes] = ()) -> Iterator[Path]:
         """Give a file for a while, with these bytes in it."""
         path = self._spool.scratch()

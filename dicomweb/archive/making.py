@@ -249,7 +249,7 @@ def _decoded_bits(layout: Layout, stored: str) -> int:
 
 def _name(held: Held, number: int, wanted: str) -> str:
     """All that decides about the bytes: the version's digest, the frame, the syntax, how we encode."""
-    return f"frame {held.digest.hex()} {number} {wanted} {REVISION}"
+    return f"{held.digest.hex()} frame {number} {wanted} {REVISION}"
 
 
 def _cut(pieces: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:

@@ -226,7 +226,7 @@ class Renderer:
             work = (data, stored_form(layout, held.syntax), layout.format, self._look(part, rendering), rendering)
             return self._workshop.run("dicomweb.imaging.render", "render", *work, self.most_pixels)
 
-        name = f"drawn {held.digest.hex()} {number} {part.by.hex()} {rendering!r} {REVISION}"
+        name = f"{held.digest.hex()} drawn {number} {part.by.hex()} {rendering!r} {REVISION}"
         data = self._shelf.get(name, make)
         frames = f"/frames/{number}" if layout.count > 1 or layout.kind == "video" else ""
         what = "thumbnail" if rendering.thumbnail else "rendered"
@@ -251,7 +251,7 @@ class Renderer:
             return self._workshop.run("dicomweb.imaging.render", "render_many", *work, self.most_pixels)
 
         numbers = ",".join(str(part.number) for part in parts)
-        name = f"moving {held.digest.hex()} {numbers} {parts[0].by.hex()} {rendering!r} {REVISION}"
+        name = f"{held.digest.hex()} moving {numbers} {parts[0].by.hex()} {rendering!r} {REVISION}"
         return self._content(held, rendering.media_type, self._shelf.get(name, make), "/rendered")
 
     def thumbnail(self, held: Held, number: int | None, rendering: Rendering) -> Content:
@@ -278,7 +278,7 @@ class Renderer:
         nature = self.nature(held)
         if nature == "picture" or (nature == "video" and asked and self._plays_all):
             return self.picture(Part(held, number), rendering)
-        name = f"thumbnail {held.digest.hex()} {rendering!r} {REVISION}"
+        name = f"{held.digest.hex()} thumbnail {rendering!r} {REVISION}"
         if nature == "video" and self._plays_all:
             data = self._shelf.get(name, lambda: self._poster(held, layout, rendering))
         elif nature == "waveform":
@@ -315,7 +315,7 @@ class Renderer:
         return self._content(held, f"{rendering.media_type}; charset=utf-8", data, "/rendered")
 
     def _waveform(self, held: Held, rendering: Rendering) -> Content:
-        name = f"waveform {held.digest.hex()} {rendering!r} {REVISION}"
+        name = f"{held.digest.hex()} waveform {rendering!r} {REVISION}"
         if rendering.media_type == "image/svg+xml":
             data = self._shelf.get(
                 name, lambda: self._tracing("tracings", "svg", held, "patient" in rendering.annotation)
@@ -364,7 +364,7 @@ class Renderer:
         """A video as a browser plays it; one that cannot be made so, as it is stored (R34)."""
         layout = self._retrieval.layout(held)
         if rendering.media_type in PICTURES:
-            name = f"poster {held.digest.hex()} {rendering!r} {REVISION}"
+            name = f"{held.digest.hex()} poster {rendering!r} {REVISION}"
             data = self._shelf.get(name, lambda: self._poster(held, layout, rendering))
             return self._content(held, rendering.media_type, data, "/rendered")
         stream = self._probe(held)

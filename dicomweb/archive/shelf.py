@@ -2,7 +2,8 @@
 
 Whoever asks for a result first makes it; all others who ask meanwhile wait for it, in this process and in the other
 web processes of the machine, which share the folder. A name says all that decides about the bytes (a version, a
-digest, a form), so nothing kept is ever out of date, and everything may be removed at any time. Failures are
+digest, a form), so nothing kept is ever out of date, and everything may be removed at any time. It begins with the
+digest of the object that the result shows, up to a space, and the result goes when the object does. Failures are
 remembered for a short time, so that a hundred viewers who ask for what cannot be made cost one attempt.
 """
 
@@ -17,11 +18,11 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from dicomweb.archive.caches import Cache
+from dicomweb.archive.flights import Flights
 from dicomweb.errors import Undecodable
 
 LOCKS = 256
@@ -49,7 +50,7 @@ class Shelf:
         self._memory: Cache[str, bytes] = Cache(memory)
         self._disk = disk
         self._lock = threading.Lock()
-        self._making: dict[str, Future[bytes]] = {}
+        self._flights: Flights[str, bytes] = Flights()
         self._failures: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._written = disk  # so that the first file looks at what earlier processes left
 
@@ -61,7 +62,7 @@ class Shelf:
         """Return a result; make it if it is not there. Blocks.
 
         Args:
-            name: says all that decides about the bytes.
+            name: says all that decides about the bytes, first of all the digest of the object that they show.
             make: makes them.
 
         Raises:
@@ -71,28 +72,33 @@ class Shelf:
         found = self._memory.get(name)
         if found is not None:
             return found
-        with self._lock:
-            self._check_failed(name)
-            future = self._making.get(name)
-            mine = future is None
-            if future is None:
-                future = self._making[name] = Future()
-        if not mine:
-            return future.result()
+        self._check_failed(name)
+        return self._flights.join(name, lambda: self._get(name, make))
+
+    def _get(self, name: str, make: Callable[[], bytes]) -> bytes:
         try:
             result = self._found_or_made(name, make)
-        except BaseException as error:
-            if isinstance(error, Undecodable):
-                self._remember(name, error)
-            future.set_exception(error)
+        except Undecodable as error:
+            self._remember(name, error)
             raise
-        else:
-            self._memory.put(name, result, len(result))
-            future.set_result(result)
-            return result
-        finally:
-            with self._lock:
-                del self._making[name]
+        self._memory.put(name, result, len(result))
+        return result
+
+    def forget(self, digests: Collection[str]) -> None:
+        """Remove the results that show these objects, from the memory of this process and from the folder."""
+        gone = set(digests)
+        self._memory.drop(lambda name: name.partition(" ")[0] in gone)
+        for digest in gone:
+            folder, beginning = self._place(digest)
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(folder):
+                    if entry.name.startswith(beginning):
+                        os.unlink(entry.path)
+
+    def _place(self, digest: str) -> tuple[Path, str]:
+        """The folder of the results of an object, and how their names begin."""
+        hashed = hashlib.sha256(digest.encode()).hexdigest()
+        return self._folder / hashed[:2], f"{hashed[2:34]}-"
 
     # -- failures ----------------------------------------------------------------------------------------
     def _check_failed(self, name: str) -> None:
@@ -111,7 +117,8 @@ class Shelf:
         if not self._disk:
             return make()
         digest = hashlib.sha256(name.encode()).hexdigest()
-        path = self._folder / digest[:2] / digest[2:]
+        folder, beginning = self._place(name.partition(" ")[0])
+        path = folder / (beginning + digest[:32])
         with contextlib.suppress(OSError):
             return self._read(path)
         with self._alone(int(digest[:8], 16) % LOCKS):

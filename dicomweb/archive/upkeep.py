@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from dicomweb.archive import tombstones
 from dicomweb.archive.copies import FORMS, copy_key
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.archive.versions import is_bare, kept_key, object_key, version_of
+from dicomweb.archive.versions import digest_of, is_bare, kept_key, object_key, version_of
 from dicomweb.errors import AlreadyStored, BadObject, Error, NotFound, Unavailable
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
 from dicomweb.storage import Put, Storage, Stored
@@ -111,6 +111,7 @@ class Upkeep:
         tombstone_life: seconds for which a deletion is remembered.
         given_up: versions that this very process has under way no longer; more may be added at any time, and
             those that are resolved are taken out.
+        forget: removes what was made from objects with these digests, whose bytes went.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Upkeep:
         abandoned: float,
         tombstone_life: float,
         given_up: set[int] | None = None,
+        forget: Callable[[Collection[str]], None] | None = None,
     ) -> None:
         self._storage = storage
         self._index = index
@@ -130,6 +132,7 @@ class Upkeep:
         self._abandoned = abandoned
         self._tombstone_life = tombstone_life
         self._given_up = set() if given_up is None else given_up
+        self._forget = forget
 
     # -- sweep -------------------------------------------------------------------------------------------
     def sweep(self) -> Swept:
@@ -163,6 +166,8 @@ class Upkeep:
                 self._storage.delete(kept_key(version))
             self._index.collected([version for version, _ in garbage])
             swept.removed += len(garbage)
+            if self._forget is not None:
+                self._forget({digest_of(key) for _, key in garbage})
         for tombstone in self._index.expire(now - self._tombstone_life):
             self._storage.delete(tombstone.key)
             swept.forgotten += 1

@@ -41,6 +41,12 @@ def kept_key(version: int) -> str:
     return f"kept/{version:016x}"
 
 
+def digest_of(key: str) -> str:
+    """Return the digest that the key of an object names, in hexadecimal; "" if it is no such key."""
+    digest, hyphen, _ = key.rpartition("/")[2].rpartition("-")
+    return digest if hyphen else ""
+
+
 def version_of(key: str) -> int | None:
     """Return the version that a key names, or None if it is no such key."""
     name = key.removesuffix(_BARE).rpartition("/")[2].rpartition("-")[2]

@@ -36,7 +36,7 @@ class Lane:
         self._wake: SimpleQueue[None] = SimpleQueue()  # half the price of a semaphore
         self._threads = 0
         self._awake = 0
-        self._watched = False
+        self._watcher: asyncio.AbstractEventLoop | None = None  # that will look after the queue
         self._progress = 0.0  # when a call last ended
 
     def run(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
@@ -47,8 +47,8 @@ class Lane:
             self._queue.append((monotonic(), call))
             if self._awake == 0:
                 self._wake_one()
-            elif not self._watched:
-                self._watched = True
+            elif self._watcher is None or self._watcher.is_closed():
+                self._watcher = loop
                 loop.call_later(PATIENCE, self._watch, loop)
         return call.future
 
@@ -59,8 +59,8 @@ class Lane:
                 since = max(self._queue[0][0], self._progress)
                 if monotonic() - since >= PATIENCE:
                     self._wake_one()
-            self._watched = bool(self._queue)
-            if self._watched:
+            self._watcher = loop if self._queue else None
+            if self._queue:
                 loop.call_later(PATIENCE, self._watch, loop)
 
     def _wake_one(self) -> None:

@@ -129,8 +129,9 @@ async def handle(_: Request, error: Exception) -> Response:
 class Guard:
     """Around the routes: no error leaves them but as a problem document.
 
-    Once an answer has begun its status cannot be changed; then the error goes on to the server, which cuts
-    the connection, so that a broken answer never looks like a whole one (PS3.18 8.1.2).
+    Once an answer has begun its status cannot be changed; then it is left as it is, and the server cuts the
+    connection, so that a broken answer never looks like a whole one (PS3.18 8.1.2). That what it shows was deleted
+    meanwhile is nobody's fault; what nobody foresaw goes on to the server, which logs it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -151,8 +152,10 @@ class Guard:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
+            if begun and isinstance(error, errors.Error):
+                level = logging.INFO if isinstance(error, errors.NotFound) else logging.ERROR
+                log.log(level, "an answer broke off: %s", error)  # that it is not whole the server says by how it ends
+                return
             if begun:
-                if isinstance(error, errors.Error):
-                    log.error("an answer broke off: %s", error)
                 raise
             await answer(error)(scope, receive, send)

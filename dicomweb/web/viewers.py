@@ -25,7 +25,7 @@ from dicomweb.web.bodies import REVALIDATED, WHOLE, Answer, accepts_gzip, tag, z
 from dicomweb.web.conditions import unchanged
 from dicomweb.web.threads import hop
 
-FOREVER = "public, max-age=31536000, immutable"
+FOREVER = b"public, max-age=31536000, immutable"
 """Cache-Control of files that are named by their digest."""
 
 _DIGEST = re.compile(r"(?:^|[.-])[0-9a-f]{16,}\.")
@@ -187,7 +187,7 @@ def _send(request: Request, there: Installed, path: str, entry: _Entry) -> Respo
     lasting = _DIGEST.search(entry.path.name) is not None
     headers = [
         (b"etag", etag.encode()),
-        (b"cache-control", (FOREVER if lasting else REVALIDATED).encode()),
+        (b"cache-control", FOREVER if lasting else REVALIDATED),
         (b"vary", b"Accept-Encoding"),
         *_fields(" 'unsafe-eval'"),
     ]

@@ -1,5 +1,7 @@
 """Copies are made once, found by everybody, and never outlive the object."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dicoms
@@ -35,6 +37,23 @@ def test_a_copy_is_made_once(served):
     assert (served.archive.storage.read(key), size) == (b"copy", 4)
     assert copies.get("video", held, lambda _: pytest.fail("made twice")) == (key, 4)
     assert not list(served.archive.spool.folder.glob("*.part"))
+
+
+def test_a_copy_that_many_ask_for_at_once_is_made_once(served):
+    _, held = stored(served)
+    copies = Copies(served.archive.storage, served.archive.spool)
+    go, made = threading.Event(), []
+
+    def slowly(path: Path) -> None:
+        made.append(path)
+        assert go.wait(20)
+        write(path)
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(copies.get, "video", held, slowly) for _ in range(8)]
+        go.set()
+        assert {future.result(20) for future in asked} == {(copy_key("video", held.version), 4)}
+    assert len(made) == 1
 
 
 def test_a_copy_goes_with_its_object(served):

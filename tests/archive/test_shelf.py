@@ -52,6 +52,18 @@ def test_a_hundred_who_ask_at_the_same_time_cost_one_making(tmp_path):
     assert make.times == 1
 
 
+def test_what_shows_an_object_goes_with_it(tmp_path):
+    shelves = [Shelf(tmp_path, 1 << 20, 1 << 20) for _ in range(2)]  # as two processes
+    for name in ("ab frame 1", "ab frame 2", "cd frame 1"):
+        shelves[0].get(name, Counted())
+    shelves[0].forget({"ab"})
+    for shelf in shelves:
+        assert shelf.get("cd frame 1", Counted(b"anew")) == b"made"
+        assert shelf.get("ab frame 1", Counted(b"anew")) == b"anew"
+    shelves[0].forget({"ab", "cd", "ef"})
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
 def _ask(folder: str, barrier: "object") -> int:
     made = Counted()
     barrier.wait()  # type: ignore[attr-defined]

@@ -34,6 +34,16 @@ def test_a_deletion_removes_what_it_names_and_nothing_else(served, path, left):
     assert [finding for _, finding in served.archive.verify() if finding is not None] == []
 
 
+def test_pictures_of_what_was_deleted_go_with_its_bytes(served):
+    for study in (STUDY, f"/studies/{PREFIX}.2"):
+        assert served.get(f"{study}/thumbnail", "image/png").status_code == 200
+    kept = [path for path in served.config.cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert len(kept) == 2
+    assert delete(served, STUDY) == 204
+    served.archive.sweep()
+    assert [path.exists() for path in kept].count(True) == 1
+
+
 def test_counts_follow_a_deletion(served):
     assert delete(served, SERIES) == 204
     (study,) = served.get(f"/studies?StudyInstanceUID={PREFIX}.1").json()

@@ -37,6 +37,24 @@ def test_calls_that_block_do_not_hold_up_those_behind_them() -> None:
     asyncio.run(ask())
 
 
+def test_a_loop_that_ended_leaves_no_queue_unwatched() -> None:
+    lane = Lane(8)
+    free = threading.Event()
+
+    async def leave() -> None:
+        for _ in range(2):
+            lane.run(lambda: free.wait(30))
+
+    async def ask() -> None:
+        assert await asyncio.wait_for(lane.run(lambda: "through"), 20) == "through"
+
+    asyncio.run(leave())  # it ends before anybody has looked at the call that waits
+    try:
+        asyncio.run(ask())
+    finally:
+        free.set()
+
+
 def test_no_more_calls_run_at_once_than_allowed() -> None:
     lane = Lane(3)
     lock = threading.Lock()

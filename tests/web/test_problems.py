@@ -1,4 +1,6 @@
+import asyncio
 import inspect
+import logging
 
 import orjson
 import pytest
@@ -118,15 +120,36 @@ def test_unknown_paths_and_methods_become_problem_documents():
     assert wrong.json()["status"] == 405
 
 
-def test_an_error_in_the_middle_of_an_answer_cuts_it_off():
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(errors.Unavailable("storage went away"), "ERROR"), (errors.NotFound("the object is gone"), "INFO")],
+)
+def test_an_error_in_the_middle_of_an_answer_leaves_it_unfinished(caplog, error, level):
+    sent = []
+
+    async def breaking(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise error
+
+    async def send(message):
+        sent.append(message)
+
+    caplog.set_level(logging.INFO)
+    asyncio.run(Guard(breaking)({"type": "http"}, None, send))
+    assert [message.get("more_body") for message in sent] == [None, True]
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [(level, None)]
+
+
+def test_what_nobody_foresaw_in_the_middle_of_an_answer_goes_on_to_the_server():
     async def pieces():
         yield b"half"
-        raise errors.Unavailable("storage went away")
+        raise KeyError("x")
 
     async def broken(_: Request) -> Response:
         return StreamingResponse(pieces())
 
-    with pytest.raises(errors.Unavailable):
+    with pytest.raises(KeyError):
         served(broken, raises=True).get("/x")
 
 
