@@ -56,7 +56,8 @@ export function resource({ study, series, instance, frame } = {}) {
 
 // Search (QIDO-RS, PS3.18 10.6). `path` is below /dicom-web or below `base` (such as "aets/PACS"), `keys` an object or
 // URLSearchParams; values that are empty are left out.
-// Returns { rows, next, warning }: data sets in DICOM JSON, the address of the next page or null.
+// Returns { rows, next, remaining, atLeast, warning }: data sets in DICOM JSON; the address of the next page or null; how
+// many more there are, or at least are.
 export async function search(path, keys = {}, { signal, base = "dicom-web" } = {}) {
   const query = new URLSearchParams();
   for (const [key, value] of keys instanceof URLSearchParams ? keys : Object.entries(keys)) {
@@ -73,7 +74,15 @@ async function page(path, signal) {
   const answer = await call(path, { signal, headers: { accept: "application/dicom+json" } });
   const rows = answer.status === 204 ? [] : await answer.json();
   const link = /<([^>]*)>\s*;[^,]*rel="?next"?/.exec(answer.headers.get("link") ?? "");
-  return { rows, next: link ? new URL(link[1], answer.url).href : null, warning: answer.headers.get("warning") };
+  const warning = answer.headers.get("warning") ?? "";
+  const counted = /There are (at least )?(\d+) additional results/.exec(warning);
+  return {
+    rows,
+    next: link ? `${path.split("?")[0]}${new URL(link[1], answer.url).search}` : null,
+    remaining: counted ? Number(counted[2]) : 0,
+    atLeast: Boolean(counted?.[1]),
+    warning,
+  };
 }
 
 // Metadata (WADO-RS): data sets of all instances below the resource.
@@ -89,6 +98,10 @@ export class Newest {
     this.stop();
     this.#controller = new AbortController();
     return this.#controller.signal;
+  }
+  // The signal given last; null before the first.
+  get signal() {
+    return this.#controller?.signal ?? null;
   }
   stop() {
     this.#controller?.abort();

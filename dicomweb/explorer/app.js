@@ -30,6 +30,12 @@ import { el } from "./dom.js";
 
 const PAGES = [
   { pattern: "studies", nav: "Studies", icon: "studies", load: () => import("./pages/studies.js") },
+  { pattern: "studies/:study", load: () => import("./pages/study.js") },
+  { pattern: "studies/:study/series/:series", load: () => import("./pages/series.js") },
+  { pattern: "studies/:study/series/:series/instances/:instance", load: () => import("./pages/instance.js") },
+  { pattern: "patients", nav: "Patients", icon: "patients", load: () => import("./pages/patients.js") },
+  { pattern: "patient", load: () => import("./pages/patient.js") },
+  { pattern: "lookup", load: () => import("./pages/lookup.js") },
   { pattern: "upload", nav: "Upload", icon: "upload", load: () => import("./pages/upload.js") },
   { pattern: "nodes", nav: "Nodes", icon: "nodes", load: () => import("./pages/nodes.js") },
   { pattern: "nodes/:node", load: () => import("./pages/query.js") },
@@ -39,6 +45,7 @@ const PAGES = [
 ];
 
 const ACTIONS = [
+  () => import("./actions/download.js"),
   () => import("./actions/drop.js"),
   () => import("./actions/send.js"),
   () => import("./actions/delete.js"),

@@ -83,6 +83,31 @@ def uid_name_of(uid: str) -> str:
     return entry[0] if entry else ""
 
 
+def names() -> dict[int, str]:
+    """Return the names of all standard tags for people (PS3.6 6), repeating groups aside."""
+    return {tag: row[2] for tag, row in _STANDARD.DicomDictionary.items() if row[2]}
+
+
+def repeating_names() -> list[tuple[int, int, str]]:
+    """Return value, mask and name of the tags of repeating groups (PS3.6 6, PS3.5 7.6)."""
+    named = {row[4]: row[2] for row in _STANDARD.RepeatersDictionary.values()}
+    return [(value, mask, named[keyword]) for value, mask, _, keyword in _REPEATERS]
+
+
+def private_names() -> dict[str, dict[str, str]]:
+    """Return names of private tags that are known, by creator (PS3.5 7.8.1) and by group and last byte, such as
+    "0019" and "0C" together."""
+    return {
+        creator: {f"{tag[:4]}{tag[-2:]}".upper(): row[2] for tag, row in block.items() if row[2].lower() != "unknown"}
+        for creator, block in private_dictionaries.items()
+    }
+
+
+def uid_names() -> dict[str, str]:
+    """Return the names of all UIDs that the Standard registers (PS3.6 A)."""
+    return {uid: row[0] for uid, row in UID_dictionary.items()}
+
+
 def tag_of(keyword: str) -> int | None:
     """Return the tag of a keyword (PS3.6 6, case-sensitive as PS3.18 8.3.1 demands), or None."""
     return _TAGS.get(keyword)

@@ -8,10 +8,12 @@ relative to its own, so that it works below every prefix.
 from functools import lru_cache
 from pathlib import Path
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb.errors import NotFound
+from dicomweb.standard import dictionary
 from dicomweb.web import bodies
 from dicomweb.web.threads import hop
 
@@ -28,6 +30,8 @@ POLICY = (
     " connect-src 'self'; frame-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
     " require-trusted-types-for 'script'; trusted-types 'none'"
 )
+NAMES = "dictionary.json"
+"""The file of names of tags and UIDs, made of the dictionary; the page asks for it when attributes are shown."""
 _FIELDS = [(b"content-security-policy", POLICY.encode())]
 
 
@@ -47,7 +51,7 @@ async def file(request: Request) -> Response:
 
 
 def _answer(request: Request, name: str) -> Response:
-    found = files().get(name)
+    found = (_names(), _TYPES[".json"]) if name == NAMES else files().get(name)
     if found is None:
         raise NotFound("the explorer has no such file")
     data, kind = found
@@ -62,3 +66,16 @@ def files() -> dict[str, tuple[bytes, str]]:
         for path in sorted(_FOLDER.rglob("*"))
         if path.suffix in _TYPES
     }
+
+
+@lru_cache(maxsize=1)
+def _names() -> bytes:
+    """Names of tags by tag, of repeating groups by value and mask, of private tags by creator, of UIDs (PS3.6)."""
+    return orjson.dumps(
+        {
+            "tags": {f"{tag:08X}": name for tag, name in dictionary.names().items()},
+            "masks": dictionary.repeating_names(),
+            "private": dictionary.private_names(),
+            "uids": dictionary.uid_names(),
+        }
+    )

@@ -12,6 +12,7 @@ export function drawTop(place, pages) {
     el("a.brand", { href: "#/studies", "aria-label": "Roentgate: studies" }, el("img", { src: "explorer/icon.svg", alt: "", width: 26, height: 26 }), el("span", {}, "Roentgate")),
     el("nav", { "aria-label": "Pages" }, links),
     el("div.grow"),
+    lookUpBox(),
     ...indicator(),
     themeButton(),
   );
@@ -24,6 +25,19 @@ export function markCurrent(pattern) {
     if (link.dataset.page === top) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+}
+
+// Any identifier leads to its page: Enter asks, and what is found decides where to go (pages/lookup.js).
+function lookUpBox() {
+  const field = el("input", { type: "search", placeholder: "Look up an ID or UID", "aria-label": "Look up a patient ID, accession number or UID", autocomplete: "off", spellcheck: "false", maxlength: 256 });
+  return el("form.lookup", { role: "search", onsubmit: (event) => {
+    event.preventDefault();
+    const asked = field.value.trim();
+    if (!asked) return;
+    location.hash = `#/lookup?${new URLSearchParams({ q: asked })}`;
+    field.value = "";
+    field.blur();
+  } }, icon("search", 16), field);
 }
 
 function themeButton() {

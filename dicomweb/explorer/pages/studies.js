@@ -1,25 +1,17 @@
-// Studies of the archive, newest first.
+// Studies of the archive, newest first: where everybody begins.
 
-import { more, search } from "../api.js";
-import { el, replace } from "../dom.js";
-import { all, date, patientName, text } from "../words.js";
+import { el } from "../dom.js";
+import { keys } from "../components/keys.js";
+import { nothing } from "../components/notice.js";
+import { studyList } from "../components/studylist.js";
 
 export async function open(view, { query, signal }) {
-  const { rows, next } = await search("studies", query, { signal });
-  const body = el("tbody", {}, rows.map(line));
-  replace(view,
-    el("h1", {}, "Studies"),
-    el("table", {},
-      el("thead", {}, el("tr", {}, ["Patient", "ID", "Date", "Modalities", "Description", "Accession"].map((one) => el("th", { scope: "col" }, one)))),
-      body,
-    ),
-    next && el("button", { type: "button", onclick: async (event) => {
-      event.target.remove();
-      body.append(...(await more(next, { signal })).rows.map(line));
-    } }, "More"),
-  );
+  const shown = studyList(view, { query, signal, above: el("h1.hidden-words", {}, "Studies"), empty: welcome });
+  keys(signal, { "/": () => shown.fields.name.focus(), ArrowDown: () => shown.list.focus(shown.list.active) });
+  return { title: "Studies", changed: shown.changed };
 }
 
-const line = (row) => el("tr", {},
-  [patientName(row), text(row, "00100020"), date(text(row, "00080020")), all(row, "00080061").join(" "), text(row, "00081030"), text(row, "00080050")].map((one) => el("td", {}, one)),
+const welcome = () => nothing("The archive is empty",
+  "Drop a folder, DICOM files or a ZIP anywhere on this page and they are stored.",
+  el("p.faint", {}, "Modalities send by DIMSE, programs by STOW-RS; what arrives shows up here."),
 );

@@ -1,0 +1,76 @@
+// Search fields that answer while somebody types, and what they mean as a query (PS3.18 8.3.4).
+
+import { el } from "../dom.js";
+import { day } from "../words.js";
+
+const WAIT = 60; // ms after a key: shorter than anybody reads, longer than a burst of keys
+
+// Words anywhere in the value; whoever writes a wildcard has said it himself; quotes mean exactly this.
+export function inside(text) {
+  const plain = text.trim();
+  const quoted = /^"(.*)"$/.exec(plain);
+  if (quoted) return quoted[1];
+  return !plain || /[*?]/.test(plain) ? plain : `*${plain}*`;
+}
+
+// A text field; `told(text)` is called after each pause of typing.
+export function textField({ label, value = "", placeholder = "", told }) {
+  let timer;
+  const field = el("input", {
+    type: "search", value, placeholder, "aria-label": label, autocomplete: "off", spellcheck: "false",
+    oninput: () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => told(field.value), WAIT);
+    },
+    onchange: () => {
+      clearTimeout(timer);
+      told(field.value);
+    },
+  });
+  return field;
+}
+
+export function choice({ label, value = "", options, told }) {
+  return el("select", { "aria-label": label, onchange: (event) => told(event.target.value) },
+    options.map(([name, words]) => el("option", { value: name, selected: name === value }, words)));
+}
+
+const PRESETS = [["", "Any date"], ["today", "Today"], ["yesterday", "Yesterday"], ["7", "Last 7 days"], ["30", "Last 30 days"], ["365", "Last year"], ["own", "From … to …"]];
+
+// A range of dates as the query says it; "" for any.
+export function dateRange(value) {
+  const before = (days) => day(new Date(Date.now() - days * 86400000));
+  if (value === "today") return before(0);
+  if (value === "yesterday") return before(1);
+  if (/^\d{1,3}$/.test(value)) return `${before(Number(value))}-`;
+  return value;
+}
+
+// A choice of dates with presets; its value is a preset or a range YYYYMMDD-YYYYMMDD.
+export function dateField({ label, value = "", told }) {
+  const holder = el("div.dates");
+  const iso = (text) => (/^\d{8}$/.test(text) ? `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}` : "");
+  const own = (text) => /^\d{8}-?|^-\d{8}/.test(text);
+  function show(now) {
+    const ranged = now === "own" || own(now);
+    const [from = "", to = ""] = own(now) ? (now.includes("-") ? now.split("-") : [now, now]) : [];
+    const pick = choice({ label, value: ranged ? "own" : now, options: PRESETS, told: (chosen) => {
+      show(chosen);
+      if (chosen !== "own") told(chosen);
+      else holder.querySelector("input")?.focus();
+    } });
+    const ends = ranged ? [from, to].map((one, at) => el("input", { type: "date", value: iso(one), "aria-label": `${label} ${at ? "to" : "from"}`, onchange: () => {
+      const [first, last] = [...holder.querySelectorAll("input")].map((field) => field.value.replaceAll("-", ""));
+      told(first || last ? `${first}-${last}` : "");
+    } })) : [];
+    holder.classList.toggle("ranged", ranged);
+    holder.replaceChildren(pick, ...ends);
+  }
+  show(value);
+  holder.show = show;
+  return holder;
+}
+
+export const MODALITIES = ["CR", "CT", "DX", "ECG", "ES", "IO", "MG", "MR", "NM", "OP", "OT", "PT", "PX", "RF", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SM", "SR", "US", "XA", "XC"];
+
+export const modalityOptions = [["", "All"], ...MODALITIES.map((one) => [one, one])];
