@@ -37,6 +37,14 @@ def test_every_file_is_served_as_it_is_and_asked_about_again(client):
         assert again.status_code == 304
 
 
+def test_names_of_tags_and_uids_are_served_for_those_who_look_at_attributes(client):
+    names = client.get("/explorer/dictionary.json").json()
+    assert names["tags"]["00100010"] == "Patient's Name"
+    assert names["uids"]["1.2.840.10008.5.1.4.1.1.2"] == "CT Image Storage"
+    assert next(name for value, mask, name in names["masks"] if 0x60023000 & mask == value) == "Overlay Data"
+    assert names["private"]["SIEMENS MR HEADER"]["00190C"] == "B_value"
+
+
 @pytest.mark.parametrize("name", ["../web/explorer.py", "..%2fconfig.py", "", "pages", "app.py"])
 def test_nothing_else_is_served(client, name):
     assert client.get(f"/explorer/{name}").status_code == 404

@@ -3,6 +3,8 @@
 
 import { all, first, text } from "../words.js";
 
+const DOSE = "1.2.840.10008.5.1.4.1.1.481.2";
+
 const numeric = (dataset, tag) => {
   const value = first(dataset, tag);
   return value === undefined || value === null || value === "" ? undefined : Number(value);
@@ -35,14 +37,16 @@ export function describe(dataset, index) {
   const numbers = (one, tag, size) => (all(one, tag).length === size ? all(one, tag).map(Number) : undefined);
   const grey = photometric === "MONOCHROME1" || photometric === "MONOCHROME2";
   const whole = [8, 16, 32].includes(allocated) && stored > 0 && stored <= allocated;
+  const coloured = "00620002" in dataset || "00281101" in dataset || text(dataset, "00080016") === DOSE;
   const tabled = "00283000" in modality || "00283000" in dataset || (windows.length === 0 && ("00283010" in voi || "00283010" in dataset));
   return {
     rows: numeric(dataset, "00280010") ?? 0,
     columns: numeric(dataset, "00280011") ?? 0,
+    modality: text(dataset, "00080060"),
     grey, allocated, stored,
     high: numeric(dataset, "00280102") ?? stored - 1,
     signed: numeric(dataset, "00280103") === 1,
-    raw: grey && whole && !tabled && "7FE00010" in dataset && (numeric(dataset, "00280002") ?? 1) === 1,
+    raw: grey && whole && !tabled && !coloured && "7FE00010" in dataset && (numeric(dataset, "00280002") ?? 1) === 1,
     inverse: (photometric === "MONOCHROME1") !== (text(dataset, "20500020") === "INVERSE" && photometric !== "MONOCHROME1"),
     slope: slope === 0 ? 1 : slope,
     intercept: numeric(modality, "00281052") ?? 0,
@@ -59,12 +63,19 @@ export function describe(dataset, index) {
   };
 }
 
-// PS3.3 C.7.5.1.1.2: the padding value, or the range between it and its limit.
+// PS3.3 C.7.5.1.1.2: the padding value, or the range between it and its limit; the VR may be that of the other sign.
 function padding(dataset) {
   const value = numeric(dataset, "00280120");
   if (value === undefined) return null;
-  const limit = numeric(dataset, "00280121") ?? value;
-  return [Math.min(value, limit), Math.max(value, limit)];
+  const bits = numeric(dataset, "00280100") ?? 16;
+  const signed = numeric(dataset, "00280103") === 1;
+  const meant = (end) => {
+    if (bits > 16) return end;
+    if (signed && end >= 2 ** (bits - 1) && end < 2 ** bits) return end - 2 ** bits;
+    return !signed && end < 0 ? end + 2 ** bits : end;
+  };
+  const ends = [meant(value), meant(numeric(dataset, "00280121") ?? value)];
+  return [Math.min(...ends), Math.max(...ends)];
 }
 
 // Height of a pixel as a multiple of its width.
@@ -99,11 +110,11 @@ function valueOf(word, look) {
   return look.signed && value >= 2 ** (look.stored - 1) ? value - 2 ** look.stored : value;
 }
 
-export function realValue(word, look) {
-  return valueOf(word, look) * look.slope + look.intercept;
-}
+export const realValue = (word, look) => realOf(valueOf(word, look), look);
 
 const padded = (value, look) => look.padding !== null && value >= look.padding[0] && value <= look.padding[1];
+
+const realOf = (value, look) => value * look.slope + look.intercept;
 
 // The window that shows everything there is, padding left out.
 export function fullWindow(values, look) {
@@ -115,12 +126,38 @@ export function fullWindow(values, look) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  if (low > high) return { center: 0.5, width: 1 };
-  const ends = [low * look.slope + look.intercept, high * look.slope + look.intercept].sort((a, b) => a - b);
-  const width = Math.max(1e-9, ends[1] - ends[0]);
-  // LINEAR maps [center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2] (PS3.3 C.11.2.1.2.1).
-  return look.shape === "LINEAR" ? { center: ends[0] + width / 2 + 0.5, width: width + 1 } : { center: ends[0] + width / 2, width };
+  if (low > high) return { center: 0.5, width: 1, shape: "LINEAR_EXACT" };
+  const ends = [realOf(low, look), realOf(high, look)].sort((a, b) => a - b);
+  return { center: (ends[0] + ends[1]) / 2, width: Math.max(ends[1] - ends[0], 1e-9), shape: "LINEAR_EXACT" };
 }
+
+const COUNTED = ["PT", "NM"];
+const SAMPLE = 32768;
+
+// The window where the object has none, the same that the server draws with: all of 8 bits that nothing transforms; else
+// from the 0.5th to the 99.5th percentile; of counts of photons from 0 to the 99.9th.
+export function ownWindow(values, look) {
+  const counted = COUNTED.includes(look.modality);
+  if (!look.signed && look.stored <= 8 && look.slope === 1 && look.intercept === 0 && !counted) {
+    return look.stored > 1 ? { center: 2 ** (look.stored - 1), width: 2 ** look.stored, shape: "LINEAR" } : { center: 0.5, width: 1, shape: "LINEAR_EXACT" };
+  }
+  let step = Math.max(1, Math.ceil(values.length / SAMPLE));
+  while (step > 1 && divisor(step, look.columns) > 1) step++;
+  const sample = [];
+  for (let at = 0; at < values.length; at += step) {
+    const value = valueOf(values[at], look);
+    if (!padded(value, look)) sample.push(realOf(value, look));
+  }
+  if (!sample.length) return { center: 0.5, width: 1, shape: "LINEAR_EXACT" };
+  const sorted = Float64Array.from(sample).sort();
+  const share = (part) => sorted[Math.round((sorted.length - 1) * part)];
+  let [low, high] = counted ? [Math.min(0, sorted[0]), share(0.999)] : [share(0.005), share(0.995)];
+  if (low >= high) [low, high] = [sorted[0], sorted[sorted.length - 1]];
+  if (low >= high) return { center: low + 0.5, width: 1, shape: "LINEAR_EXACT" };
+  return { center: (low + high) / 2, width: high - low, shape: "LINEAR_EXACT" };
+}
+
+const divisor = (a, b) => (b ? divisor(b, a % b) : a);
 
 // A shade from 0 to 255 of a value after the modality transformation (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 export function shade(value, { center, width }, shape) {
@@ -140,7 +177,7 @@ function shader(look, window, invert) {
   return (word) => {
     const value = valueOf(word, look);
     if (padded(value, look)) return 0xff000000;
-    const grey = Math.round(shade(value * look.slope + look.intercept, window, look.shape));
+    const grey = Math.floor(shade(realOf(value, look), window, window.shape ?? look.shape) + 0.5);
     const shown = turned ? 255 - grey : grey;
     return (0xff000000 | (shown << 16) | (shown << 8) | shown) >>> 0;
   };
@@ -155,7 +192,7 @@ export function paint(values, look, window, invert, out) {
     for (let at = 0; at < values.length; at++) out[at] = one(values[at]);
     return;
   }
-  const key = [look.allocated, look.stored, look.high, look.signed, look.slope, look.intercept, look.inverse, look.shape, look.padding, window.center, window.width, invert].join();
+  const key = [look.allocated, look.stored, look.high, look.signed, look.slope, look.intercept, look.inverse, window.shape ?? look.shape, look.padding, window.center, window.width, invert].join();
   if (kept.key !== key) {
     const table = new Uint32Array(2 ** look.allocated);
     for (let word = 0; word < table.length; word++) table[word] = one(word);

@@ -15,7 +15,7 @@ export function drawn(picture, { window = null, viewport = 0, shape = "LINEAR" }
   if (viewport) query.set("viewport", `${viewport},${viewport}`);
   if (window) query.set("window", `${window.center},${window.width},${shape.toLowerCase().replace("_", "-")}`);
   const text = query.toString();
-  return `${resource(picture)}/frames/${picture.frame}/rendered${text ? `?${text}` : ""}`;
+  return `${resource(picture)}/rendered${text ? `?${text}` : ""}`;
 }
 
 export class Pixels {
@@ -55,7 +55,7 @@ export class Pixels {
     if (there) return Promise.resolve(there);
     let coming = this.#coming.get(key);
     if (!coming) {
-      coming = (picture.kind === "grey" ? this.#grey(picture) : this.#drawn(picture)).finally(() => this.#coming.delete(key));
+      coming = this.#fetch(picture).finally(() => this.#coming.delete(key));
       this.#coming.set(key, coming);
     }
     return coming;
@@ -86,8 +86,20 @@ export class Pixels {
     return Math.max(2, Math.floor(BYTES / Math.max(1, bytes)) - 2);
   }
 
+  // Values where there are any; what nobody can decode may still be drawn.
+  async #fetch(picture) {
+    if (picture.kind !== "grey") return this.#drawn(picture);
+    try {
+      return await this.#grey(picture);
+    } catch (error) {
+      if (error.status !== 406) throw error;
+      picture.kind = "drawn";
+      return this.#drawn(picture);
+    }
+  }
+
   async #grey(picture) {
-    const answer = await call(`${resource(picture)}/frames/${picture.frame}`, { headers: { accept: PLAIN }, signal: this.signal });
+    const answer = await call(resource(picture), { headers: { accept: PLAIN }, signal: this.signal });
     const values = words(await answer.arrayBuffer(), picture.look);
     return this.#keep(picture, { values, bytes: values.byteLength });
   }

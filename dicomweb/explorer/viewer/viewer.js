@@ -9,7 +9,7 @@
 import { aborted, call, resource } from "../api.js";
 import { el, icon, replace } from "../dom.js";
 import { first, text } from "../words.js";
-import { fullWindow, paint, realValue } from "./grey.js";
+import { fullWindow, ownWindow, paint, realValue } from "./grey.js";
 import { corners, edges } from "./overlay.js";
 import { Pixels, drawn } from "./pixels.js";
 import { presets } from "./presets.js";
@@ -17,7 +17,10 @@ import { presets } from "./presets.js";
 const TOOLS = [["window", "Window and level", "w"], ["pan", "Move", "p"], ["zoom", "Zoom", "z"], ["scroll", "Scroll", "s"]];
 const PATIENCE = 250; // ms after which a small picture of the server stands in for pixels that are on their way
 const DRAW = 120; // ms between windows that the server draws
+const PIXELATED = 10; // pixels of the screen for one of the picture, from which each is seen as it is
 const stored = (name, fallback) => localStorage.getItem(`roentgate.${name}`) ?? fallback;
+// The instance that a picture is of, or one of whose frames it is.
+const whole = ({ study, series, instance }) => resource({ study, series, instance });
 
 export class Viewer {
   constructor({ pictures, start = 0, signal, onshow = () => {}, buttons = [] }) {
@@ -71,13 +74,13 @@ export class Viewer {
     this.canvas = el("canvas", { role: "img", tabindex: 0, "aria-label": "Image" });
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.corners = ["top-left", "top-right", "bottom-left", "bottom-right"].map((name) => el(`div.corner.${name}`));
-    this.edges = ["left", "top"].map((name) => el(`div.edge.${name}`));
+    this.edges = ["left", "top"].map((name) => el(`div.edge.edge-${name}`));
     this.message = el("div.stage-message", { role: "status", hidden: true });
     this.other = el("div.stage-other", { hidden: true });
     this.stage = el("div.stage", {}, this.canvas, this.corners, this.edges, this.other, this.message);
     this.slider = el("input.slider", { type: "range", min: 1, max: this.pictures.length, step: 1, value: 1, "aria-label": "Image", oninput: () => this.show(Number(this.slider.value) - 1) });
-    this.loaded = el("span.loaded", { "aria-hidden": "true" });
-    this.counter = el("output.place", { "aria-live": "off" });
+    this.loaded = el("span.fetched", { "aria-hidden": "true" });
+    this.counter = el("output", { "aria-live": "off" });
     this.bottom = el("div.scrubber", { hidden: this.pictures.length < 2 }, el("span.track", {}, this.loaded, this.slider), this.counter);
     this.element = el("div.viewer", {}, this.toolbar, this.stage, this.bottom);
     this.setTool(this.tool);
@@ -137,7 +140,7 @@ export class Viewer {
 
   #fail(error) {
     this.current = null;
-    replace(this.message, icon("warning", 24), el("p", {}, "This image cannot be shown: ", error.message), el("a.button", { href: `${resource(this.picture)}?accept=application/zip`, download: `${this.picture.instance}.zip` }, "Download it"));
+    replace(this.message, icon("warning", 24), el("p", {}, `This cannot be shown: ${error.message}`), el("a.button", { href: `${whole(this.picture)}?accept=application/zip`, download: `${this.picture.instance}.zip` }, "Download it"));
     this.message.hidden = false;
     this.#redraw();
   }
@@ -180,18 +183,29 @@ export class Viewer {
   }
 
   // Videos play; reports, documents and drawings are pages of the server, shown in a frame of their own.
-  #showOther(picture) {
+  async #showOther(picture) {
     if (this.shownOther === picture.instance) return;
     this.shownOther = picture.instance;
     this.message.hidden = true;
-    const address = `${resource(picture)}/rendered`;
+    const address = `${whole(picture)}/rendered`;
     if (picture.kind === "video") {
       const video = el("video", { controls: true, loop: true, playsinline: true, src: address, "aria-label": "Video" });
       video.addEventListener("error", () => this.#fail(new Error("the browser cannot play this video.")));
       replace(this.other, video);
     } else {
-      const document = ["1.2.840.10008.5.1.4.1.1.104.1"].includes(text(picture.dataset, "00080016"));
-      replace(this.other, el("iframe", { src: address, title: text(picture.dataset, "00420010") || "Document", sandbox: document ? null : "" }));
+      this.other.replaceChildren();
+      try {
+        const answer = await call(address, { method: "HEAD", signal: this.signal });
+        if (picture !== this.picture) return;
+        const type = answer.headers.get("content-type") ?? "";
+        // A PDF is shown by the browser's own viewer, which works in no sandbox; the answer's policy is one already.
+        replace(this.other, el("iframe", { src: address, title: text(picture.dataset, "00420010") || "Document", sandbox: type.startsWith("application/pdf") ? null : "" }));
+      } catch (error) {
+        if (aborted(error) || picture !== this.picture) return;
+        // HEAD has no body: the sentence is asked for.
+        this.#fail(error.status ? await call(address, { signal: this.signal }).then(() => error, (said) => said) : error);
+        return;
+      }
     }
     this.element.dispatchEvent(new CustomEvent("shown", { detail: { index: this.index } }));
   }
@@ -207,7 +221,10 @@ export class Viewer {
     const { picture, values } = this.current ?? {};
     if (!picture) return null;
     if (!this.window && picture.look.windows[0]) return picture.look.windows[0];
-    return values ? fullWindow(values, picture.look) : null;
+    if (!values) return null;
+    if (this.known?.values !== values) this.known = { values, own: ownWindow(values, picture.look), full: null };
+    if (this.window === "full") return (this.known.full ??= fullWindow(values, picture.look));
+    return this.known.own;
   }
 
   #paint() {
@@ -227,9 +244,9 @@ export class Viewer {
       source = this.#greys(current);
     } else if (this.own?.picture === picture) source = this.own.bitmap;
     const size = { columns: picture.look.columns || source.width, rows: picture.look.rows || source.height };
-    context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
     context.setTransform(...this.#matrix(size, picture.look.aspect, width, height));
+    context.imageSmoothingEnabled = this.scale <= PIXELATED;
+    context.imageSmoothingQuality = "high";
     context.drawImage(source, 0, 0, size.columns, size.rows);
     this.#showWords();
     if (!current.standIn) {
@@ -306,7 +323,7 @@ export class Viewer {
   choosePreset(at) {
     const one = this.presets?.[at];
     if (!one) return;
-    this.setWindow(at === 0 && this.picture.look.windows.length ? null : one.window, at);
+    this.setWindow(at === 0 ? null : one.window, at);
   }
 
   setWindow(window, preset = -1) {
@@ -327,7 +344,7 @@ export class Viewer {
     const window = this.window;
     this.asking = setTimeout(async () => {
       try {
-        const answer = await call(drawn(picture, { window, shape: picture.look.shape }), { headers: { accept: "image/jpeg" }, signal: this.signal });
+        const answer = await call(drawn(picture, { window, shape: window.shape ?? picture.look.shape }), { headers: { accept: "image/jpeg" }, signal: this.signal });
         const bitmap = await createImageBitmap(await answer.blob());
         if (picture === this.picture && window === this.window) {
           this.own = { picture, bitmap };
@@ -503,7 +520,7 @@ export class Viewer {
         this.show(from.index + Math.round(y / reach));
       } else if (from.window && this.picture.look.grey) {
         const pace = Math.max(from.window.width, 1e-6) / 300;
-        this.setWindow({ center: from.window.center + y * pace, width: Math.max(this.#least(), from.window.width + x * pace * 2) });
+        this.setWindow({ ...from.window, center: from.window.center + y * pace, width: Math.max(this.#least(), from.window.width + x * pace * 2) });
       }
     };
     const end = () => {
