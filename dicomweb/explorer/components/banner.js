@@ -23,7 +23,7 @@ export function banner(row, of, { subject, done, words = {}, more = [] }) {
   return el("div.banner", {},
     el("nav.crumbs", { "aria-label": "Where this is" }, steps.map((step, at) => [at ? icon("right", 12) : null, step])),
     el("h1", {}, el("a", { href: patientPage(patient) }, patientName(row) || patient.id || "Patient without name")),
-    el("span.facts", {}, facts.map((fact) => el("span", {}, fact))),
+    el("span.who", {}, facts.map((fact) => el("span", {}, fact))),
     el("div.grow"),
     more,
     actionMenu(() => [typeof subject === "function" ? subject() : subject], done, { label: `Actions with this ${of.instance ? "instance" : of.series ? "series" : "study"}`, text: "Actions" }),

@@ -50,11 +50,11 @@ export class List {
     this.everything = this.selected && el("input", { type: "checkbox", "aria-label": "Select all rows that are loaded", onchange: (event) => this.#markAll(event.target.checked) });
     const heads = this.all.map((column) => this.#head(column));
     const filters = this.columns.some((column) => column.filter)
-      ? el("div.row.filters", { role: "row" }, this.all.map((column) => el(`div.cell${column.narrow ? ".wide-only" : ""}`, { role: "columnheader", "aria-label": column.label ? `Filter of ${column.label}` : "Filters" }, column.filter)))
+      ? el("div.list-row.filters", { role: "row" }, this.all.map((column) => el(`div.cell${column.narrow ? ".wide-only" : ""}`, { role: "columnheader", "aria-label": column.label ? `Filter of ${column.label}` : "Filters" }, column.filter)))
       : null;
     this.space = el("div.space", { role: "rowgroup" });
     this.message = el("div.list-message", { hidden: true });
-    this.head = el("div.heads", { role: "rowgroup" }, el("div.row.head", { role: "row" }, heads), filters);
+    this.head = el("div.heads", { role: "rowgroup" }, el("div.list-row.head", { role: "row" }, heads), filters);
     this.element = el("div.list", { role: "grid", "aria-label": this.label, "aria-colcount": this.all.length, "aria-multiselectable": this.selected ? "true" : null }, this.head, this.space, this.message);
     this.element.style.setProperty("--columns", this.all.map((column) => column.width).join(" "));
     this.element.style.setProperty("--narrow-columns", this.all.filter((column) => !column.narrow).map((column) => column.width).join(" "));
@@ -223,7 +223,7 @@ export class List {
     const opened = this.opened.get(index);
     const line = el("div.line", { role: "row", "aria-rowindex": index + 2, data: row ? { index } : { index, waiting: "" } });
     const cells = row ? this.all.map((column) => this.#cell(column, row, index)) : el("div.cell.waiting", { role: "gridcell", "aria-busy": "true" }, el("span"));
-    line.append(el("div.row", { role: "presentation" }, cells));
+    line.append(el("div.list-row", { role: "presentation" }, cells));
     if (row && opened) line.append(el("div.opened", { role: "gridcell", style: { height: `${opened.height}px` } }, opened.nodes));
     if (row && this.selected) line.setAttribute("aria-selected", String(this.marked.has(this.key(row))));
     line.addEventListener("focusin", () => (this.active = index));

@@ -18,7 +18,7 @@ export async function open(view, { query, signal }) {
   replace(view,
     el("h1", {}, "Look-up: ", el("span.mono", {}, asked)),
     results.length
-      ? el("ul.hits", {}, results.map((one) => el("li", {}, el("a", { href: address(one) }, el("span.badge", {}, LEVELS[one.level]), one.label), " ", el("span.faint", {}, `by ${MATCHED[one.matched] ?? one.matched}`))))
+      ? el("ul.hits", {}, results.map((one) => el("li", {}, el("a", { href: address(one) }, el("span.modality", {}, LEVELS[one.level]), one.label), " ", el("span.faint", {}, `by ${MATCHED[one.matched] ?? one.matched}`))))
       : nothing("Nothing has this identifier", "Patient IDs, accession numbers and UIDs are compared whole. For parts of them and for names, use the fields above the lists.", el("a", { href: "#/studies" }, "To the studies")),
   );
   return { title: `Look-up: ${asked}` };

@@ -19,7 +19,7 @@ export async function open(view, { query, signal }) {
   const above = el("div.banner", {},
     el("nav.crumbs", { "aria-label": "Where this is" }, el("a", { href: "#/patients" }, "Patients")),
     el("h1", {}, patientName(patient) || "Patient without name"),
-    el("span.facts", {}, facts.filter(Boolean).map((one) => el("span", {}, one))),
+    el("span.who", {}, facts.filter(Boolean).map((one) => el("span", {}, one))),
     el("div.grow"),
     actionMenu(() => [patientSubject(patient)], (what) => (what?.gone ? (location.hash = "#/patients") : shown.list.refresh()), { label: "Actions with this patient", text: "Patient" }),
   );
