@@ -1,5 +1,6 @@
 """The only place where the parts meet: opens storage and index, makes the ASGI application."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,6 +8,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from dicomweb.access.issuer import Issuer, is_safe
+from dicomweb.access.tokens import ALGORITHMS, Claims, Tokens, read_meanings
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.archive.census import Census
 from dicomweb.archive.copies import Copies
@@ -16,6 +19,7 @@ from dicomweb.archive.rendering import Renderer
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
+from dicomweb.errors import BadSetting
 from dicomweb.web import memory, problems
 from dicomweb.web.access import Door
 from dicomweb.web.addresses import Addresses
@@ -61,11 +65,15 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
 
     addresses = Addresses(config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host))
     door = None
+    issuer = None
     if config.access:
+        if config.oidc_issuer:
+            issuer = Issuer(config.oidc_issuer, config.oidc_jwks_url, config.oidc_ca, config.oidc_keys_seconds)
         door = Door(
             opened,
             bridge,
             addresses,
+            None if issuer is None else Tokens(claims_of(config), issuer, time.time).read,
             remember_seconds=config.access_remember_seconds,
             failures=config.access_failures,
         )
@@ -85,6 +93,8 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
             opened.workshop.close()
             leaving.stop()
             bridge.close()
+            if issuer is not None:
+                issuer.close()
             visits.close()
             census.close()
             if archive is None:
@@ -120,3 +130,29 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     app.state.viewers = Viewers(config.viewers)
     app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
     return app
+
+
+def claims_of(config: Config) -> Claims:
+    """What the settings expect of tokens.
+
+    Raises:
+        BadSetting: an algorithm, a role or an address is none that is safe.
+    """
+    if not config.oidc_algorithms or not set(config.oidc_algorithms) <= set(ALGORITHMS):
+        raise BadSetting(f"oidc_algorithms are some of {', '.join(ALGORITHMS)}; no others are safe.")
+    for name in ("oidc_issuer", "oidc_jwks_url"):
+        url = getattr(config, name)
+        if url and not is_safe(url):
+            raise BadSetting(f"{name} is {url!r}; it begins with https:// unless it is this machine.")
+    return Claims(
+        issuer=config.oidc_issuer,
+        audience=config.oidc_audience,
+        algorithms=config.oidc_algorithms,
+        leeway=config.oidc_leeway_seconds,
+        name=config.oidc_name_claim,
+        roles=config.oidc_roles_claim,
+        meanings=read_meanings(config.oidc_roles),
+        studies=config.oidc_studies_claim,
+        patients=config.oidc_patients_claim,
+        nodes=config.oidc_nodes_claim,
+    )

@@ -128,13 +128,49 @@ class Config:
 
     # -- access control ----------------------------------------------------------------------------------
     access: bool = setting(
-        False, ACCESS, "ask who is calling; API keys are made by `roentgate key add`", shown="`false`"
+        False,
+        ACCESS,
+        "ask who is calling; API keys are made by `roentgate key add`",
+        shown="`false`, `true` with `oidc_issuer`",
     )
     access_remember_seconds: float = setting(
         5.0, ACCESS, "how long what was found of a key holds, and so how long it opens after it was revoked", least=0
     )
     access_failures: int = setting(
         30, ACCESS, "wrong keys or tokens a minute from one address, after which it is not listened to", least=1
+    )
+
+    oidc_issuer: str = setting(
+        "", ACCESS, "OpenID Connect issuer (https) whose access tokens are taken, as its tokens name it", shown="none"
+    )
+    oidc_audience: str = setting("", ACCESS, "what tokens must be meant for (`aud`)", shown="none")
+    oidc_jwks_url: str = setting("", ACCESS, "where its keys are", shown="as the issuer describes itself")
+    oidc_ca: str = setting("", ACCESS, "authorities (PEM file) of its certificate", shown="those of the system")
+    oidc_algorithms: tuple[str, ...] = setting(
+        ("RS256", "ES256"), ACCESS, "how tokens may be signed: RS, PS or ES with 256, 384 or 512, or EdDSA"
+    )
+    oidc_leeway_seconds: float = setting(
+        60.0, ACCESS, "by how much the issuer's clock and ours may differ", least=0, most=600
+    )
+    oidc_keys_seconds: float = setting(
+        600.0, ACCESS, "how old its keys may get before they are asked for again; while it is away they stay good",
+        least=1,
+    )  # fmt: skip
+    oidc_name_claim: str = setting("sub", ACCESS, "claim with the name of whoever calls")
+    oidc_roles_claim: str = setting("roles", ACCESS, "claim that gives roles, such as `realm_access.roles`")
+    oidc_roles: tuple[str, ...] = setting(
+        ("roentgate-read=read", "roentgate-write=write", "roentgate-delete=delete", "roentgate-admin=admin"),
+        ACCESS,
+        "what its values mean: `value=role+role`",
+    )
+    oidc_studies_claim: str = setting(
+        "", ACCESS, "claim with the Study Instance UIDs that the token is for, `*` for all", shown="none: for all"
+    )
+    oidc_patients_claim: str = setting(
+        "", ACCESS, "claim with the patients that it is for: `ID` or `ID^^^ISSUER`, `*` for all", shown="none: for all"
+    )
+    oidc_nodes_claim: str = setting(
+        "", ACCESS, "claim with the nodes that it is for, `*` for all", shown="none: for all"
     )
 
     # -- archive and searches ----------------------------------------------------------------------------
@@ -297,6 +333,8 @@ class Config:
             fill(self, "unknown_aets", "everything" if is_loopback(self.dimse_host) else "refuse")
         if not self.dicomweb:
             fill(self, "dicomweb", f"{self.local_url()}/dicom-web")
+        if self.oidc_issuer and "access" not in self.origins:
+            fill(self, "access", True)
         if self.access and "zero_preamble" not in self.origins:
             fill(self, "zero_preamble", True)
         self._check_together()
@@ -315,6 +353,12 @@ class Config:
             raise BadSetting("search_page is larger than search_page_limit.")
         if self.workers > 1 and self.storage.startswith("memory:"):
             raise BadSetting("workers must be 1 with storage memory:, which each process would have for itself.")
+        if self.oidc_issuer and not self.oidc_audience:
+            raise BadSetting("oidc_issuer needs oidc_audience: tokens that are meant for others open nothing here.")
+        if self.oidc_issuer and not self.access:
+            raise BadSetting("oidc_issuer is set and access is off: set access = true, or no issuer.")
+        _check_url("oidc_issuer", self.oidc_issuer)
+        _check_url("oidc_jwks_url", self.oidc_jwks_url)
         _check_url("public_url", self.public_url)
         _check_url("s3_endpoint", self.s3_endpoint)
         _check_url("dicomweb", self.dicomweb)

@@ -104,7 +104,7 @@ RULES: dict[str, Rules] = {
         "POST": Rule(("bridge",), "refusal", whole=True),
         "DELETE": Rule(("admin",), "refusals cleared", whole=True),
     },
-    "/verify": {"POST": Rule(("admin",), "verify", whole=True)},
+    "/verify": {"POST": _BRIDGE},
     "/deletions": {"GET": _READ},
     "/status": {"GET": _READ},
     "/health/live": {"GET": PUBLIC},
