@@ -228,12 +228,22 @@ class Origin:
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
         headers |= {"Authorization": f"Bearer {self._token}"} if self._token else {}
         response = self._ask(method, f"{self.server}{path}", headers, body, repeat=method == "GET", seconds=seconds)
+        if 300 <= response.status < 400 or response.status in (405, 501):  # not served there, as some servers say it
+            raise errors.NotFound("the DICOMweb server is none of ours")
         if response.status >= 300:
             raise _error(response)
         try:
             return json.loads(response.data) if response.data else None
         except ValueError as error:
             raise errors.NotFound("the DICOMweb server is none of ours") from error
+
+    def is_ours(self) -> bool:
+        """Say whether the server is Roentgate, by its `/nodes`. Raises Unavailable."""
+        try:
+            told = self.call("GET", "/nodes")
+        except (errors.NotFound, errors.Forbidden, errors.BadRequest):
+            return False
+        return isinstance(told, dict) and isinstance(told.get("nodes"), list)
 
     def close(self) -> None:
         """Close all connections."""

@@ -35,7 +35,7 @@ def serve(settings: Settings, ready: Callable[[Bridge], None]) -> int:
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         bridge = Bridge(settings)
-        work = Work(settings, bridge.origin, bridge.status)
+        work = Work(settings, bridge)
         try:
             ready(bridge)
             stop.wait()

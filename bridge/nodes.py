@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bridge.client import Origin
-from dicomweb.errors import BadNode, Error, NotFound
+from dicomweb.errors import BadNode, Error, Forbidden, NotFound, Unavailable
 from dicomweb.standard import nodes
 from dicomweb.standard.nodes import Node
 
@@ -71,11 +71,14 @@ class Nodes:
             try:
                 told = self._origin.call("GET", "/nodes")
             except NotFound:
-                self.ours = False
-                return self._from_file()
-            self.ours = True
-            rows = told.get("nodes", ()) if isinstance(told, dict) else told
-            return nodes.read_nodes(list(rows or ()), "/nodes")
+                told = None
+            except (Forbidden, Unavailable):
+                if self.ours:
+                    raise
+                told = None
+            self.ours = isinstance(told, dict) and isinstance(told.get("nodes"), list)
+            if self.ours:
+                return nodes.read_nodes(told["nodes"], "/nodes")
         return self._from_file()
 
     def _from_file(self) -> tuple[Node, ...]:

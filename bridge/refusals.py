@@ -1,8 +1,8 @@
 """Explain mode: each refused association, rejected presentation context, refused request and empty query leaves one
 line that says in plain words why, and what to change.
 
-The lines stand in the log, and go to the web layer if that is ours, for whoever looks at `/refusals`. Nothing ever
-waits for that: what cannot be told is dropped.
+The lines stand in the log, and go to the web layer if that is ours, for whoever looks at `/refusals`, else into the
+bridge's own file. Nothing ever waits for that: what cannot be told is dropped.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 Kind = Literal["association", "context", "request", "query", "instance"]
 _WAITING = 200
 _PATH = "/refusals"
+_SILENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,12 @@ class Refusals:
 
     Args:
         origin: where the web layer is; None tells the log alone.
+        keep: takes them, as JSON, where the server keeps none.
     """
 
-    def __init__(self, origin: Origin | None) -> None:
+    def __init__(self, origin: Origin | None, keep: Callable[[Mapping[str, str]], None] | None = None) -> None:
         self._origin = origin
+        self._keep = keep
         self._queue: queue.Queue[Refusal | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._tell, name="refusals", daemon=True)
         self._silent_until = 0.0
@@ -76,7 +80,7 @@ class Refusals:
 
     def _tell(self) -> None:
         while (refusal := self._queue.get()) is not None:
-            if self._origin is None or time.monotonic() < self._silent_until:
+            if self._origin is None:
                 continue
             told = {
                 "kind": refusal.kind,
@@ -85,11 +89,21 @@ class Refusals:
                 "advice": refusal.advice,
             }
             try:
-                self._origin.call("POST", _PATH, told)
-            except (NotFound, Forbidden):
-                self._silent_until = time.monotonic() + 60.0
+                if not self._is_told(self._origin, told) and self._keep is not None:
+                    self._keep(told)
             except Error as error:
-                log.debug("a refusal could not be told to the web layer: %s", error)
+                log.debug("a refusal could not be told: %s", error)
+
+    def _is_told(self, origin: Origin, told: Mapping[str, str]) -> bool:
+        """Tell the web layer; false where it is none of ours, which is asked now and then only."""
+        if time.monotonic() < self._silent_until:
+            return False
+        try:
+            origin.call("POST", _PATH, told)
+        except (NotFound, Forbidden):
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
+            return False
+        return True
 
     def close(self) -> None:
         """Tell what waits, for a moment."""

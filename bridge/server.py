@@ -27,6 +27,7 @@ from bridge.connection import Connection
 from bridge.courier import Courier
 from bridge.echo import EchoService
 from bridge.find import FindService
+from bridge.ledger import Ledger
 from bridge.negotiation import ACCEPTED, Request
 from bridge.nodes import Nodes
 from bridge.policy import COMMITMENT, Admitted, Denied, Policy, Rules, name_of
@@ -53,6 +54,8 @@ class Settings:
     Attributes:
         dicomweb: root of the origin server's services.
         data: folder for what the bridge keeps: spool, commitment under way.
+        ledger: SQLite file of jobs and refusals where the server keeps none; None is one in `data`.
+        attempts, kept_days: of jobs there.
         nodes_file: `nodes.toml`, for servers that have no `/nodes`.
         host, port: where we listen; port 0 takes a free one.
         tls_port: where we listen with TLS; 0 is nowhere. `tls_cert`, `tls_key`, `tls_client_ca`: PEM files.
@@ -73,6 +76,9 @@ class Settings:
 
     dicomweb: str
     data: Path
+    ledger: Path | None = None
+    attempts: int = 8
+    kept_days: float = 30.0
     nodes_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = 11112
@@ -115,6 +121,7 @@ class Bridge:
 
     Attributes:
         port, tls_port: where it listens; 0 is nowhere.
+        ledger: jobs and refusals where the server keeps none.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -144,7 +151,8 @@ class Bridge:
                     each.close()
                 raise
             self.tls_port = secure[0].getsockname()[1]
-        self.refusals = Refusals(self.origin)
+        self.ledger = Ledger(settings.ledger or settings.data / "ledger.sqlite", settings.attempts, settings.kept_days)
+        self.refusals = Refusals(self.origin, self.ledger.refuse)
         self.spool: Spool | None = None
         if settings.spool:
             self.spool = Spool(settings.data / "spool", self.origin, settings.spool_bytes)

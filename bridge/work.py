@@ -1,19 +1,21 @@
 """What the bridge does beside its associations: jobs, and the inner face that the web layer asks (Hypercorn in a thread
-of its own). Both need the secret that the web layer knows too."""
+of its own). Our web layer's jobs and the face need the secret that it knows too; where the server is none of ours, jobs
+are those of the bridge's own file.
+"""
 
 import asyncio
 import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.client import Origin
 from bridge.inside import Inside
 from bridge.jobs import Runner, WebQueue
-from bridge.server import Settings
+from bridge.ledger import LedgerQueue
+from bridge.server import Bridge, Settings
 from bridge.visits import Visits
 from dicomweb.errors import BadSetting
 
@@ -27,36 +29,34 @@ class Work:
 
     Args:
         settings: of the bridge.
-        origin: the web layer.
-        status: what the bridge tells of itself.
+        bridge: which it is.
 
     Raises:
         BadSetting: the inner face cannot listen where `bridge_url` says.
     """
 
-    def __init__(self, settings: Settings, origin: Origin, status: Callable[[], Mapping[str, object]]) -> None:
-        self._runner: Runner | None = None
+    def __init__(self, settings: Settings, bridge: Bridge) -> None:
+        self._runners: list[Runner] = []
         self._face: Face | None = None
         self._graceful = settings.graceful_seconds
-        if not settings.token or not origin.server:
-            return
-
-        aet = settings.rules.aet
+        origin, aet = bridge.origin, settings.rules.aet
         limits = (settings.connect_seconds, settings.read_seconds, settings.ca)
-        if settings.face_url:
-            self._face = Face(
-                Inside(aet, settings.token, Visits(origin.server, settings.token, aet, *limits).at, status).app(),
-                settings.face_url,
-            )
-        jobs = Origin(
-            settings.dicomweb, 8, settings.connect_seconds, settings.read_seconds, settings.ca, settings.token
-        )
-        self._runner = Runner(WebQueue(jobs), jobs, aet, f"{socket.gethostname()}:{os.getpid()}")
+        shared = bool(settings.token and origin.server)
+        if shared and settings.face_url:
+            visits = Visits(origin.server, settings.token, aet, *limits)
+            self._face = Face(Inside(aet, settings.token, visits.at, bridge.status).app(), settings.face_url)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        jobs = Origin(settings.dicomweb, 8, *limits, settings.token)
+        self._own = LedgerQueue(bridge.ledger, bridge.nodes)
+        self._runners.append(Runner(self._own, jobs, aet, owner))
+        if shared:
+            self._runners.append(Runner(WebQueue(jobs), jobs, aet, owner))
 
     def stop(self) -> None:
         """Take no job any more; those under way end at their next instance and wait for the next bridge."""
-        if self._runner is not None:
-            self._runner.stop(min(self._graceful, _STOP_SECONDS))
+        self._own.close()
+        for runner in self._runners:
+            runner.stop(min(self._graceful, _STOP_SECONDS))
         if self._face is not None:
             self._face.stop()
 

@@ -122,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     _json(rebuild)
 
     _clients(add)
+    _desk(add)
 
     viewer = add(
         "viewer", "viewer", "install, list or remove viewers that the server offers",
@@ -235,6 +236,7 @@ def _clients(add: Callable[..., argparse.ArgumentParser]) -> None:
     send.add_argument(
         "--study", action="append", default=[], metavar="UID", help="study of the archive; may be repeated"
     )
+    _job(send)
     send.add_argument("--again", action="store_true", help="send also what the node has already")
     retrieve = client(
         "retrieve", "retrieve studies from a node",
@@ -245,9 +247,50 @@ def _clients(add: Callable[..., argparse.ArgumentParser]) -> None:
     retrieve.add_argument("--study", action="append", required=True, metavar="UID", help="study; may be repeated")
     retrieve.add_argument("--series", metavar="UID", help="only this series")
     retrieve.add_argument("--instance", metavar="UID", help="only this instance of the series")
+    _job(retrieve)
     where = retrieve.add_mutually_exclusive_group()
     where.add_argument("--to", type=Path, metavar="DIR", help="folder, in place of the archive")
     where.add_argument("--destination", metavar="NODE", help="third node, in place of the archive")
+
+
+def _job(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--job",
+        action="store_true",
+        help="leave it to the bridge, which goes on by itself; `roentgate jobs` tells of it",
+    )
+
+
+def _desk(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """What the bridge does and did."""
+    kept = "They are kept by the web server, or by the bridge itself in front of somebody else's DICOMweb server."
+    jobs = add(
+        "jobs", "jobs", "list the bridge's jobs, follow, cancel or retry one",
+        f"`roentgate send --job` and `retrieve --job` add some. {kept} Exit status of --follow 0 only if all arrived.",
+        "roentgate jobs --state waiting,running",
+    )  # fmt: skip
+    which = jobs.add_mutually_exclusive_group()
+    which.add_argument("--follow", type=int, metavar="JOB", help="wait until it is over")
+    which.add_argument("--cancel", type=int, metavar="JOB", help="stop it; what has arrived stays")
+    which.add_argument("--retry", type=int, metavar="JOB", help="begin again; what has arrived is not sent again")
+    jobs.add_argument(
+        "--state", type=_states, default=(), metavar="STATE,...", help="waiting, running, done, failed, canceled"
+    )
+    jobs.add_argument("--node", default="", metavar="NODE", help="only this node's")
+    refusals = add(
+        "refusals", "refusals", "list what the bridge refused, why, and what to change", kept, "roentgate refusals",
+    )  # fmt: skip
+    for sub in (jobs, refusals):
+        sub.add_argument("--limit", type=int, default=100, metavar="N", help="the latest N (100)")
+        sub.add_argument("--dicomweb", metavar="URL", help="root of our archive's DICOMweb services")
+        _json(sub)
+
+
+def _states(text: str) -> tuple[str, ...]:
+    states = tuple(text.split(","))
+    if not set(states) <= {"waiting", "running", "done", "failed", "canceled"}:
+        raise argparse.ArgumentTypeError("some of waiting,running,done,failed,canceled are needed")
+    return states
 
 
 def _json(sub: argparse.ArgumentParser) -> None:

@@ -290,6 +290,10 @@ class Config:
     dicomweb_read_seconds: float = setting(120.0, BRIDGE, "time for it to go on answering", least=0.1)
     bridge_url: str = setting("", BRIDGE, "where the web server finds the bridge", shown="none")
     bridge_token: str = setting("", BRIDGE, "secret that the two share", shown="none", secret=True)
+    ledger: Path = setting(
+        Path(), BRIDGE, "SQLite file of the bridge's own jobs and refusals, in front of a server that keeps none",
+        shown="`bridge/ledger.sqlite` under `data`",
+    )  # fmt: skip
     job_attempts: int = setting(8, BRIDGE, "attempts at a job, with growing pauses, until it counts as failed", least=1)
     job_days: float = setting(30.0, BRIDGE, "how long jobs that are over are listed", least=0)
     visit_hours: float = setting(
@@ -321,6 +325,8 @@ class Config:
         fill(self, "scratch", scratch)
         fill(self, "cache", data / "cache" if self.cache == Path() else Path(os.path.abspath(self.cache)))
         fill(self, "viewers", data / "viewers" if self.viewers == Path() else Path(os.path.abspath(self.viewers)))
+        ledger = data / "bridge" / "ledger.sqlite"
+        fill(self, "ledger", ledger if self.ledger == Path() else Path(os.path.abspath(self.ledger)))
         fill(self, "public_url", self.public_url.rstrip("/"))
         prefix = self.path_prefix.strip("/")
         fill(self, "path_prefix", f"/{prefix}" if prefix else "")

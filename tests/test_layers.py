@@ -44,7 +44,7 @@ HOMES = {
     "botocore": ("dicomweb.storage",),
     "psycopg": ("dicomweb.index",),
     "psycopg_pool": ("dicomweb.index",),
-    "sqlite3": ("dicomweb.index",),
+    "sqlite3": ("dicomweb.index", "bridge.ledger"),
     "pynetdicom": ("bridge",),
     "urllib3": ("bridge", "dicomweb.web.bridge", "dicomweb.access.issuer"),
     "pydicom": ("dicomweb.standard", "bridge"),

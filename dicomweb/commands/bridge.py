@@ -21,6 +21,9 @@ def settings_of(config: Config) -> Settings:
     return Settings(
         dicomweb=config.dicomweb,
         data=config.data / "bridge",
+        ledger=config.ledger,
+        attempts=config.job_attempts,
+        kept_days=config.job_days,
         nodes_file=config.data / "nodes.toml",
         host=config.dimse_host,
         port=config.dimse_port,

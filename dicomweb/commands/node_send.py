@@ -14,6 +14,7 @@ from bridge.transfer import Progress
 from bridge.transfer import run as transfer
 from bridge.webnodes import WebNode
 from dicomweb.archive.sources import Bounds, Candidate, find
+from dicomweb.commands.desk import add_job
 from dicomweb.commands.node_clients import follow, node_of, origin_of, report, resources_of
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting, Error
@@ -25,6 +26,10 @@ def run(config: Config, args: argparse.Namespace) -> int:
     if not args.paths and not args.study:
         raise BadSetting("there is nothing to send; name a PATH or a --study")
     node = node_of(config, args.node, args.tls)
+    if args.job:
+        if args.paths or node.name != args.node:
+            raise BadSetting("a job sends a --study of the archive to a node that has a name; files go at once")
+        return add_job(config, "send", node, {"resources": list(resources_of(args.study))}, args.json)
     progress = Progress()
 
     def work() -> None:

@@ -1,5 +1,6 @@
 """The bridge in front of somebody else's DICOMweb server: Orthanc with its plug-in, when installed."""
 
+import io
 import json
 import shutil
 import socket
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from bridged import Bridged, bridge_to
+from commands import dimse_port, run_json, started
 from dicoms import CT, PREFIX, ct, dataset
+from pacs import pacs
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import build_role, evt
+from pynetdicom import AE, build_role, evt
 from served import written
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -107,3 +111,27 @@ def test_devices_store_find_and_get_there(orthanc, tmp_path):
         association.release()
         assert statuses[-1].Status == 0
         assert sorted(received) == [f"{PREFIX}.1.1.{number}" for number in (1, 2, 3)]
+
+
+def test_jobs_send_from_there_and_bring_back(orthanc, tmp_path):
+    objects = [ct(number, study=4) for number in (1, 2)]
+    with pacs(ct(1, study=5), ct(2, study=5)) as there:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "nodes.toml").write_text(f'[nodes.PACS]\nhost = "127.0.0.1"\nport = {there.port}\n')
+        options = ("--dicomweb", orthanc)
+        with started(tmp_path, "bridge", *options, "--dimse-port", "0", ROENTGATE_BRIDGE_TOKEN="SECRET") as (_, said):
+            entity = AE("TESTER")
+            entity.add_requested_context(CT)
+            association = entity.associate("127.0.0.1", dimse_port(said), ae_title="ROENTGATE")
+            for data in objects:
+                assert association.send_c_store(dcmread(io.BytesIO(data))).Status == 0
+            association.release()
+            for command, study in (("send", 4), ("retrieve", 5), ("send", 5)):
+                added = run_json(tmp_path, command, "PACS", "--study", f"{PREFIX}.{study}", "--job", *options)
+                (job,) = run_json(tmp_path, "jobs", "--follow", added["id"], *options)
+                assert (job["state"], job["progress"]["done"]) == ("done", 2)
+            again = run_json(tmp_path, "retrieve", "PACS", "--study", f"{PREFIX}.5", "--job", *options)
+            (job,) = run_json(tmp_path, "jobs", "--follow", again["id"], *options)
+            assert job["progress"]["skipped"] == 2
+        assert {f"{PREFIX}.4.1.1", f"{PREFIX}.4.1.2"} <= set(there.held)
+        assert len(run_json(tmp_path, "jobs", "--state", "done", *options)) == 4

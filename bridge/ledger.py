@@ -1,0 +1,303 @@
+"""The bridge's own SQLite file: jobs and refusals in front of a DICOMweb server that keeps none.
+
+Bridges and commands of one machine share it. A job is claimed as at the web layer's `/jobs`: for a time, under a
+number that counts the claims, so that it goes on after a restart and is never done by two. The file is made when the
+first job or refusal goes in.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bridge.jobs import Claim
+from bridge.nodes import Nodes
+from dicomweb.errors import Conflict, NotFound, Unavailable
+
+LEASE = 60.0
+"""Seconds for which a claim holds without a report."""
+OVER = ("done", "failed", "canceled")
+STATES = ("waiting", "running", *OVER)
+
+_LOOK_SECONDS = 0.5
+_BUSY_SECONDS = 30.0
+_KEPT_REFUSALS = 10_000
+_FIELDS = ("kind", "calling", "called", "address", "node", "reason", "advice")
+_COLUMNS = (
+    "id", "kind", "node", "task", "state", "created", "changed", "due", "owner", "fence", "attempts", "cancel",
+    "progress", "error",
+)  # fmt: skip
+_TABLES = """
+CREATE TABLE IF NOT EXISTS job (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, node TEXT NOT NULL, task TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting', created REAL NOT NULL, changed REAL NOT NULL, due REAL NOT NULL,
+    owner TEXT NOT NULL DEFAULT '', lease REAL NOT NULL DEFAULT 0, fence INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0, cancel INTEGER NOT NULL DEFAULT 0, progress TEXT NOT NULL DEFAULT '{}',
+    error TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS job_open ON job (due, id) WHERE state IN ('waiting', 'running');
+CREATE TABLE IF NOT EXISTS refusal (
+    kind TEXT, calling TEXT, called TEXT, address TEXT, node TEXT, reason TEXT, advice TEXT,
+    first REAL NOT NULL, last REAL NOT NULL, count INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (kind, calling, called, address, node, reason, advice)
+);
+CREATE INDEX IF NOT EXISTS refusal_last ON refusal (last);
+"""
+_OPEN = "((state = 'waiting' AND due <= :now) OR (state = 'running' AND lease <= :now))"
+
+
+class Ledger:
+    """The file.
+
+    Args:
+        path: where it lies or will lie.
+        attempts: after so many a job has failed.
+        kept_days: for which jobs that are over are remembered.
+    """
+
+    def __init__(self, path: Path, attempts: int = 8, kept_days: float = 30.0) -> None:
+        self.path = path
+        self._attempts = attempts
+        self._kept = kept_days * 86_400
+        self._lock = threading.Lock()
+        self._made = False
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that may write. Raises Unavailable."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock, closing(sqlite3.connect(self.path, _BUSY_SECONDS, isolation_level=None)) as connection:
+                if not self._made:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.executescript(_TABLES)
+                    self._made = True
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable(f"{self.path} cannot be used: {error}") from error
+
+    # -- jobs, for people ------------------------------------------------------------------------------------
+
+    def add(self, kind: str, node: str, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a job and return it; it waits for a bridge."""
+        now = time.time()
+        with self._open() as connection:
+            connection.execute("DELETE FROM job WHERE state IN (?, ?, ?) AND changed < ?", (*OVER, now - self._kept))
+            number = connection.execute(
+                "INSERT INTO job (kind, node, task, created, changed, due) VALUES (?, ?, ?, ?, ?, ?)",
+                (kind, node, json.dumps(dict(task)), now, now, now),
+            ).lastrowid
+            return _get(connection, number or 0)
+
+    def get(self, number: int) -> dict[str, Any]:
+        """Return a job. Raises NotFound."""
+        with self._open() as connection:
+            return _get(connection, number)
+
+    def latest(
+        self, limit: int = 100, before: int | None = None, states: Sequence[str] = STATES, node: str = ""
+    ) -> list[dict[str, Any]]:
+        """Return jobs in these states, the latest first, with numbers below `before`, of one node or of all."""
+        if not self.path.is_file():
+            return []
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT {', '.join(_COLUMNS)} FROM job WHERE state IN ({', '.join('?' * len(states))})"
+                " AND id < ? AND ? IN ('', node) ORDER BY id DESC LIMIT ?",
+                (*states, (1 << 62) if before is None else before, node, limit),
+            )
+            return [_write(row) for row in rows]
+
+    def cancel(self, number: int) -> dict[str, Any]:
+        """Stop a job: one that waits at once, another when its bridge reports. Raises NotFound, Conflict."""
+        now = time.time()
+        with self._open() as connection:
+            job = _get(connection, number)
+            if job["state"] in OVER:
+                raise Conflict(f"job {number} is {job['state']} and cannot be canceled")
+            connection.execute(
+                "UPDATE job SET cancel = 1, changed = :now, state ="
+                " CASE WHEN state = 'waiting' OR lease <= :now THEN 'canceled' ELSE state END WHERE id = :id",
+                {"now": now, "id": number},
+            )
+            return _get(connection, number)
+
+    def retry(self, number: int) -> dict[str, Any]:
+        """Let a job that is over, or waits, begin again at once. Raises NotFound, Conflict."""
+        now = time.time()
+        with self._open() as connection:
+            if _get(connection, number)["state"] == "running":
+                raise Conflict(f"job {number} is running; cancel it first")
+            connection.execute(
+                "UPDATE job SET state = 'waiting', cancel = 0, attempts = 0, error = '', due = ?, changed = ?"
+                " WHERE id = ?",
+                (now, now, number),
+            )
+            return _get(connection, number)
+
+    # -- jobs, for bridges -----------------------------------------------------------------------------------
+
+    def claim(self, owner: str) -> dict[str, Any] | None:
+        """Take the job that has waited longest, or one whose bridge fell silent; None if there is none."""
+        if not self.path.is_file():
+            return None
+        now = time.time()
+        with self._open() as connection:
+            while True:
+                found = connection.execute(
+                    f"SELECT id, state, attempts, cancel FROM job WHERE {_OPEN} ORDER BY due, id LIMIT 1", {"now": now}
+                ).fetchone()
+                if found is None:
+                    return None
+                number, state, attempts, cancel = found
+                if state == "running" and cancel:
+                    connection.execute("UPDATE job SET state = 'canceled', changed = ? WHERE id = ?", (now, number))
+                elif state == "running" and attempts >= self._attempts:
+                    error = f"given up after {attempts} attempts that broke off without a word"
+                    connection.execute(
+                        "UPDATE job SET state = 'failed', changed = ?, error = ? WHERE id = ?", (now, error, number)
+                    )
+                else:
+                    connection.execute(
+                        "UPDATE job SET state = 'running', owner = ?, lease = ?, fence = fence + 1,"
+                        " attempts = attempts + 1, changed = ?, error = '' WHERE id = ?",
+                        (owner, now + LEASE, now, number),
+                    )
+                    return _get(connection, number)
+
+    def report(self, number: int, fence: int, progress: Mapping[str, Any]) -> bool:
+        """Record progress, which keeps the claim; true is to stop. Raises NotFound, Conflict."""
+        now = time.time()
+        with self._open() as connection:
+            job = _claimed(connection, number, fence)
+            connection.execute(
+                "UPDATE job SET progress = ?, lease = ?, changed = ? WHERE id = ?",
+                (json.dumps(dict(progress)), now + LEASE, now, number),
+            )
+            return bool(job["cancel"])
+
+    def finish(
+        self, number: int, fence: int, state: str, progress: Mapping[str, Any], error: str, again: float
+    ) -> dict[str, Any]:
+        """Record what became of a job; `waiting` asks for another attempt in `again` seconds.
+
+        Raises:
+            NotFound, Conflict: the claim is lost.
+        """
+        now = time.time()
+        with self._open() as connection:
+            job = _claimed(connection, number, fence)
+            if state == "waiting":
+                state = "canceled" if job["cancel"] else "failed" if job["attempts"] >= self._attempts else "waiting"
+            connection.execute(
+                "UPDATE job SET state = ?, progress = ?, error = ?, due = ?, lease = 0, changed = ? WHERE id = ?",
+                (state, json.dumps(dict(progress)), error[:2000], now + again, now, number),
+            )
+            return _get(connection, number)
+
+    # -- refusals --------------------------------------------------------------------------------------------
+
+    def refuse(self, told: Mapping[str, str]) -> None:
+        """Record a refusal; the same one again counts."""
+        now = time.time()
+        with self._open() as connection:
+            connection.execute(
+                f"INSERT INTO refusal ({', '.join(_FIELDS)}, first, last) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET last = excluded.last, count = count + 1",
+                (*(told.get(name, "")[:1000] for name in _FIELDS), now, now),
+            )
+            connection.execute(
+                "DELETE FROM refusal WHERE last < (SELECT last FROM refusal ORDER BY last DESC LIMIT 1 OFFSET ?)",
+                (_KEPT_REFUSALS - 1,),
+            )
+
+    def refusals(self, limit: int = 100, before: float | None = None) -> list[dict[str, Any]]:
+        """Return refusals that happened before a time, the latest first."""
+        if not self.path.is_file():
+            return []
+        names = ("id", *_FIELDS, "first", "last", "count")
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT rowid, {', '.join(names[1:])} FROM refusal WHERE last < ?"
+                " ORDER BY last DESC, rowid DESC LIMIT ?",
+                (time.time() + 1e6 if before is None else before, limit),
+            )
+            return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def forget_refusals(self) -> None:
+        """Forget all refusals."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM refusal")
+
+
+def _get(connection: sqlite3.Connection, number: int) -> dict[str, Any]:
+    row = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM job WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no job {number}")
+    return _write(row)
+
+
+def _claimed(connection: sqlite3.Connection, number: int, fence: int) -> dict[str, Any]:
+    job = _get(connection, number)
+    if job["fence"] != fence:
+        raise Conflict(f"job {number} was claimed by another bridge meanwhile")
+    if job["state"] != "running":
+        raise Conflict(f"job {number} is {job['state']}, not running")
+    return job
+
+
+def _write(row: Sequence[Any]) -> dict[str, Any]:
+    """A job as JSON, as the web layer's `/jobs` writes it."""
+    job = dict(zip(_COLUMNS, row, strict=True))
+    return {
+        **job, "task": json.loads(job["task"]), "progress": json.loads(job["progress"]), "cancel": bool(job["cancel"])
+    }  # fmt: skip
+
+
+class LedgerQueue:
+    """The jobs of the file, as a `Queue`.
+
+    Args:
+        ledger: the file.
+        nodes: those that jobs speak of.
+    """
+
+    def __init__(self, ledger: Ledger, nodes: Nodes) -> None:
+        self._ledger = ledger
+        self._nodes = nodes
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Let those who wait for a job wait no longer."""
+        self._closed.set()
+
+    def claim(self, owner: str, wait: float) -> Claim | None:
+        """See Queue."""
+        end = time.monotonic() + wait
+        while True:
+            job = self._ledger.claim(owner)
+            if job is not None:
+                named = (job["node"], str(job["task"].get("destination") or ""))
+                nodes = {node.name: node for node in self._nodes.all() if node.name in named}
+                return Claim(job["id"], job["fence"], job["kind"], job["node"], job["task"], job["attempts"], nodes)
+            if time.monotonic() >= end or self._closed.wait(_LOOK_SECONDS):
+                return None
+
+    def report(self, claim: Claim, progress: Mapping[str, Any]) -> bool:
+        """See Queue."""
+        return self._ledger.report(claim.id, claim.fence, progress)
+
+    def finish(self, claim: Claim, state: str, progress: Mapping[str, Any], error: str, again: float) -> None:
+        """See Queue."""
+        self._ledger.finish(claim.id, claim.fence, state, progress, error, again)
