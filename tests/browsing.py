@@ -53,6 +53,17 @@ class Browsed:
             self.page.screenshot(path=f"{folder}/{name}-{scheme}.png", animations="disabled")
         self.page.emulate_media(color_scheme="light")
 
+    def barriers(self) -> list[str]:
+        """What axe-core finds on the page that keeps people out seriously, a sentence for each."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        found = axe.run(self.page).response["violations"]
+        return [
+            f"{one['id']}: {one['help']}: {node['html'][:200]}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+
     def check(self) -> None:
         """Assert that it did nothing that it should not."""
         assert [one for one in self.said if not any(part in one for part in self.allowed)] == []

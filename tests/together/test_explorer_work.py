@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import browsing
 import commands
@@ -260,19 +260,11 @@ def test_a_node_that_refuses_is_explained(world: World, page: Browsed) -> None:
 @pytest.mark.long
 def test_a_study_is_sent_and_its_job_is_seen(world: World, page: Browsed) -> None:
     world.store(*fresh(20).values())
-    page.open("jobs")
-    # The registry of actions is what menus of the pages offer.
-    page.page.evaluate(
-        """async study => {
-          await import("./explorer/actions/send.js");
-          const { fitting } = await import("./explorer/actions.js");
-          const subject = { level: "study", study, label: "Test, Patient20 <b>" };
-          fitting([subject]).find((one) => one.name === "send").run([subject], () => {});
-        }""",
-        f"{PREFIX}.20",
-    )
+    page.open(f"studies/{PREFIX}.20")
+    page.page.get_by_role("button", name="Actions", exact=True).click()
+    page.page.get_by_role("menuitem", name="Send to a node…").click()
     dialog = page.page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Test, Patient20 <b>")
+    expect(dialog).to_contain_text("Test, Patient20")
     dialog.get_by_label("Node").select_option("PACS")
     page.look("send")
     dialog.get_by_role("button", name="Send", exact=True).click()
@@ -280,6 +272,7 @@ def test_a_study_is_sent_and_its_job_is_seen(world: World, page: Browsed) -> Non
     page.look("sent")
     dialog.get_by_role("button", name="Close", exact=True).last.click()
     assert {f"{PREFIX}.20.1.{n}" for n in (1, 2, 3)} <= set(world.pacs.held)
+    page.open("jobs")
     row = page.page.locator("tbody tr").first
     expect(row).to_contain_text("Send 1 study to PACS")
     expect(row).to_contain_text("3 of 3 instances")
@@ -321,28 +314,57 @@ def test_a_waiting_job_is_stopped(world: World, page: Browsed) -> None:
 
 @pytest.mark.long
 def test_a_deletion_says_what_goes_and_keeps_its_reason(world: World, page: Browsed) -> None:
-    world.store(*fresh(30).values())
-    page.open("status")
-    expect(page.page.get_by_role("heading", name="Status", exact=True)).to_be_visible()
-    page.page.evaluate(
-        """async study => {
-          await import("./explorer/actions/delete.js");
-          const { fitting } = await import("./explorer/actions.js");
-          const subject = { level: "study", study, label: "Test, Patient30" };
-          fitting([subject]).find((one) => one.name === "delete").run([subject], (told) => (window.told = told));
-        }""",
-        f"{PREFIX}.30",
-    )
+    for study in (30, 31, 32):
+        world.store(*fresh(study).values())
+    page.open("studies?id=P3*")
+    rows = page.page.get_by_role("row").filter(has_text="Test, Patient3")
+    expect(rows).to_have_count(3)
+    for study in (30, 31):
+        rows.filter(has_text=f"Patient{study}").get_by_role("checkbox", name="Select").check()
+    page.page.get_by_role("button", name="Delete…").click()
     dialog = page.page.get_by_role("dialog")
-    expect(dialog).to_contain_text("1 study, 1 series, 3 instances would go.")
+    expect(dialog).to_contain_text("2 studies, 2 series, 6 instances would go.")
     dialog.get_by_label("Reason").fill("Wrong patient <i>")
     page.look("delete")
     dialog.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.page.get_by_role("status")).to_contain_text("1 study deleted")
-    assert page.page.evaluate("window.told") == {"gone": True, "count": 1}
-    assert not {f"{PREFIX}.30.1.{n}" for n in (1, 2, 3)} & world.instances()
-    page.page.reload()
-    expect(page.page.get_by_role("region", name="Deleted lately")).to_contain_text("Wrong patient <i>")
+    expect(page.page.locator("#toasts")).to_contain_text("2 studies deleted")
+    expect(rows).to_have_count(1)
+    assert not {f"{PREFIX}.{study}.1.{n}" for study in (30, 31) for n in (1, 2, 3)} & world.instances()
+    page.open("status")
+    lately = page.page.get_by_role("region", name="Deleted lately")
+    expect(lately.locator("li").filter(has_text="Wrong patient <i>")).to_have_count(2)
+
+
+@pytest.mark.long
+def test_an_instance_and_then_its_series_are_deleted_from_their_pages(world: World, page: Browsed) -> None:
+    world.store(*fresh(33).values())
+    series = f"studies/{PREFIX}.33/series/{PREFIX}.33.1"
+    dialog = page.page.get_by_role("dialog")
+    page.allowed.append("410")
+    for place, level, words in (
+        (f"{series}/instances/{PREFIX}.33.1.2", "instance", "1 instance would go."),
+        (series, "series", "1 series, 2 instances would go."),
+    ):
+        page.open(place)
+        page.page.get_by_role("button", name="Actions", exact=True).click()
+        page.page.get_by_role("menuitem", name="Delete…").click()
+        expect(dialog).to_contain_text(words)
+        dialog.get_by_role("button", name="Delete", exact=True).click()
+        expect(page.page.locator("#toasts")).to_contain_text(f"1 {level} deleted")
+    assert not {f"{PREFIX}.33.1.{n}" for n in (1, 2, 3)} & world.instances()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("place", ["upload", "nodes", "nodes/PACS", "jobs", "jobs/1", "status"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(world: World, page: Browsed, place: str, scheme: Literal["light", "dark"]) -> None:
+    if not world.ask("jobs")["jobs"]:
+        world.ask("aets/PACS/retrieve", "POST", {"resources": [{"study": f"{PREFIX}.72"}]})
+    page.page.emulate_media(color_scheme=scheme)
+    page.open(place)
+    expect(page.page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.page.locator("main.loading")).to_have_count(0)
+    assert page.barriers() == []
 
 
 @pytest.mark.long

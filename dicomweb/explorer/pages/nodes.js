@@ -43,19 +43,30 @@ const CERTIFICATES = [
 
 export async function open(view, { signal }) {
   const list = el("div.cards");
+  const add = el("button.primary", { type: "button", onclick: () => edit(null, look) }, icon("plus", 16), "Add a node");
   const trouble = el("p.wrong", { role: "alert", hidden: true });
   replace(view,
     el("div.row", {}, el("h1", {}, "Nodes"), el("span.grow"),
       el("button", { type: "button", onclick: echoAll }, icon("echo", 16), "Echo all"),
-      el("button.primary", { type: "button", onclick: () => edit(null, look) }, icon("plus", 16), "Add a node")),
+      add),
     trouble, list,
   );
   let cards = [];
+  // The settings, or, for those who may not read them, which nodes there are.
+  async function read() {
+    try {
+      return { ...(await getJson("nodes", { signal })), mayEdit: true };
+    } catch (error) {
+      if (error.status !== 403) throw error;
+      return { nodes: (await getJson("aets", { signal })).aets.map((one) => ({ ...one, callable: true })), mayEdit: false };
+    }
+  }
   async function look() {
-    const { nodes, problem } = await getJson("nodes", { signal });
+    const { nodes, problem, mayEdit } = await read();
+    add.hidden = !mayEdit;
     trouble.textContent = problem ?? "";
     trouble.hidden = !problem;
-    cards = nodes.map((node) => card(node, look, signal));
+    cards = nodes.map((node) => card(node, mayEdit, look, signal));
     replace(list, cards.map((one) => one.element), !nodes.length && nothing("No nodes yet", "Nodes are the other systems: a PACS to search and retrieve from, a workstation to send to.", "Add the first one above, or in nodes.toml."));
   }
   async function echoAll() {
@@ -65,8 +76,8 @@ export async function open(view, { signal }) {
   return { title: "Nodes" };
 }
 
-function card(node, look, signal) {
-  const callable = Boolean(node.host || node.url);
+function card(node, mayEdit, look, signal) {
+  const callable = Boolean(node.callable || node.host || node.url);
   const result = el("div.layers", { "aria-live": "polite" });
   const press = el("button", { type: "button", "aria-label": `Echo ${node.name}`, onclick: () => echo() }, icon("echo", 16), "Echo");
   async function echo() {
@@ -89,7 +100,7 @@ function card(node, look, signal) {
       toast(error.message, { kind: "error" });
     }
   }
-  const where = node.kind === "dicomweb" ? node.url : node.host ? `${node.aet} at ${node.host}:${node.port}${node.tls ? ", TLS" : ""}` : `${node.aet}, only calls`;
+  const where = node.callable ? node.aet : node.kind === "dicomweb" ? node.url : node.host ? `${node.aet} at ${node.host}:${node.port}${node.tls ? ", TLS" : ""}` : `${node.aet}, only calls`;
   const allowed = (node.allow ?? []).map((right) => RIGHTS[right]).join(", ");
   return {
     echo: callable ? echo : null,
@@ -97,10 +108,10 @@ function card(node, look, signal) {
       el("div.row", {},
         el("h2", {}, callable ? el("a", { href: `#/nodes/${encodeURIComponent(node.name)}` }, node.name) : node.name),
         el("span.badge.plain", {}, node.kind === "dicomweb" ? "DICOMweb" : "DIMSE"), el("span.grow"),
-        el("button.quiet.iconic", { type: "button", "aria-label": `Edit ${node.name}`, title: "Edit", onclick: () => edit(node, look) }, icon("edit", 16)),
-        el("button.quiet.iconic", { type: "button", "aria-label": `Remove ${node.name}`, title: "Remove", onclick: remove }, icon("trash", 16))),
+        mayEdit && el("button.quiet.iconic", { type: "button", "aria-label": `Edit ${node.name}`, title: "Edit", onclick: () => edit(node, look) }, icon("edit", 16)),
+        mayEdit && el("button.quiet.iconic", { type: "button", "aria-label": `Remove ${node.name}`, title: "Remove", onclick: remove }, icon("trash", 16))),
       el("p.where", {}, where),
-      node.kind !== "dicomweb" && el("p.quiet", {}, allowed ? `May: ${allowed}` : "May ask for nothing here"),
+      mayEdit && node.kind !== "dicomweb" && el("p.quiet", {}, allowed ? `May: ${allowed}` : "May ask for nothing here"),
       callable && el("div.row", {}, press, el("a.button", { href: `#/nodes/${encodeURIComponent(node.name)}` }, icon("search", 16), "Search")),
       result,
     ),
@@ -151,7 +162,7 @@ async function edit(node, look) {
         if (!name.value.trim()) return "It needs a name.";
         const value = { kind: kind.value };
         for (const [key, { input, type }] of inputs) {
-          if (!input.closest("[hidden]")) read(value, key, input, type);
+          if (!input.closest("[hidden]")) put(value, key, input, type);
         }
         if (kind.value === "dimse") value.allow = [...rights.querySelectorAll("input:checked")].map((one) => one.value);
         else if (node?.aet) value.aet = node.aet;
@@ -186,7 +197,7 @@ function labelled(label, input, help) {
 }
 
 // Put a setting into what is sent; one that is empty is left to its default.
-function read(value, name, input, type) {
+function put(value, name, input, type) {
   if (type === "flag") {
     if (input.checked) value[name] = true;
   } else if (type === "list") {

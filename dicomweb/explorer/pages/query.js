@@ -1,6 +1,6 @@
 // A search at a node, in the columns of the list of studies; series on demand; what is chosen is retrieved.
 
-import { aborted, getJson, Newest, search, sendJson } from "../api.js";
+import { aborted, ApiError, getJson, Newest, search, sendJson } from "../api.js";
 import { href, replaceQuery } from "../app.js";
 import { chooseNode } from "../components/choose-node.js";
 import { jobCard } from "../components/jobs.js";
@@ -24,7 +24,8 @@ const STUDY = "0020000D", SERIES = "0020000E";
 
 export async function open(view, { params, query, signal }) {
   const { node } = params;
-  const settings = await getJson(`nodes/${encodeURIComponent(node)}`, { signal });
+  const settings = (await getJson("aets", { signal })).aets.find((one) => one.name === node);
+  if (!settings) throw new ApiError(`No node ${node} can be called.`, 404);
   const base = `aets/${encodeURIComponent(node)}`;
   const newest = new Newest();
   signal.addEventListener("abort", () => newest.stop());
@@ -49,7 +50,7 @@ export async function open(view, { params, query, signal }) {
   );
   replace(view,
     el("div.row", {}, el("a.back", { href: "#/nodes" }, icon("left", 14), "Nodes"), el("h1", {}, `Search at ${node}`),
-      el("span.badge.plain", {}, settings.kind === "dicomweb" ? "DICOMweb" : "DIMSE"), el("span.quiet", {}, settings.kind === "dicomweb" ? settings.url : `${settings.aet} at ${settings.host}:${settings.port}`)),
+      el("span.badge.plain", {}, settings.kind === "dicomweb" ? "DICOMweb" : "DIMSE"), settings.aet && settings.aet !== node && el("span.quiet", {}, settings.aet)),
     form, cards,
     el("div.row.tools", { role: "toolbar", "aria-label": "What is chosen" }, bring, elsewhere, marked),
     place,
