@@ -27,6 +27,7 @@ from bridge.connection import (
 )
 from bridge.connection import DATA as P_DATA
 from bridge.negotiation import Context, Request
+from bridge.security import describe
 from dicomweb.errors import BadMessage, Error, NotAssociated, PeerLeft
 
 _COMMAND_BYTES = 1 << 16
@@ -489,7 +490,7 @@ def connect(
     except socket.gaierror as error:
         raise NotAssociated(f"the name {host} has no address") from error
     except ssl.SSLError as error:
-        raise NotAssociated(f"{where} does not agree on TLS: {error.reason or error}", lasting=True) from error
+        raise NotAssociated(f"{where}: {describe(error)}", lasting=True) from error
     except OSError as error:
         raise NotAssociated(f"{where} takes no connection: {error.strerror or error}") from error
     connection = Connection(sock, limits.pdu_seconds)

@@ -14,8 +14,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, TimeoutError
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError, TimeoutError
 
+from bridge.security import describe
 from dicomweb import errors
 from dicomweb.standard import multipart, outcomes
 from dicomweb.standard.outcomes import Outcome
@@ -127,6 +128,8 @@ class Origin:
                 )
             except (NewConnectionError, MaxRetryError, LocationParseError) as error:
                 raise errors.Unavailable("the DICOMweb server cannot be reached") from error
+            except SSLError as error:
+                raise errors.Unavailable(f"the DICOMweb server: {describe(root_of(error))}") from error
             except TimeoutError as error:
                 raise errors.Unavailable("the DICOMweb server does not answer in time") from error
             except (HTTPError, OSError) as error:
@@ -312,6 +315,12 @@ class Parts:
 def is_held(body: object) -> bool:
     """Say whether a body is in memory, so that its length is known and it can be sent again."""
     return isinstance(body, bytes | list)
+
+
+def root_of(error: BaseException) -> BaseException:
+    """What an error of the HTTP client is about."""
+    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error.__cause__
+    return root_of(inner) if inner is not None else error
 
 
 def _sentences(response: urllib3.BaseHTTPResponse) -> list[str]:

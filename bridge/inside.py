@@ -12,7 +12,7 @@ import mmap
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +228,8 @@ class WebEcho:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         tried: list[Layer] = []
         if not self._node.proxy:
-            plain = Node(self._node.name, "ANY", parts.hostname or "", port)
+            tls, node = parts.scheme == "https", self._node
+            plain = replace(node, aet="ANY", host=parts.hostname or "", port=port, tls=tls, kind="dimse")
             tried = Remote(plain, "ANY").reach()
             if not tried[-1].ok:
                 return tried

@@ -201,7 +201,8 @@ class _Run:
         if self._progress.failed:
             first = self._progress.failures[0][1] if self._progress.failures else ""
             count = f"{self._progress.failed:,} of {self._progress.total:,} instances did not arrive"
-            return "failed", f"{count}: {first}", 0.0
+            state = "waiting" if self._progress.temporary else "failed"
+            return state, f"{count}: {first}", pause
         return "done", "", 0.0
 
     def _run(self) -> None:

@@ -23,6 +23,7 @@ from bridge.association import Association, Limits, Message, connect
 from bridge.commandsets import C_CANCEL, C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, RESPONSE
 from bridge.negotiation import MOST_CONTEXTS, Context, Proposed, Request
 from bridge.security import client_tls
+from bridge.security import describe as describe_tls
 from dicomweb.errors import BadMessage, BadObject, Error, NotAssociated, PeerLeft, PeerSilent, Unavailable
 from dicomweb.standard.elements import Limits as Walking
 from dicomweb.standard.elements import walk
@@ -63,6 +64,7 @@ _SECONDS = Limits(request_seconds=15.0, pdu_seconds=30.0, answer_seconds=120.0)
 _HEAD_BYTES = 1 << 16
 _IDENTIFIER_BYTES = 1 << 24
 _BROKEN_IN_A_ROW = 3
+_TURNED_AWAY_SECONDS = 0.5
 _LIST = 200
 """UIDs in one key: more than that overflow the buffers of old devices."""
 
@@ -132,11 +134,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of an instance: why it failed, or ""; bytes that went out."""
+    """What became of an instance: why it failed, or ""; bytes that went out; whether it may succeed later."""
 
     item: Item
     reason: str = ""
     size: int = 0
+    temporary: bool = False
 
 
 Take = Callable[[Association, Message], None]
@@ -187,8 +190,7 @@ class Remote:
         """Try the layers one after the other: name, TCP, TLS, association, status. The last one in the answer is
         the last that was tried; it alone can have failed (PS3.4 A.4, PS3.8 7.1)."""
         layers = self.reach()
-        steps: list[tuple[str, Callable[[], str]]] = [("tls", self._shake_hands)] if self.node.tls else []
-        steps += [("association", self._associate_for_echo), ("status", self._ask_echo)]
+        steps = [("association", self._associate_for_echo), ("status", self._ask_echo)]
         try:
             for name, step in steps:
                 if not layers[-1].ok:
@@ -201,9 +203,13 @@ class Remote:
         return layers
 
     def reach(self) -> list[Layer]:
-        """Try the name and TCP."""
+        """Try the name, TCP, and TLS where the node has it."""
         layers = [self.try_layer("name", self._resolve)]
-        return [*layers, self.try_layer("tcp", self._reach)] if layers[0].ok else layers
+        steps = [("tcp", self._reach), *([("tls", self._shake_hands)] if self.node.tls else [])]
+        for name, step in steps:
+            if layers[-1].ok:
+                layers.append(self.try_layer(name, step))
+        return layers
 
     @staticmethod
     def try_layer(name: str, step: Callable[[], str]) -> Layer:
@@ -247,11 +253,14 @@ class Remote:
                 socket.create_connection((self.node.host, self.node.port), self._connect_seconds) as plain,
                 context.wrap_socket(plain, server_hostname=self.node.host) as secure,
             ):
+                # In TLS 1.3 a server may turn our certificate away after the handshake (RFC 8446 4.4.2.4, 6.2)
+                secure.settimeout(_TURNED_AWAY_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    if not secure.recv(1):
+                        raise NotAssociated("it closes the connection after the handshake; see the node's client_cert")
                 return f"{secure.version()}, {(secure.cipher() or ('?',))[0]}"
-        except ssl.SSLCertVerificationError as error:
-            raise NotAssociated(f"its certificate does not pass: {error.verify_message}; see the node's ca") from error
         except (OSError, ssl.SSLError) as error:
-            raise NotAssociated(f"no TLS is agreed on: {getattr(error, 'reason', None) or error}") from error
+            raise NotAssociated(describe_tls(error)) from error
 
     def _associate_for_echo(self) -> str:
         self._echoing = self.associate([(_ECHO, _NATIVE)])
@@ -558,7 +567,7 @@ class Remote:
                     continue
             except (BadObject, Error) as error:
                 if isinstance(error, Unavailable):
-                    return Sent(item, str(error))
+                    return Sent(item, str(error), temporary=True)
                 reason = str(error)
                 continue
             counted = _Counted(pieces)
@@ -570,7 +579,8 @@ class Remote:
             status = int(answer.get("Status", 0x0110))
             if status == 0 or status >> 12 == 0xB:
                 return Sent(item, "", counted.size)
-            return Sent(item, describe(status, str(answer.get("ErrorComment") or "")), counted.size)
+            reason = describe(status, str(answer.get("ErrorComment") or ""))
+            return Sent(item, reason, counted.size, temporary=status >> 8 == 0xA7)
         return Sent(item, reason)
 
 

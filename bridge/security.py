@@ -67,6 +67,16 @@ class ServerTLS:
         return context.wrap_socket(sock, server_side=True)
 
 
+def describe(error: BaseException) -> str:
+    """Say in words why no TLS is agreed on; of a certificate that does not pass, why."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate does not pass: {error.verify_message}; see the node's ca"
+    reason = str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
+    if "CERTIFICATE_REQUIRED" in reason:
+        return "it wants a certificate of ours; see the node's client_cert"
+    return f"no TLS is agreed on: {reason}"
+
+
 def client_tls(ca: str = "", certificate: str = "", key: str = "") -> ssl.SSLContext:
     """Make the TLS of our associations with others.
 

@@ -29,6 +29,8 @@ _FAILURES = 500
 _REQUEST_BYTES = 16 << 20
 _REQUEST_PARTS = 50
 _HELD = 4 << 20
+_IN_A_ROW = 3
+"""Instances that fail one after the other for a reason that may pass, before the others are kept for later."""
 
 
 class Progress:
@@ -36,13 +38,14 @@ class Progress:
 
     Attributes:
         total: instances, as far as they are known.
-        done: those that are there, `skipped` of them before; `failed`: those that are not.
+        done: those that are there, `skipped` of them before; `failed`: those that are not, `temporary` of them
+            for a reason that may pass by itself.
         bytes: that went over the network.
         failures: instance and reason, some of them.
     """
 
     def __init__(self) -> None:
-        self.total = self.done = self.skipped = self.failed = self.bytes = 0
+        self.total = self.done = self.skipped = self.failed = self.temporary = self.bytes = 0
         self.failures: list[tuple[str, str]] = []
         self._begun = time.monotonic()
         self._lock = threading.Lock()
@@ -59,10 +62,11 @@ class Progress:
             self.done += count
             self.skipped += count
 
-    def fail(self, instance: str, reason: str, count: int = 1) -> None:
+    def fail(self, instance: str, reason: str, count: int = 1, temporary: bool = False) -> None:
         """One, or several that nobody named, cannot be brought."""
         with self._lock:
             self.failed += count
+            self.temporary += count if temporary else 0
             if len(self.failures) < _FAILURES:
                 self.failures.append((instance, reason))
 
@@ -175,9 +179,13 @@ def _bring(
 
 
 def _send(source: Origin, sink: RemotePlace, missing: Sequence[Listed], progress: Progress, stop: Stop) -> None:
+    in_a_row = 0
     for sent in sink.remote.store([_item(source, one) for one in missing], stop):
+        in_a_row = in_a_row + 1 if sent.temporary else 0
+        if in_a_row == _IN_A_ROW:
+            raise Unavailable(sent.reason)
         if sent.reason:
-            progress.fail(sent.item.instance, sent.reason)
+            progress.fail(sent.item.instance, sent.reason, temporary=sent.temporary)
         else:
             progress.arrived(sent.size)
 
@@ -304,7 +312,8 @@ def _get(
                 progress.arrived(counting.size)
             else:
                 refused.add(instance)
-                progress.fail(instance, verdict.comment or f"it was not stored (status {verdict.status:04X})")
+                reason = verdict.comment or f"it was not stored (status {verdict.status:04X})"
+                progress.fail(instance, reason, temporary=verdict.temporary)
 
         classes = {one.sop_class for one in asked if one.sop_class}
         counts = source.remote.get(level, uids, classes if all(one.sop_class for one in asked) else (), take, stop)

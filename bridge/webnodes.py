@@ -10,9 +10,10 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProxyError
+from urllib3.exceptions import HTTPError, ProxyError, SSLError
 
-from bridge.client import Origin, Stored, is_held
+from bridge.client import Origin, Stored, is_held, root_of
+from bridge.security import describe
 from dicomweb.errors import Forbidden, Unavailable
 from dicomweb.standard.nodes import Node
 
@@ -106,6 +107,8 @@ class WebNode(Origin):
         try:
             response = self._pool.request("POST", node.token_url, body=urlencode(form), headers=headers)
             told = json.loads(response.data) if response.data else {}
+        except SSLError as error:
+            raise Unavailable(f"{node.token_url} gives no token: {describe(root_of(error))}") from error
         except (HTTPError, OSError, ValueError) as error:
             raise Unavailable(f"{node.token_url} gives no token: it cannot be reached or is no OAuth server") from error
         if response.status != 200 or not isinstance(told, dict) or not told.get("access_token"):

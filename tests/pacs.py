@@ -3,6 +3,7 @@
 import contextlib
 import fnmatch
 import io
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class Pacs:
         asked: what was asked of it, a word for each.
         syntaxes: transfer syntax of each object that was stored.
         refuse, abort: UIDs of objects that are refused, or over which the association is aborted.
+        busy: statuses that are answered to the next C-STORE requests.
         associations: how many there were.
         hold_after: number of the object before which C-STORE and C-GET wait until `going_on`; `stored_some` tells.
     """
@@ -52,6 +54,7 @@ class Pacs:
     syntaxes: dict[str, str] = field(default_factory=dict)
     refuse: set[str] = field(default_factory=set)
     abort: set[str] = field(default_factory=set)
+    busy: list[int] = field(default_factory=list)
     associations: int = 0
     going_on: threading.Event = field(default_factory=threading.Event)
     stored_some: threading.Event = field(default_factory=threading.Event)
@@ -126,6 +129,8 @@ class Pacs:
         if read.SOPInstanceUID in self.abort:
             event.assoc.abort()
             return 0xC001
+        if self.busy:
+            return self.busy.pop()
         if read.SOPInstanceUID in self.refuse:
             return 0xC001
         read.file_meta = event.file_meta
@@ -158,7 +163,11 @@ def _accepts(element: Any, held: Dataset) -> bool:
 
 @contextlib.contextmanager
 def pacs(
-    *objects: bytes, aet: str = "PACS", services: tuple[Any, ...] = (*FIND, GET, MOVE), syntaxes: Any = None
+    *objects: bytes,
+    aet: str = "PACS",
+    services: tuple[Any, ...] = (*FIND, GET, MOVE),
+    syntaxes: Any = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Pacs]:
     """Run a PACS while the context lasts.
 
@@ -167,6 +176,7 @@ def pacs(
         aet: its AE title.
         services: SOP classes that it offers beside storage and verification.
         syntaxes: transfer syntaxes that it stores; None is the uncompressed ones.
+        tls: what it speaks TLS with, if it does.
     """
     made = Pacs()
     made.add(*objects)
@@ -184,7 +194,7 @@ def pacs(
     ]  # fmt: skip
     for limit in ("acse_timeout", "dimse_timeout", "network_timeout"):
         setattr(entity, limit, 60)
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
     made.port = server.socket.getsockname()[1]
     try:
         yield made

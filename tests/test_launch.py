@@ -2,17 +2,12 @@
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from authority import Authority
 from servers import running
 
 from dicomweb import launch, workers
@@ -110,47 +105,6 @@ def test_a_request_that_does_not_end_is_cut_when_its_time_is_over():
 
 
 # -- TLS -------------------------------------------------------------------------------------------------
-class Authority:
-    """A certificate authority that lives as long as the test."""
-
-    def __init__(self, folder) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
-        self.file = folder / "ca.pem"
-        self.file.write_bytes(self._sign(self.name, self.key.public_key(), True).public_bytes(_PEM))
-
-    def _sign(self, subject, key, authority):
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(authority, None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-                critical=False,
-            )
-            .sign(self.key, hashes.SHA256())
-        )
-
-    def issue(self, name: str) -> tuple[str, str]:
-        """Write a certificate and its key; return their paths."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        cert, secret = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        cert.write_bytes(self._sign(subject, key.public_key(), False).public_bytes(_PEM))
-        secret.write_bytes(key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-        return str(cert), str(secret)
-
-
-_PEM = serialization.Encoding.PEM
-
-
 @pytest.fixture
 def authority(tmp_path):
     return Authority(tmp_path)

@@ -1,44 +1,18 @@
 """DCMTK's servers as nodes: `dcmqrscp` is a PACS with C-FIND, C-GET and C-MOVE, `storescp` takes what comes."""
 
-import contextlib
 import io
-import socket
-import subprocess
-import time
 
 import pydicom
 import pytest
 import realdata
 from bridged import needs
+from dcmtk import dcmtk, free_port
 from dicoms import PREFIX, ct
 from exchanged import exchanged
 from pydicom.dataset import Dataset
 from served import parts
 
 STUDY = f"{PREFIX}.1"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(*arguments, port):
-    """One of DCMTK's servers, until the context ends."""
-    process = subprocess.Popen([str(each) for each in arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None, "the server did not start"
-            assert time.monotonic() < deadline, "the server does not listen"
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture
@@ -52,7 +26,7 @@ def dcmqrscp(tmp_path):
         "VendorTable BEGIN\nVendorTable END\n"
         f"AETable BEGIN\nDCMQR {area} RW (200, 1024mb) ANY\nAETable END\n"
     )
-    with running("dcmqrscp", "-c", tmp_path / "dcmqrscp.cfg", port=port):
+    with dcmtk("dcmqrscp", "-c", tmp_path / "dcmqrscp.cfg", port=port):
         yield port, third
 
 
@@ -97,7 +71,7 @@ def test_dcmqrscp_sends_to_a_third_party(tmp_path, dcmqrscp):
     folder = tmp_path / "third"
     folder.mkdir()
     with (
-        running("storescp", "-aet", "THIRD", "+xa", "-od", folder, third, port=third),
+        dcmtk("storescp", "-aet", "THIRD", "+xa", "-od", folder, third, port=third),
         exchanged(tmp_path / "web") as here,
     ):
         here.add_node("DCMQR", **node(port))
@@ -114,7 +88,7 @@ def test_dcmqrscp_sends_to_a_third_party(tmp_path, dcmqrscp):
 def test_real_objects_arrive_at_storescp_as_they_are(tmp_path):
     port, folder = free_port(), tmp_path / "there"
     folder.mkdir()
-    with running("storescp", "+xa", "+B", "-od", folder, port, port=port), exchanged(tmp_path / "web") as here:
+    with dcmtk("storescp", "+xa", "+B", "-od", folder, port, port=port), exchanged(tmp_path / "web") as here:
         here.add_node("STORESCP", **node(port, "STORESCP"))
         sent = {}
         for path in [path for path in realdata.real_files() if path.stat().st_size < 1_000_000][::10]:

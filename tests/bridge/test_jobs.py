@@ -9,6 +9,8 @@ from dicoms import PREFIX, ct
 from exchanged import AET, exchanged
 from pacs import FIND, GET, pacs
 
+from dicomweb.errors import Unavailable
+
 STUDY = {"study": f"{PREFIX}.1"}
 
 
@@ -85,6 +87,60 @@ def test_a_node_that_is_not_there_is_tried_again_later(tmp_path, settings, sente
             job = here.end_of(job["id"], ("waiting",))
         assert sentence in job["error"]
         assert job["due"] > job["changed"]
+
+
+@pytest.mark.parametrize("away", [1, 8])
+def test_an_archive_that_is_away_for_a_moment_costs_no_instance(tmp_path, monkeypatch, away):
+    monkeypatch.setattr("bridge.jobs._FIRST_PAUSE", 0.2)
+    with exchanged(tmp_path) as here, pacs() as there:
+        here.add_pacs(there)
+        here.served.store(*(ct(number) for number in range(1, 11)))
+        left = faults_of(here.served.archive.storage, monkeypatch, away)
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))
+        assert not left
+        assert (job["state"], job["progress"]["done"]) == ("done", 10), job
+        assert set(there.held) == uids(10)
+        assert there.asked.count("store") == 10
+
+
+def test_a_node_that_is_out_of_resources_is_tried_again_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("bridge.jobs._FIRST_PAUSE", 0.2)
+    with exchanged(tmp_path) as here, pacs() as there:
+        there.busy = [0xA700, 0xA701]
+        here.add_pacs(there)
+        here.served.store(*(ct(number) for number in range(1, 6)))
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))
+        assert (job["state"], job["progress"]["done"], job["progress"]["skipped"]) == ("done", 5, 3), job
+        assert set(there.held) == uids(5)
+
+
+def test_what_the_archive_cannot_take_now_is_retrieved_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("bridge.jobs._FIRST_PAUSE", 0.2)
+    with exchanged(tmp_path) as here, pacs(*(ct(number) for number in range(1, 6))) as there:
+        here.add_pacs(there)
+        left = faults_of(here.served.archive.storage, monkeypatch, 2, "put")
+        job = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY]))
+        assert not left
+        assert (job["state"], job["progress"]["done"]) == ("done", 5), job
+        assert here.instances() == uids(5)
+
+
+def faults_of(storage, monkeypatch, count, *operations):
+    """Let storage be away for so many calls; return those that are still to come."""
+    left = list(range(count))
+
+    def away(operation):
+        def call(*arguments, **more):
+            if left:
+                left.pop()
+                raise Unavailable("the disk is away")
+            return operation(*arguments, **more)
+
+        return call
+
+    for name in operations or ("read", "stream"):
+        monkeypatch.setattr(storage, name, away(getattr(storage, name)))
+    return left
 
 
 def test_an_object_that_ends_the_association_keeps_no_other_out(tmp_path):
