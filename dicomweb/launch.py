@@ -130,16 +130,18 @@ class Announced:
 
     Attributes:
         failed: the error that kept it from starting, if it is one of ours.
+        told: set when the server is to stop, which long answers learn from their scope (`roentgate.told`).
     """
 
     def __init__(self, app: Any, ready: Callable[[], None]) -> None:
         self._app = app
         self._ready = ready
         self.failed: Error | None = None
+        self.told: asyncio.Event | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
+            await self._app({**scope, "roentgate.told": self.told}, receive, send)
             return
 
         async def sending(message: Any) -> None:
@@ -158,7 +160,7 @@ async def _until_told(
     serving: Callable[..., Awaitable[None]], app: Announced, config: Config, sockets: list[socket.socket]
 ) -> None:
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
+    told = app.told = asyncio.Event()
 
     def stop() -> None:
         if told.is_set():

@@ -7,7 +7,7 @@ answered by 409, and it stops.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -24,8 +24,7 @@ from dicomweb.web.threads import hop
 LEASE = 60.0
 """Seconds for which a claim holds without a report."""
 WAIT = 20.0
-"""Seconds for which a claim waits for a job, and for which a stream of events lasts: a server that is told to stop
-need not wait longer."""
+"""Seconds for which a claim waits for a job."""
 
 SHOWN_FAILURES = 5
 """Failures that a job shows by itself; all that are told are at `/jobs/{job}/failures`."""
@@ -87,16 +86,16 @@ async def retry(request: Request) -> Response:
 async def events(request: Request) -> Response:
     """GET /jobs/{job}/events: the job each time that it changes, as server-sent events, until it is over.
 
-    The stream ends after `WAIT` seconds; a browser's EventSource comes again by itself.
+    It ends before that only if the server is told to stop; a browser's EventSource comes again by itself.
     """
-    jobs, number = _jobs(request), _number(request)
+    jobs, number, told_to_stop = _jobs(request), _number(request), _stopping(request)
     job = await hop(jobs.get, number)
 
     async def stream() -> AsyncIterator[bytes]:
         yield b"retry: 200\n\n"
-        told, spoken, end = job, time.monotonic(), time.monotonic() + WAIT
+        told, spoken = job, time.monotonic()
         yield _event(told)
-        while told.state not in OVER and time.monotonic() < end:
+        while told.state not in OVER and not told_to_stop():
             await asyncio.sleep(_LOOK)
             try:
                 now = await hop(jobs.get, number)
@@ -126,8 +125,9 @@ async def claim(request: Request) -> Response:
     if not isinstance(owner, str) or not owner or not isinstance(wait, (int, float)):
         raise BadRequest("a claim has an owner, and wait in seconds")
     jobs, end = _jobs(request), time.monotonic() + min(max(float(wait), 0.0), WAIT)
+    told_to_stop = _stopping(request)
     while True:
-        gone = await request.is_disconnected()
+        gone = await request.is_disconnected() or told_to_stop()
         if not gone and await hop(jobs.has_work):
             job = await hop(jobs.claim, owner[:200], LEASE, request.app.state.archive.config.job_attempts)
             if job is not None:
@@ -180,6 +180,12 @@ def _progress(value: dict[str, Any]) -> dict[str, Any]:
 def _jobs(request: Request) -> Jobs:
     jobs: Jobs = request.app.state.archive.index.jobs
     return jobs
+
+
+def _stopping(request: Request) -> Callable[[], bool]:
+    """What says whether the server was told to stop, which waits for answers under way."""
+    told: asyncio.Event | None = request.scope.get("roentgate.told")
+    return told.is_set if told is not None else lambda: False
 
 
 def _number(request: Request) -> int:

@@ -300,6 +300,24 @@ def test_two_servers_exchange_over_dicomweb(tmp_path):
             assert {held.digest for held in index.walk()} == {held.digest for held in one.served.archive.index.walk()}
 
 
+def test_one_stream_of_events_lasts_as_long_as_the_job(tmp_path, monkeypatch):
+    monkeypatch.setattr("dicomweb.web.jobs.WAIT", 0.0)
+    with exchanged(tmp_path) as here, pacs() as there:
+        there.hold_after = 1
+        here.add_pacs(there)
+        here.served.store(*(ct(number) for number in range(1, 4)))
+        job = here.ask("/aets/PACS/send", resources=[STUDY])
+        assert there.stored_some.wait(60)
+        with here.client.stream("GET", f"/jobs/{job}/events") as answer:
+            kinds = []
+            for line in answer.iter_lines():
+                kinds += [line] if line.startswith("event:") else []
+                if len(kinds) == 2:  # it went on after the first one
+                    there.going_on.set()
+        assert kinds[0] == "event: progress"
+        assert kinds[-1] == "event: end"
+
+
 def test_jobs_run_beside_each_other(tmp_path):
     with exchanged(tmp_path) as here, pacs() as slow, pacs() as quick:
         slow.hold_after = 0

@@ -1,5 +1,6 @@
 """`/jobs` as people and bridges use it."""
 
+import asyncio
 import json
 
 import pytest
@@ -47,6 +48,34 @@ def test_events_tell_of_a_job_until_it_is_over(served):
     kind, _, data = last.split("\n")
     assert kind == "event: end"
     assert json.loads(data.removeprefix("data: "))["progress"] == {"done": 9}
+
+
+def test_events_end_early_only_when_the_server_is_told_to_stop(served):
+    """The application under a server that says so after the first event."""
+
+    async def follow() -> list[str]:
+        told, kinds, over = asyncio.Event(), [], asyncio.Event()
+
+        async def receive():
+            await over.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            kinds.extend(line for line in message.get("body", b"").decode().splitlines() if line.startswith("event:"))
+            if kinds:
+                told.set()
+
+        scope = {
+            "type": "http", "method": "GET", "path": f"/jobs/{RUNNING}/events", "raw_path": b"", "query_string": b"",
+            "headers": [(b"host", b"localhost:8080")], "scheme": "http", "http_version": "1.1", "root_path": "",
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8080), "asgi": {"version": "3.0"},
+            "roentgate.told": told,
+        }  # fmt: skip
+        await asyncio.wait_for(served.client.app(scope, receive, send), 60)
+        over.set()
+        return kinds
+
+    assert asyncio.run(follow()) == ["event: progress"]
 
 
 def test_jobs_are_listed_by_state_node_and_page(served):
