@@ -20,13 +20,14 @@ BRIDGE = {"authorization": f"Bearer {TOKEN}"}
 NODES = '[nodes.STORESCP]\naet = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
 RUNNING, WAITING, OVER = 1, 2, 3
 """Numbers of the jobs."""
-NAMES = {"node": "STORESCP", "job": str(OVER), "aet": "STORESCP", "resource": "studies"}
+NAMES = {"node": "STORESCP", "job": str(OVER), "aet": "STORESCP", "resource": "studies", "version": "0c1d2e3f4a5b6c7d"}
 
 OPERATIONS = {
     "listNodes", "getNode", "putNode", "deleteNode", "listJobs", "claimJob", "getJob", "followJob", "cancelJob",
     "retryJob", "reportJob", "finishJob", "listFailures", "listDeletions", "getStatus",
     "listRefusals", "reportRefusal", "clearRefusals", "listAets", "echoAet",
     "sendToAet", "retrieveFromAet", "readVisit", "storeVisit", "getFromAet", "storeAtAet", "verifyInstances",
+    "listConflicts", "getConflict",
 }  # fmt: skip
 
 
@@ -101,6 +102,16 @@ def _obtain_in_front(made: Served, name: str, status: str) -> httpx.Response:
     return made.client.post(f"/aets/{aet}/studies", **stored)
 
 
+def conflict(made: Served) -> str:
+    """Have an object kept beside another; return its version."""
+    for comment in ("one", "other"):
+        made.client.post(
+            "/dicom-web/studies", content=dicoms.ct(study=9, PatientComments=comment),
+            headers={"content-type": "application/dicom", "on-conflict": "keep"},
+        )  # fmt: skip
+    return str(made.client.get("/conflicts").json()["conflicts"][-1]["version"])
+
+
 def obtain(made: Served, name: str, status: str) -> httpx.Response:
     """Bring the server to an answer of this status; what it changes is put back."""
     jobs = made.archive.index.jobs
@@ -151,6 +162,8 @@ def obtain(made: Served, name: str, status: str) -> httpx.Response:
         "reportRefusal": ("POST", "/refusals"),
         "clearRefusals": ("DELETE", "/refusals"),
         "verifyInstances": ("POST", "/verify"),
+        "listConflicts": ("GET", "/conflicts" + ("?after=x" if status == "400" else "")),
+        "getConflict": ("GET", f"/conflicts/{conflict(made) if status == '200' else '0' * 16}"),
     }[name]
     if (name, status) == ("deleteNode", "204"):
         made.client.request("PUT", "/nodes/NEW", json=good["putNode"])

@@ -18,6 +18,11 @@ def new_version() -> int:
     return milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
 
 
+def time_of(version: int) -> float:
+    """Return when a version id was made, in seconds since 1970."""
+    return _EPOCH + (version >> _RANDOM_BITS) / 1000
+
+
 def object_key(sha256: bytes, version: int, bare: bool = False) -> str:
     """Return the key of an object: `objects/ab/cd/<sha256>-<version>`, with `.bare` behind it where the bytes
     are a data set without what makes it a file (preamble, prefix, File Meta group; PS3.10 7.1). Whoever sends

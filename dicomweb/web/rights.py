@@ -104,6 +104,8 @@ RULES: dict[str, Rules] = {
         "POST": Rule(("bridge",), "refusal", whole=True),
         "DELETE": Rule(("admin",), "refusals cleared", whole=True),
     },
+    "/conflicts": {"GET": Rule(("admin",), whole=True)},
+    "/conflicts/{version}": {"GET": Rule(("admin",), "retrieve", whole=True)},
     "/verify": {"POST": _BRIDGE},
     "/deletions": {"GET": _READ},
     "/status": {"GET": _READ},

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 
 import dicoms
 import pydicom
@@ -251,3 +252,24 @@ def test_a_server_that_takes_explicit_vr_only_gets_that(tmp_path, syntax, how):
         if syntax == ExplicitVRBigEndian:  # whose words `written` leaves as they are
             sent.PixelData = sent.pixel_array.byteswap().tobytes()
         assert Dataset(kept) == Dataset(sent)
+
+
+@pytest.mark.parametrize("spool", [False, True])
+def test_other_content_under_a_known_uid_is_acknowledged_kept_and_listed(tmp_path, spool):
+    with bridged(tmp_path, spool=spool) as system:
+        association = system.associate(CT)
+        for data in (ct(1), ct(1, StudyDescription="OTHER"), ct(2)):
+            assert association.send_c_store(pydicom.dcmread(io.BytesIO(data))).Status == 0
+        association.release()
+        if system.bridge.spool is not None:
+            deadline = time.monotonic() + 60
+            while system.bridge.spool.status()["waiting"]:
+                assert time.monotonic() < deadline
+        assert system.instances() == {f"{PREFIX}.1.1.1", f"{PREFIX}.1.1.2"}
+        assert "OTHER" not in str(pydicom.dcmread(io.BytesIO(system.stored(f"{PREFIX}.1.1.1"))))
+        (conflict,) = system.served.client.get("/conflicts").json()["conflicts"]
+        assert conflict["instance"] == f"{PREFIX}.1.1.1"
+        kept = system.served.client.get(f"/conflicts/{conflict['version']}").content
+        assert pydicom.dcmread(io.BytesIO(kept)).StudyDescription == "OTHER"
+        if system.bridge.spool is not None:
+            assert system.bridge.spool.status()["refused"] == 0

@@ -9,6 +9,7 @@ import logging
 import re
 import socket
 import struct
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -379,6 +380,24 @@ def test_a_request_may_have_other_content_kept_whatever_the_setting_says(tmp_pat
     assert "stays the one that is found" in response.headers["warning"]
     assert "OTHER" not in str(served.get(f"{path_of(first)}/metadata").json())
     assert len(served.archive.index.others(10)) == 1
+
+
+def test_what_is_kept_beside_others_is_listed_and_can_be_read(tmp_path):
+    served = Served(tmp_path / "data", on_conflict="keep")
+    others = [ct(1, StudyDescription="OTHER"), ct(1, StudyDescription="THIRD"), ct(2, StudyDescription="OTHER")]
+    for data in (ct(1), ct(2), *others):
+        assert post(served, data).status_code == 200
+    listed = served.client.get("/conflicts").json()["conflicts"]
+    assert [served.client.get(f"/conflicts/{one['version']}").content for one in listed] == others
+    assert [(one["instance"], one["size"]) for one in listed] == [
+        (f"{PREFIX}.1.1.1", len(others[0])), (f"{PREFIX}.1.1.1", len(others[1])), (f"{PREFIX}.1.1.2", len(others[2])),
+    ]  # fmt: skip
+    assert abs(listed[0]["time"] - time.time()) < 3600
+    following = served.client.get(f"/conflicts?limit=1&after={listed[0]['version']}").json()["conflicts"]
+    assert following == listed[1:2]
+    (current,) = served.archive.index.present([f"{PREFIX}.1.1.1"]).values()
+    for version in (f"{current.version:016x}", "0" * 16, "nonsense", "+" + listed[0]["version"][1:]):
+        assert served.client.get(f"/conflicts/{version}").status_code == 404
 
 
 def test_a_request_may_have_other_content_refused_but_not_replaced(tmp_path):
