@@ -99,6 +99,7 @@ class Association:
         roles: what was granted, by SOP Class UID: whether the requester is SCU, and SCP.
         extended: granted application information by SOP Class UID (PS3.7 D.3.3.5).
         open: it has neither ended nor been released.
+        answered: status of the last answer; whoever serves a request sets None before.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Association:
         self.roles = roles or {}
         self.extended = extended or {}
         self.open = True
+        self.answered: int | None = None
         self._limits = limits
         most = _ANY_PDU if longest == 0 else max(min(longest, _ANY_PDU), _LEAST_PDU)
         self._piece = (most - 6) & ~1
@@ -345,6 +347,7 @@ class Association:
         more: Mapping[str, object] | None = None,
     ) -> None:
         """Answer a request; `more` are further elements of the command."""
+        self.answered = status
         self.send(message.context.number, commandsets.respond(message.command, status, comment, more or {}), data)
 
     def ask(self, context: int, command: Command, data: bytes | Iterable[bytes | memoryview] | None = None) -> Command:

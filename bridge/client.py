@@ -20,6 +20,7 @@ from bridge.security import describe
 from dicomweb import errors
 from dicomweb.standard import multipart, outcomes
 from dicomweb.standard.outcomes import Outcome
+from dicomweb.telemetry import traces
 
 _JSON = "application/dicom+json, application/json;q=0.5"
 _PIECE = 1 << 18
@@ -51,6 +52,12 @@ class Page:
     rows: Sequence[Row]
     following: str
     sentences: Sequence[str]
+
+
+def _trace() -> dict[str, str]:
+    """The header that says which association this is for."""
+    trace = traces.current.get()
+    return {"traceparent": trace.write()} if trace is not None else {}
 
 
 class Origin:
@@ -119,7 +126,7 @@ class Origin:
                 return self._pool.request(
                     method,
                     url,
-                    headers={**self._headers, **headers, **length},
+                    headers={**self._headers, **_trace(), **headers, **length},
                     body=body,
                     chunked=not whole,
                     preload_content=not stream,

@@ -6,8 +6,9 @@ import signal
 import threading
 from collections.abc import Callable
 
+from bridge.health import Health
 from bridge.server import Bridge, Settings
-from bridge.work import Work
+from bridge.work import Face, Work
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +37,21 @@ def serve(settings: Settings, ready: Callable[[Bridge], None]) -> int:
     try:
         bridge = Bridge(settings)
         work = Work(settings, bridge)
+        health = Health(bridge.status)
+        face: Face | None = None
         try:
+            if settings.health_port:
+                host = f"[{settings.health_host}]" if ":" in settings.health_host else settings.health_host
+                face = Face(health, f"http://{host}:{settings.health_port}", "health_port")
             ready(bridge)
             stop.wait()
             log.info("the bridge stops; requests under way may go on for %g seconds", settings.graceful_seconds)
         finally:
+            health.draining = True
             work.stop()
             bridge.stop()
+            if face is not None:
+                face.stop()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

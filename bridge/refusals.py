@@ -17,8 +17,11 @@ from typing import Literal
 
 from bridge.client import Origin
 from dicomweb.errors import Error, Forbidden, NotFound
+from dicomweb.telemetry.measures import Tally
 
 log = logging.getLogger(__name__)
+
+REFUSED = Tally("roentgate_dimse_refusals_total", "Refused by the bridge, by what it was.", ("kind",))
 
 Kind = Literal["association", "context", "request", "query", "instance"]
 _WAITING = 200
@@ -72,6 +75,7 @@ class Refusals:
 
     def note(self, kind: Kind, peer: Peer, reason: str, advice: str = "") -> None:
         """Tell about a refusal; returns at once."""
+        REFUSED.add((kind,))
         refusal = Refusal(kind, peer, reason, advice)
         log.log(logging.INFO if kind == "query" else logging.WARNING, "%s", refusal.line)
         if self._origin is not None:

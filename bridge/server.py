@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Protocol
 
 from bridge import negotiation, statuses
@@ -38,8 +39,16 @@ from bridge.spool import Spool
 from bridge.store import StoreService
 from bridge.visits import Visits
 from dicomweb.errors import BadMessage, BadSetting, PeerLeft, PeerSilent
+from dicomweb.telemetry import traces
+from dicomweb.telemetry.measures import Histogram, Level, Tally
 
 log = logging.getLogger(__name__)
+
+ASSOCIATIONS = Tally("roentgate_dimse_associations_total", "Associations that peers asked for.", ("outcome",))
+UNDER_WAY = Level("roentgate_dimse_associations", "Associations under way.")
+REQUESTS = Histogram(
+    "roentgate_dimse_request_duration_seconds", "Time until a request was answered.", ("service", "status")
+)
 
 _BACKLOG = 256
 _LEAST_REQUESTS, _MOST_REQUESTS = 2, 4
@@ -71,7 +80,9 @@ class Settings:
         connect_seconds, read_seconds: for the origin server.
         ca: PEM file of the authorities of the origin server's certificate.
         token: the secret that our own web layer and we share; without it there are neither jobs nor an inner face.
-        face_url: where the web layer finds our inner face; "" is nowhere.
+        face_url: where the web layer finds our inner face; "" is nowhere. `face_host`: listens at this address instead.
+        health_host, health_port: where we tell our health and measures; port 0 is nowhere.
+        logged: a line in the log for each association.
     """
 
     dicomweb: str
@@ -100,7 +111,11 @@ class Settings:
     read_seconds: float = 120.0
     ca: str = ""
     face_url: str = ""
+    face_host: str = ""
     token: str = ""
+    health_host: str = "127.0.0.1"
+    health_port: int = 0
+    logged: bool = False
 
 
 class Service(Protocol):
@@ -284,6 +299,7 @@ class Bridge:
                 sock.close()
 
     def _associate(self, serial: int, connection: Connection, request: Request, address: str) -> None:
+        begun = perf_counter()
         decision = self.policy.admit(request, address)
         if isinstance(decision, Denied):
             self.refusals.note(
@@ -292,8 +308,10 @@ class Bridge:
                 decision.reason,
                 decision.remedy,
             )
+            ASSOCIATIONS.add(("rejected",))
             reject(connection, decision.code)
             return
+        traces.current.set(traces.begin())
         active = _Active(decision, address)
         why = self._enter(serial, active)
         if why:
@@ -301,6 +319,7 @@ class Bridge:
                 "association", active.peer(request), why,
                 "It may try again soon; the settings dimse_associations and dimse_associations_per_peer are the limits",
             )  # fmt: skip
+            ASSOCIATIONS.add(("rejected",))
             reject(connection, negotiation.LOCAL_LIMIT)
             return
         try:
@@ -316,7 +335,14 @@ class Bridge:
             )
             active.association = association
             connection.send([acceptance])
-            self._serve(association, active)
+            ASSOCIATIONS.add(("accepted",))
+            UNDER_WAY.add(1)
+            try:
+                self._serve(association, active)
+            finally:
+                UNDER_WAY.add(-1)
+                if self._settings.logged:
+                    self._tell(association, active, perf_counter() - begun)
         except (PeerLeft, PeerSilent, BadMessage) as error:
             log.info("the association with %s at %s ended: %s", request.calling, address, error)
         finally:
@@ -355,10 +381,26 @@ class Bridge:
                 if message is None:
                     return
                 active.busy = True
-                self._dispatch(association, message, peer)
+                active.requests += 1
+                begun = perf_counter()
+                association.answered = None
+                try:
+                    self._dispatch(association, message, peer)
+                finally:
+                    service = NAMES.get(message.field, "other")
+                    REQUESTS.observe(perf_counter() - begun, (service, statuses.kind_of(association.answered)))
                 active.busy = False
         finally:
             self.commitment.leave(association, peer)
+
+    def _tell(self, association: Association, active: "_Active", seconds: float) -> None:
+        peer = active.peer(association.request)
+        told = {
+            "peer": peer.node or "other", "address": peer.address, "requests": active.requests,
+            "seconds": round(seconds, 6),
+        }  # fmt: skip
+        extra = {"fields": told}
+        log.info("association with %s: %d requests in %.3f s", told["peer"], active.requests, seconds, extra=extra)
 
     def _dispatch(self, association: Association, message: Message, peer: Peer) -> None:
         if message.field == N_EVENT_REPORT | RESPONSE:
@@ -456,6 +498,7 @@ class _Active:
     address: str
     association: Association | None = None
     busy: bool = False
+    requests: int = 0
 
     def peer(self, request: Request) -> Peer:
         """Who it is with, for people."""

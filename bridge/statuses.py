@@ -33,6 +33,19 @@ DUPLICATE = 0xC111
 SUBOPERATIONS_FAILED = 0xB000
 
 
+def kind_of(status: int | None) -> str:
+    """Return which kind of status it is (PS3.7 Annex C.1 to C.5); None is that of a request without an answer."""
+    if status is None:
+        return "none"
+    if status == SUCCESS:
+        return "success"
+    if status == CANCELLED:
+        return "cancel"
+    if status in {PENDING, PENDING_OPTIONAL}:
+        return "pending"
+    return "warning" if status >> 12 == 0xB or status in {0x0001, 0x0107, 0x0116} else "failure"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A status and the sentence that goes with it, "" where none is needed.

@@ -44,7 +44,8 @@ class Work:
         shared = bool(settings.token and origin.server)
         if shared and settings.face_url:
             visits = Visits(origin.server, settings.token, aet, *limits)
-            self._face = Face(Inside(aet, settings.token, visits.at, bridge.status).app(), settings.face_url)
+            inside = Inside(aet, settings.token, visits.at, bridge.status).app()
+            self._face = Face(inside, settings.face_url, "bridge_url", settings.face_host)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         jobs = Origin(settings.dicomweb, 8, *limits, settings.token)
         self._own = LedgerQueue(bridge.ledger, bridge.nodes)
@@ -67,18 +68,22 @@ class Face:
     Args:
         app: the application.
         url: where it listens; `http://` with a host and a port.
+        setting: which setting says so.
+        at: listens at this address instead of that host, which may be a name that others know us by.
 
     Raises:
         BadSetting: nobody can listen there.
     """
 
-    def __init__(self, app: Any, url: str) -> None:
+    def __init__(self, app: Any, url: str, setting: str, at: str = "") -> None:
         parts = urlsplit(url)
-        host, port = parts.hostname or "127.0.0.1", parts.port or 80
+        host, port = at.strip("[]") or parts.hostname or "127.0.0.1", parts.port or 80
         try:
             self._socket = socket.create_server((host, port), family=_family(host, port), backlog=256)
         except OSError as error:
-            raise BadSetting(f"bridge_url is {url}, where this machine cannot listen: {error.strerror}.") from error
+            where = f"{url} at {at}" if at else url
+            raise BadSetting(f"{setting} is {where}, where this machine cannot listen: {error.strerror}.") from error
+        self.port: int = self._socket.getsockname()[1]
         self._socket.setblocking(False)
         self._loop = asyncio.new_event_loop()
         self._told = asyncio.Event()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,6 +21,7 @@ from dicomweb.archive.retrieve import Retrieval
 from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
 from dicomweb.errors import BadSetting
+from dicomweb.telemetry.together import Together
 from dicomweb.web import memory, problems
 from dicomweb.web.access import Door
 from dicomweb.web.addresses import Addresses
@@ -29,13 +31,14 @@ from dicomweb.web.draining import Draining
 from dicomweb.web.hardening import Hardening
 from dicomweb.web.health import Readiness
 from dicomweb.web.limits import Limits
+from dicomweb.web.measured import Measured
 from dicomweb.web.paths import Paths
 from dicomweb.web.routes import routes
 from dicomweb.web.status import Service
 from dicomweb.web.viewers import Viewers
 
 
-def build(config: Config, archive: Archive | None = None) -> Starlette:
+def build(config: Config, archive: Archive | None = None, measures: Path | None = None) -> Starlette:
     """Make the application.
 
     Its `state` has what the handlers use: `archive`, `retrieval`, `renderer`, `addresses`, `nodes`, `bridge`,
@@ -45,6 +48,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
         config: what holds for this process.
         archive: one that is open already and stays so; None opens the one that the settings name, which is
             closed with the application.
+        measures: folder in which the processes of one server put their measures together; None if there is but one.
 
     Raises:
         BadSetting: a URL of a back end cannot be used.
@@ -54,6 +58,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     if archive is None:
         opened.check_index()
     sweeper = opened.sweeper()
+    together = Together(measures)
     bridge = Bridge(config.bridge_url, config.bridge_token)
 
     def readers(one: Archive) -> tuple[Retrieval, Renderer]:
@@ -85,11 +90,13 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         memory.keep()
         sweeper.start()
+        together.start()
         leaving.start()
         try:
             yield
         finally:
             sweeper.stop()
+            together.stop()
             opened.workshop.close()
             leaving.stop()
             bridge.close()
@@ -103,6 +110,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     app = Starlette(
         routes=routes(door),
         middleware=[
+            Middleware(Measured, config.log_requests),
             Middleware(Draining),
             Middleware(Hardening),
             Middleware(Cors, config.cors_origins),
@@ -128,6 +136,7 @@ def build(config: Config, archive: Archive | None = None) -> Starlette:
     app.state.sweeper = sweeper
     app.state.service = Service(config, census)
     app.state.viewers = Viewers(config.viewers)
+    app.state.together = together
     app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
     return app
 

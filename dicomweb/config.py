@@ -125,6 +125,12 @@ class Config:
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", HTTP, "least that is logged: `debug`, `info`, `warning` or `error`"
     )
+    log_format: Literal["text", "json"] = setting(
+        "text", HTTP, "`text` for people, or `json`: one object a line, for programs that collect logs"
+    )
+    log_requests: bool = setting(
+        False, HTTP, "log each request and association: its route, outcome, time and trace, no identifiers"
+    )
 
     # -- access control ----------------------------------------------------------------------------------
     access: bool = setting(
@@ -294,6 +300,13 @@ class Config:
         Path(), BRIDGE, "SQLite file of the bridge's own jobs and refusals, in front of a server that keeps none",
         shown="`bridge/ledger.sqlite` under `data`",
     )  # fmt: skip
+    bridge_host: str = setting(
+        "", BRIDGE, "address where the bridge listens for the web server", shown="that of `bridge_url`"
+    )
+    health_host: str = setting("127.0.0.1", BRIDGE, "address where the bridge tells its health and measures")
+    health_port: int = setting(
+        0, BRIDGE, "port for that: `/health/live`, `/health/ready`, `/metrics`", shown="none", least=0, most=65535
+    )
     job_attempts: int = setting(8, BRIDGE, "attempts at a job, with growing pauses, until it counts as failed", least=1)
     job_days: float = setting(30.0, BRIDGE, "how long jobs that are over are listed", least=0)
     visit_hours: float = setting(

@@ -20,6 +20,7 @@ from typing import Any
 
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting, Error
+from dicomweb.telemetry.lines import TEXT, JsonLines
 
 _BACKLOG = 1024
 _HANG_SECONDS = 10.0
@@ -31,12 +32,9 @@ log = logging.getLogger(__name__)
 
 def begin_log(config: Config) -> None:
     """Send the log to standard error, one line an event."""
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if config.log_format == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "asyncio", "hpack", "h2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for notice in config.notices:
@@ -101,11 +99,18 @@ def _cannot_listen(host: str, port: int, error: OSError) -> BadSetting:
 
 
 # -- one worker ------------------------------------------------------------------------------------------
-def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
-    """Build the application and serve it on the sockets until a signal comes."""
+def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None], measures: Path | None = None) -> None:
+    """Build the application and serve it on the sockets until a signal comes.
+
+    Args:
+        config: what holds.
+        sockets: that listen.
+        ready: called once it answers.
+        measures: folder in which several workers put their measures together.
+    """
     from dicomweb.app import build
 
-    application = Announced(build(config), ready)
+    application = Announced(build(config, measures=measures), ready)
     serving = serve_uvicorn if config.server == "uvicorn" else serve_hypercorn
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
@@ -139,6 +144,10 @@ class Announced:
         self.failed: Error | None = None
         self.told: asyncio.Event | None = None
 
+    def drain(self) -> None:
+        """Tell whoever asks that this process is about to stop."""
+        self._app.state.readiness.draining = True
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
             await self._app({**scope, "roentgate.told": self.told}, receive, send)
@@ -165,6 +174,7 @@ async def _until_told(
     def stop() -> None:
         if told.is_set():
             os._exit(130)
+        app.drain()
         told.set()
         loop.call_later(config.graceful_seconds + _HANG_SECONDS, os._exit, 1)
 

@@ -55,7 +55,7 @@ class Connection(TCPServer):
         except OSError:  # gone before we looked
             transport.abort()
             return
-        patience = Patience(self.config.keep_alive_timeout, vars(self.config)["stall_timeout"])
+        patience = Patience(self.config.keep_alive_timeout, vars(self.config).get("stall_timeout", 60.0))
         served = Http1(
             vars(self.app)["app"], dict(self.state), Ends("https" if secured else "http", client, server), patience
         )

@@ -8,7 +8,9 @@ import multiprocessing.process
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from dicomweb.config import Config
@@ -40,14 +42,21 @@ def serve(config: Config, say: Callable[[str], None] = print) -> int:
         if config.workers == 1:
             work(config, sockets, lambda: say(greeting(config, port)))
             return 0
-        return supervise(config, sockets, lambda: say(greeting(config, port)))
+        with tempfile.TemporaryDirectory(prefix="roentgate-measures-") as measures:
+            return supervise(config, sockets, lambda: say(greeting(config, port)), Path(measures))
     finally:
         for each in sockets:
             each.close()
 
 
-def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], None]) -> int:
+def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], None], measures: Path) -> int:
     """Run workers, start again those that die, and stop all when told.
+
+    Args:
+        config: what holds.
+        sockets: that listen.
+        ready: called once all answer.
+        measures: folder in which they put their measures together.
 
     Raises:
         BadSetting, Unavailable: what kept the first worker from starting.
@@ -69,7 +78,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
     try:
         while True:
             while not stopping and failure is None and status == 0 and len(workers) < config.workers:
-                worker = _Worker(spawn, config, sockets)
+                worker = _Worker(spawn, config, sockets, measures)
                 workers[worker.process.sentinel] = worker
                 if stopping:  # told while it was being made
                     worker.process.terminate()
@@ -106,10 +115,10 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
 class _Worker:
     """A worker process and the pipe on which it says that it is ready, or why it is not."""
 
-    def __init__(self, spawn: Any, config: Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, spawn: Any, config: Config, sockets: list[socket.socket], measures: Path) -> None:
         self.pipe, theirs = spawn.Pipe(duplex=False)
         self.process: multiprocessing.process.BaseProcess = spawn.Process(
-            target=_worker, args=(config, sockets, theirs), daemon=True
+            target=_worker, args=(config, sockets, theirs, measures), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -137,10 +146,10 @@ def _happenings(workers: dict[int, _Worker]) -> Iterator[tuple[_Worker, object]]
             yield workers[each], None
 
 
-def _worker(config: Config, sockets: list[socket.socket], pipe: Any) -> None:
+def _worker(config: Config, sockets: list[socket.socket], pipe: Any, measures: Path) -> None:
     begin_log(config)
     try:
-        work(config, sockets, lambda: pipe.send("ready"))
+        work(config, sockets, lambda: pipe.send("ready"), measures)
     except (BadSetting, Unavailable) as error:
         pipe.send(type(error)(str(error)))
         sys.exit(1)

@@ -16,6 +16,7 @@ LAYERS = {
     "dicomweb.settings": 1,
     "dicomweb.config": 2,
     "dicomweb.access": 1,
+    "dicomweb.telemetry": 0,
     "dicomweb.standard": 1,
     "dicomweb.storage": 2,
     "dicomweb.index": 2,
@@ -36,7 +37,7 @@ LAYERS = {
 }
 # Settings are handed over as values: only these see the whole Config.
 SEES_CONFIG = {"archive", "web", "app", "launch", "workers", "commands", "cli"}
-BRIDGE_MAY = ("dicomweb.standard", "dicomweb.errors", "bridge")
+BRIDGE_MAY = ("dicomweb.standard", "dicomweb.errors", "dicomweb.telemetry", "bridge")
 
 HOMES = {
     "starlette": ("dicomweb.web", "dicomweb.app", "bridge.inside"),
@@ -56,6 +57,7 @@ HOMES = {
     "av": ("dicomweb.imaging",),
     "hypercorn": ("dicomweb.launch", "dicomweb.wire", "bridge.work"),
     "h2": ("dicomweb.wire",),
+    "prometheus_client": ("dicomweb.telemetry.exposition",),
     "uvicorn": ("dicomweb.launch",),
     "uvloop": ("dicomweb.launch",),
     "rich": ("dicomweb.commands",),

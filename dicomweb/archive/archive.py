@@ -12,10 +12,12 @@ from dicomweb.archive.upkeep import Finding, Sweeper, Swept, Upkeep
 from dicomweb.config import Config
 from dicomweb.errors import OutOfSpace, Unavailable
 from dicomweb.index import Held, Index, open_index
+from dicomweb.index.measured import measure
 from dicomweb.settings import mask
 from dicomweb.standard.elements import Limits
 from dicomweb.standard.outcomes import Outcome
 from dicomweb.storage import Storage, Stored, open_storage
+from dicomweb.storage.measured import Measured
 from dicomweb.workshop import Workshop
 
 
@@ -132,7 +134,7 @@ def open_archive(config: Config, shelf: Shelf | None = None) -> Archive:
     except BaseException:
         storage.close()
         raise
-    return Archive(storage, index, config, shelf)
+    return Archive(Measured(storage), measure(index), config, shelf)
 
 
 @contextmanager

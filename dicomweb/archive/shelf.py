@@ -24,6 +24,9 @@ from pathlib import Path
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.flights import Flights
 from dicomweb.errors import Undecodable
+from dicomweb.telemetry.measures import Tally
+
+KEPT = Tally("roentgate_image_cache_total", "Transcoded and drawn images by where they came from.", ("source",))
 
 LOCKS = 256
 """Lock files: two results that have to be made at the same time rarely share one."""
@@ -56,7 +59,10 @@ class Shelf:
 
     def find(self, name: str) -> bytes | None:
         """Return a result that is in memory, or None."""
-        return self._memory.get(name)
+        found = self._memory.get(name)
+        if found is not None:
+            KEPT.add(("memory",))
+        return found
 
     def get(self, name: str, make: Callable[[], bytes]) -> bytes:
         """Return a result; make it if it is not there. Blocks.
@@ -69,7 +75,7 @@ class Shelf:
             Undecodable: it cannot be made, now or a short while ago.
             Whatever else making it raises.
         """
-        found = self._memory.get(name)
+        found = self.find(name)
         if found is not None:
             return found
         self._check_failed(name)
@@ -115,21 +121,28 @@ class Shelf:
     # -- files -------------------------------------------------------------------------------------------
     def _found_or_made(self, name: str, make: Callable[[], bytes]) -> bytes:
         if not self._disk:
+            KEPT.add(("made",))
             return make()
         digest = hashlib.sha256(name.encode()).hexdigest()
         folder, beginning = self._place(name.partition(" ")[0])
         path = folder / (beginning + digest[:32])
         with contextlib.suppress(OSError):
-            return self._read(path)
+            return self._read_kept(path)
         with self._alone(int(digest[:8], 16) % LOCKS):
             with contextlib.suppress(OSError):
-                return self._read(path)
+                return self._read_kept(path)
+            KEPT.add(("made",))
             result = make()
             try:
                 self._write(path, result)
             except OSError as error:
                 log.warning("a result cannot be kept in the cache folder: %s", error.strerror)
             return result
+
+    def _read_kept(self, path: Path) -> bytes:
+        result = self._read(path)
+        KEPT.add(("disk",))
+        return result
 
     def _read(self, path: Path) -> bytes:
         """Read a result; one that was used lately is not the first to go."""

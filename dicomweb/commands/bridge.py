@@ -56,6 +56,10 @@ def settings_of(config: Config) -> Settings:
         read_seconds=config.dicomweb_read_seconds,
         ca=config.dicomweb_ca,
         face_url=config.bridge_url,
+        face_host=config.bridge_host,
+        health_host=config.health_host,
+        health_port=config.health_port,
+        logged=config.log_requests,
         token=config.bridge_token,
     )
 

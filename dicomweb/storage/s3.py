@@ -16,6 +16,7 @@ is sent. Deletes go one by one: multi-object delete fails on older services.
 import base64
 import builtins
 import contextlib
+import contextvars
 import datetime
 import functools
 import os
@@ -38,6 +39,7 @@ from dicomweb.storage.keys import check_key, check_prefix
 from dicomweb.storage.patience import Attempt, Patience, TooSlow
 from dicomweb.storage.s3_errors import NO_BUCKET, TAKEN, may_pass, status_of, translated
 from dicomweb.storage.sources import Source
+from dicomweb.telemetry import traces
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -114,6 +116,7 @@ class S3:
             )
         except (ValueError, BotoCoreError) as error:
             raise BadSetting(f"storage: the S3 settings do not go together: {error}") from error
+        self._client.meta.events.register("before-send.s3", _hand_on)
 
     def _ask(self, request: Callable[[Attempt], _T]) -> _T:
         """Send a request with patience.
@@ -166,7 +169,8 @@ class S3:
             check_key(put.key)
         if len(puts) == 1:
             return [self._put(puts[0])]
-        return list(self._writers.map(self._put, puts))
+        own = [contextvars.copy_context() for _ in puts]
+        return list(self._writers.map(lambda put, context: context.run(self._put, put), puts, own))
 
     def _put(self, put: Put) -> Exception | None:
         try:
@@ -437,3 +441,10 @@ class S3:
         self._writers.shutdown()
         self._parts.shutdown()
         self._client.close()
+
+
+def _hand_on(request: Any, **_: Any) -> None:
+    """Tell the service which trace a request belongs to."""
+    trace = traces.current.get()
+    if trace is not None:
+        request.headers["traceparent"] = trace.write()

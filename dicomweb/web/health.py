@@ -1,7 +1,8 @@
 """Alive and ready, for orchestrators and load balancers (no clause of the Standard).
 
-Alive: this process answers. Ready: storage and index answer too. One that is only full still serves reads, so it
-is ready, and named: a server taken out of service for a full disk would take the images with it.
+Alive: this process answers. Ready: storage and index answer too, and it is not about to stop. One that is only full
+still serves reads, so it is ready, and named: a server taken out of service for a full disk would take the images with
+it.
 """
 
 import time
@@ -29,8 +30,10 @@ async def live(_: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """GET /health/ready: storage and index answer, `full` names those without room; 503 with a sentence naming the
-    one that does not answer."""
+    one that does not answer, or when this process is about to stop."""
     readiness: Readiness = request.app.state.readiness
+    if readiness.draining:
+        return problem(503, "Not ready: this server is about to stop.", {"retry-after": "5"})
     failing = await hop(readiness.failing)
     if failing:
         return problem(503, f"Not ready: {' and '.join(failing)} cannot be reached.", {"retry-after": "5"})
@@ -52,11 +55,15 @@ class Readiness:
         parts: what has a `check` that raises Unavailable, by the name that people are told.
 
     Attributes:
+        names: what people are told.
         full: names of those that had no room when they were last asked.
+        draining: this process is about to stop, and takes nothing new.
     """
 
     def __init__(self, **parts: Checked) -> None:
         self._parts = parts
+        self.names = tuple(parts)
+        self.draining = False
         self._until = 0.0
         self._failing: list[str] = []
         self.full: list[str] = []

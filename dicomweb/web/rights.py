@@ -109,6 +109,7 @@ RULES: dict[str, Rules] = {
     "/verify": {"POST": _BRIDGE},
     "/deletions": {"GET": _READ},
     "/status": {"GET": _READ},
+    "/metrics": {"GET": _READ},
     "/health/live": {"GET": PUBLIC},
     "/health/ready": {"GET": PUBLIC},
     "/": {"GET": PUBLIC},

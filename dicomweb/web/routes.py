@@ -3,7 +3,6 @@
 The order is that of how often viewers ask, since the routes are tried one after the other.
 """
 
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dicomweb.web import (
@@ -18,6 +17,7 @@ from dicomweb.web import (
     fronts,
     health,
     jobs,
+    metrics,
     nodes,
     qido,
     refusals,
@@ -31,6 +31,7 @@ from dicomweb.web import (
 )
 from dicomweb.web.access import Door, Guarded
 from dicomweb.web.addresses import DICOMWEB
+from dicomweb.web.measured import Told
 from dicomweb.web.methods import Methods
 
 _STUDY = f"{DICOMWEB}/studies/{{study}}"
@@ -105,6 +106,7 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     ("/viewer/{viewer}/{path:path}", Methods(GET=viewers.file)),
     ("/health/live", Methods(GET=health.live)),
     ("/health/ready", Methods(GET=health.ready)),
+    ("/metrics", Methods(GET=metrics.metrics)),
     ("/", Methods(GET=explorer.page)),
     ("/explorer/{file:path}", Methods(GET=explorer.file)),
     ("/openapi.json", Methods(GET=documentation.document)),
@@ -113,10 +115,10 @@ TABLE: tuple[tuple[str, Methods], ...] = (
 """Path and who answers, in the order in which they are tried."""
 
 
-def routes(door: Door | None = None) -> list[Route]:
+def routes(door: Door | None = None) -> list[Told]:
     """Return the table as Starlette takes it, everything behind a door if there is one."""
 
     def behind(path: str, methods: Methods) -> ASGIApp:
         return methods if door is None else Guarded(door, methods, path)
 
-    return [Route(path, behind(path, methods)) for path, methods in TABLE]
+    return [Told(path, behind(path, methods)) for path, methods in TABLE]

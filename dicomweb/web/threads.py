@@ -9,6 +9,7 @@ slow client holds no thread, and storage and network work at the same time.
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,12 +39,12 @@ _elsewhere = ThreadPoolExecutor(ELSEWHERE, "elsewhere")
 
 def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a blocking call in a thread; awaiting gives its result or raises its error."""
-    return _lane.run(functools.partial(function, *args, **kwargs))
+    return _lane.run(functools.partial(contextvars.copy_context().run, function, *args, **kwargs))
 
 
 def hop_waiting(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a call that may wait for the workshop; awaiting gives its result or raises its error."""
-    return _waiting.run(functools.partial(function, *args, **kwargs))
+    return _waiting.run(functools.partial(contextvars.copy_context().run, function, *args, **kwargs))
 
 
 async def hop_twice(
@@ -57,7 +58,8 @@ async def hop_twice(
 
 def hop_elsewhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a call that may wait for another machine for minutes, in a thread that nobody else needs meanwhile."""
-    return asyncio.get_running_loop().run_in_executor(_elsewhere, functools.partial(function, *args, **kwargs))
+    call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    return asyncio.get_running_loop().run_in_executor(_elsewhere, call)
 
 
 class Pump:

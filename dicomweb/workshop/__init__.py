@@ -20,9 +20,11 @@ import sys
 import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from time import perf_counter
 from typing import Any
 
 from dicomweb.errors import BadRequest, Error, NotAcceptable, Unavailable, Undecodable
+from dicomweb.telemetry.measures import Histogram, Level
 from dicomweb.workshop.area import Area
 from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED
 
@@ -32,6 +34,12 @@ IDLE = 300.0
 """Seconds without work after which a process ends."""
 _LEAVING = 10.0
 """Seconds within which a process ends that nobody can ask any more."""
+
+WORKED = Histogram(
+    "roentgate_codec_duration_seconds", "Time that one piece of work in a codec process took.", ("work", "outcome")
+)
+WAITED = Histogram("roentgate_codec_wait_seconds", "Time until a codec process was free.")
+BUSY = Level("roentgate_codec_processes_busy", "Codec processes at work.")
 
 _LARGE = 64 << 10
 _MAIN = "from dicomweb.workshop.process import main; main()"
@@ -78,12 +86,22 @@ class Workshop:
             Unavailable: no process became free in time, or the one at work was ended from outside.
         """
         request = _write((module, function, args))
+        begun = perf_counter()
         if not self._places.acquire(timeout=self._patience):
+            WAITED.observe(perf_counter() - begun)
             raise Unavailable("too many images are being worked on; the same request may succeed later")
+        free = perf_counter()
+        WAITED.observe(free - begun)
+        BUSY.add(1)
+        outcome = "failed"
         try:
-            return self._run(request)
+            result = self._run(request)
+            outcome = "well"
+            return result
         finally:
             self._places.release()
+            BUSY.add(-1)
+            WORKED.observe(perf_counter() - free, (module.rpartition(".")[2], outcome))
 
     def _run(self, request: Sequence[bytes]) -> bytes:
         while True:

@@ -1,0 +1,100 @@
+"""The bridge's health and measures over HTTP, on a port of their own: `/health/live`, `/health/ready`, `/metrics`.
+
+Alive: this process answers. Ready: it takes associations, and what they bring finds room. Whether the web layer
+answers is not asked here: a device that is told to come back later keeps its objects, one that finds nobody to talk
+to may give up.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dicomweb.telemetry import exposition
+from dicomweb.telemetry.measures import Gauge, merge, state
+
+
+class Health:
+    """An ASGI application that needs nothing else.
+
+    Args:
+        status: what the bridge tells of itself, see `Bridge.status`.
+
+    Attributes:
+        draining: the bridge is about to stop.
+    """
+
+    def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        self._status = status
+        self.draining = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request (ASGI)."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        code, body, kind = await asyncio.to_thread(self._answer, scope)
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        await send({"type": "http.response.start", "status": code, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _answer(self, scope: Any) -> tuple[int, bytes, str]:
+        if scope["method"] not in {"GET", "HEAD"}:
+            return _say(405, "only GET and HEAD are known here")
+        if scope["path"] == "/health/live":
+            return _say(200, "alive")
+        if scope["path"] == "/health/ready":
+            why = self.unready()
+            return _say(503, why) if why else _say(200, "ready")
+        if scope["path"] == "/metrics":
+            accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+            text, kind = exposition.write(merge([state()]), self._gauges(), accept.decode("latin-1"))
+            return 200, text, kind
+        return _say(404, "there is nothing at this address")
+
+    def unready(self) -> str:
+        """Say why nobody should come, or "" if everybody may."""
+        if self.draining:
+            return "the bridge is about to stop"
+        spool = self._status()["spool"]
+        if spool and spool["bytes"] >= spool["limit_bytes"]:
+            return "the spool is full"
+        return ""
+
+    def _gauges(self) -> Iterator[Gauge]:
+        told = self._status()
+        yield Gauge(
+            "roentgate_dimse_connections_waiting",
+            "Connections that have asked for no association yet.",
+            (),
+            [((), float(told["connections_waiting"]))],
+        )
+        yield Gauge("roentgate_draining", "Whether this bridge is about to stop.", (), [((), float(self.draining))])
+        spool = told["spool"]
+        if spool:
+            for name, doc, key in (
+                ("roentgate_spool_objects", "Objects in the spool that wait to be stored.", "waiting"),
+                ("roentgate_spool_bytes", "Bytes of them.", "bytes"),
+                ("roentgate_spool_limit_bytes", "Bytes of them at most.", "limit_bytes"),
+                ("roentgate_spool_refused_objects", "Objects that the web layer refused, put aside.", "refused"),
+            ):
+                yield Gauge(name, doc, (), [((), float(spool[key]))])
+
+
+def _say(code: int, sentence: str) -> tuple[int, bytes, str]:
+    return code, json.dumps({"status": sentence}).encode(), "application/json"
+
+
+async def _live(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
