@@ -267,6 +267,7 @@ _NAMES = {"BadRequest", "NotAcceptable", "NotFound", "TooBroad", "Unavailable"}
 def _respond(lines: Iterator[dict[str, Any]]) -> Response:
     async def body() -> AsyncIterator[bytes]:
         waiting = bytearray()
+        yield b" "  # so that the head goes out, and whoever gives up meanwhile has a connection to close
         async for line in iterate_in_threadpool(lines):
             waiting += json.dumps(line).encode() + b"\n"
             if len(waiting) >= 1 << 15:

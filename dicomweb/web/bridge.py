@@ -4,6 +4,7 @@ Both sides know `bridge_token`. Without one nobody is taken for the bridge. What
 find, retrieve, store and echo; answers that may be long come as JSON lines (`application/x-ndjson`).
 """
 
+import contextlib
 import hmac
 import threading
 import time
@@ -25,6 +26,35 @@ _FRESH = 1.0
 _ERRORS: dict[str, type[Error]] = {
     kind.__name__: kind for kind in (BadRequest, NotAcceptable, NotFound, TooBroad, Unavailable)
 }
+
+
+class Call:
+    """Calls to the bridge that belong together, and can be given up from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Give up: who waits for an answer is told at once that there will be none."""
+        with self._lock:
+            self._stopped = True
+            response = self._response
+            if isinstance(response, urllib3.HTTPResponse):
+                with contextlib.suppress(OSError, ValueError, RuntimeError):
+                    response.shutdown()
+
+    def follow(self, response: "urllib3.BaseHTTPResponse | None") -> None:
+        """Remember which answer is being read; None is none.
+
+        Raises:
+            Unavailable: nobody wants it any more.
+        """
+        with self._lock:
+            self._response = response
+            if self._stopped and response is not None:
+                raise Unavailable("whoever asked has left")
 
 
 class Bridge:
@@ -94,9 +124,9 @@ class Bridge:
         self._seen = time.time()
         return told | {"answers": True} | said
 
-    def ask(self, path: str, value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def ask(self, path: str, value: Mapping[str, Any], call: Call | None = None) -> list[dict[str, Any]]:
         """Ask for something and return the lines of the answer; see `lines`."""
-        return list(self.lines(path, orjson.dumps(value), "application/json"))
+        return list(self.lines(path, orjson.dumps(value), "application/json", call=call))
 
     def lines(
         self,
@@ -105,6 +135,7 @@ class Bridge:
         content_type: str,
         headers: Mapping[str, str] | None = None,
         seconds: float = _READ_SECONDS,
+        call: Call | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Ask for something and yield the lines of the answer as they come.
 
@@ -114,6 +145,7 @@ class Bridge:
             content_type: of the body.
             headers: further header fields.
             seconds: for which the bridge may say nothing.
+            call: what it belongs to.
 
         Raises:
             Unavailable: there is no bridge, it does not answer, or its answer breaks off.
@@ -129,8 +161,9 @@ class Bridge:
             )  # fmt: skip
         except (HTTPError, OSError) as error:
             raise Unavailable("the bridge does not answer; `roentgate bridge` starts it") from error
-        whole = False
+        call, whole = call or Call(), False
         try:
+            call.follow(response)
             if response.status == 403:
                 raise Unavailable("the bridge does not know us: both need the same bridge_token")
             yield from _read_lines(response)
@@ -138,6 +171,7 @@ class Bridge:
         except (HTTPError, OSError, ValueError) as error:
             raise Unavailable("the bridge broke off its answer") from error
         finally:
+            call.follow(None)
             if not whole:
                 response.close()
             response.release_conn()

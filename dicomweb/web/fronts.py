@@ -6,6 +6,7 @@ A search becomes C-FIND there. What is retrieved is fetched by the bridge into a
 node that speaks DICOMweb itself, the same by QIDO-RS, WADO-RS and STOW-RS.
 """
 
+import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.search import SearchResult, present
@@ -37,9 +38,9 @@ from dicomweb.standard.outcomes import Outcome
 from dicomweb.standard.query import Query
 from dicomweb.web import qido, stow
 from dicomweb.web.addresses import DICOMWEB, Addresses
-from dicomweb.web.bridge import Bridge
+from dicomweb.web.bridge import Bridge, Call
 from dicomweb.web.methods import Methods
-from dicomweb.web.threads import hop, hop_elsewhere
+from dicomweb.web.threads import departure, hop, hop_elsewhere
 
 _MOST_FOUND = 10_000
 """Answers of one C-FIND; then it is cancelled, and the client told."""
@@ -86,7 +87,9 @@ def in_front(table: Sequence[tuple[str, Methods]]) -> tuple[Methods, Methods]:
     async def get(request: Request) -> Response:
         handler, params = _match(mirrored, request, "GET")
         if handler in _SEARCHES:
-            return await hop_elsewhere(_search, _inner(request, params), _SEARCHES[handler])
+            call = Call()
+            inner = _inner(request, params, call=call)
+            return await _unless_left(request.receive, hop_elsewhere(_search, inner, _SEARCHES[handler]), call)
         if "study" not in params:
             raise HTTPException(404)
         inner = await hop_elsewhere(_fetch, request, params)
@@ -106,6 +109,18 @@ def in_front(table: Sequence[tuple[str, Methods]]) -> tuple[Methods, Methods]:
         return await handler(await hop(_visiting, request, params))
 
     return Methods(GET=get, POST=post), Methods(GET=visit, POST=visit)
+
+
+async def _unless_left(receive: Receive, work: Awaitable[Response], call: Call) -> Response:
+    """Wait for an answer; a client that leaves meanwhile stops what the bridge is asked for it."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(departure(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            call.stop()
+        return await working
+    finally:
+        leaving.cancel()
 
 
 def _match(mirrored: Sequence[_Mirrored], request: Request, method: str) -> tuple[Handler, dict[str, str]]:
@@ -193,13 +208,14 @@ def _bring(bridge: Bridge, node: Node, uids: Mapping[str, str]) -> None:
 def _search(request: Request, level: Level) -> Response:
     node: Node = request.app.state.nodes.get(request.scope["roentgate.aet"])
     bridge: Bridge = request.app.state.bridge
+    call: Call = request.app.state.call
     asked = qido.read(request, level)
     if asked.query.cursor:
         raise BadRequest("searches at a node have no cursor; use offset")
     base = request.app.state.addresses.dicomweb(request.scope)
     if node.kind == "dicomweb":
-        return qido.write(request, asked, _pass_on(bridge, node, asked, base), base)
-    search = _Asking(bridge, node, asked.query, asking.read_asked(asked.query, asked.params))
+        return qido.write(request, asked, _pass_on(bridge, node, asked, base, call), base)
+    search = _Asking(bridge, call, node, asked.query, asking.read_asked(asked.query, asked.params))
     rows = asking.ordered(asked.query, search.rows())
     first, last = asked.query.offset, asked.query.offset + asked.query.limit
     page = [_row(level, row) for row in rows[first:last]]
@@ -215,8 +231,9 @@ def _row(level: Level, dataset: Dataset) -> Row:
 class _Asking:
     """One search at one node, by C-FIND from level to level (PS3.4 C.4.1.2.1)."""
 
-    def __init__(self, bridge: Bridge, node: Node, query: Query, asked: asking.Asked) -> None:
+    def __init__(self, bridge: Bridge, call: Call, node: Node, query: Query, asked: asking.Asked) -> None:
         self._bridge = bridge
+        self._call = call
         self._node = write_node(node, secrets=True)
         self._query = query
         self._asked = asked
@@ -283,7 +300,8 @@ class _Asking:
         if level == "series" and self._asked.series:
             uids = {SERIES: self._asked.series, **uids}
         keys |= {tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items()}
-        rows = self._bridge.ask("/find", {"node": self._node, "level": level, "keys": keys, "most": _MOST_FOUND})
+        told = {"node": self._node, "level": level, "keys": keys, "most": _MOST_FOUND}
+        rows = self._bridge.ask("/find", told, self._call)
         self._cut |= len(rows) >= _MOST_FOUND
         for row in rows:
             row.pop("00080052", None)
@@ -291,7 +309,7 @@ class _Asking:
         return rows
 
 
-def _pass_on(bridge: Bridge, node: Node, asked: qido.Asked, base: str) -> SearchResult:
+def _pass_on(bridge: Bridge, node: Node, asked: qido.Asked, base: str, call: Call) -> SearchResult:
     """The same search at a DICOMweb server; links in the answer lead to us."""
     query = asked.query
     above = (f"/studies/{query.study}" if query.study else "") + (f"/series/{query.series}" if query.series else "")
@@ -303,7 +321,7 @@ def _pass_on(bridge: Bridge, node: Node, asked: qido.Asked, base: str) -> Search
     ]
     params += [("limit", str(query.limit)), ("offset", str(query.offset))]
     told = {"node": write_node(node, secrets=True), "path": f"{above}/{collection}", "params": params}
-    rows = bridge.ask("/find", told)
+    rows = bridge.ask("/find", told, call)
     for row in rows:
         uids = [text(row, tag) for tag in (STUDY, SERIES, INSTANCE)]
         uids[0] = uids[0] or query.study or ""

@@ -86,15 +86,18 @@ async def retry(request: Request) -> Response:
 async def events(request: Request) -> Response:
     """GET /jobs/{job}/events: the job each time that it changes, as server-sent events, until it is over.
 
-    It ends before that only if the server is told to stop; a browser's EventSource comes again by itself.
+    It ends before that only if the server is told to stop; a browser's EventSource comes again by itself, and says in
+    Last-Event-ID what it was told last. Proxies are asked not to hold events back.
     """
     jobs, number, told_to_stop = _jobs(request), _number(request), _stopping(request)
     job = await hop(jobs.get, number)
+    known = request.headers.get("last-event-id", "")
 
     async def stream() -> AsyncIterator[bytes]:
         yield b"retry: 200\n\n"
         told, spoken = job, time.monotonic()
-        yield _event(told)
+        if told.state in OVER or known != str(_stamp(told)):
+            yield _event(told)
         while told.state not in OVER and not told_to_stop():
             await asyncio.sleep(_LOOK)
             try:
@@ -108,12 +111,18 @@ async def events(request: Request) -> Response:
                 spoken = time.monotonic()
                 yield b": still here\n\n"
 
-    return StreamingResponse(stream(), headers={"cache-control": "no-store"}, media_type="text/event-stream")
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(stream(), headers=headers, media_type="text/event-stream")
+
+
+def _stamp(job: Job) -> int:
+    """Names the state that a job is in."""
+    return int(job.changed * 1000)
 
 
 def _event(job: Job) -> bytes:
     kind = "end" if job.state in OVER else "progress"
-    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), int(job.changed * 1000), orjson.dumps(write(job)))
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), _stamp(job), orjson.dumps(write(job)))
 
 
 # -- for runners ---------------------------------------------------------------------------------------------

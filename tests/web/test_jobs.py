@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from asgi import Client
 from exchanging import BRIDGE, OVER, RUNNING, WAITING
 from exchanging import served as make
 
@@ -106,3 +107,20 @@ def test_a_job_shows_a_few_failures_and_the_others_come_in_pages(served):
     page = served.client.get(f"/jobs/{RUNNING}/failures?limit=4&offset=10").json()
     assert page == {"failed": 14, "told": 12, "failures": told[10:]}
     assert served.client.get(f"/jobs/{OVER}/failures").json() == {"failed": 0, "told": 0, "failures": []}
+
+
+def test_who_comes_again_is_told_only_what_changed_since(served):
+    stopping = asyncio.Event()
+    stopping.set()
+
+    async def told_to_stop(scope, receive, send):
+        await served.client.app({**scope, "roentgate.told": stopping}, receive, send)
+
+    def follow(**headers):
+        return Client(told_to_stop).get(f"/jobs/{RUNNING}/events", headers=headers).text
+
+    (number,) = [line.removeprefix("id: ") for line in follow().splitlines() if line.startswith("id: ")]
+    assert follow(**{"last-event-id": number}) == "retry: 200\n\n"
+    post(served, f"/jobs/{RUNNING}/finish", fence=1, state="done")
+    for last in (number, "nonsense"):
+        assert "event: end" in follow(**{"last-event-id": last})

@@ -69,32 +69,47 @@ export const buttons = (job, then) => [
   job.state !== "running" && job.state !== "done" && el("button", { type: "button", "aria-label": `Try job ${job.id} again`, onclick: async () => then(await change(job, "retry")) }, icon("retry", 15), "Try again"),
 ];
 
-// Follow a job until it is over: server-sent events, or asking again and again where there are none.
+let streams = 0;
+const STREAMS = 1; // a browser has six connections to a server, for all its tabs
+const AGAIN = 1000;
+
+// Follow a job until it is over: by server-sent events, or, where others are followed already, by asking again and again.
 // `tell(job)` is called with each change; resolves with the last.
-export function follow(id, tell, signal) {
+export async function follow(id, tell, signal) {
+  const job = streams < STREAMS ? await listen(id, tell, signal) : await poll(id, tell, signal);
+  window.dispatchEvent(new Event("jobs-changed"));
+  return job;
+}
+
+function listen(id, tell, signal) {
+  streams += 1;
+  const source = new EventSource(new URL(`jobs/${id}/events`, ROOT));
+  let stop;
   return new Promise((resolve, reject) => {
-    const source = new EventSource(new URL(`jobs/${id}/events`, ROOT));
-    const stop = () => {
-      source.close();
-      reject(new DOMException("stopped", "AbortError"));
-    };
-    signal?.addEventListener("abort", stop, { once: true });
+    stop = () => reject(new DOMException("stopped", "AbortError"));
+    signal?.addEventListener("abort", stop);
     source.addEventListener("progress", (event) => tell(JSON.parse(event.data)));
     source.addEventListener("end", (event) => {
-      source.close();
-      signal?.removeEventListener("abort", stop);
       const job = JSON.parse(event.data);
       tell(job);
-      window.dispatchEvent(new Event("jobs-changed"));
       resolve(job);
     });
-    // The stream ends now and then, and the browser opens it again by itself; it is over for good only when closed.
-    source.addEventListener("error", () => {
-      if (source.readyState !== EventSource.CLOSED) return;
-      signal?.removeEventListener("abort", stop);
-      getJson(`jobs/${id}`).then((job) => (tell(job), resolve(job)), reject);
-    });
+    // When the stream breaks off the browser opens it again by itself; it is over for good only when it is closed.
+    source.addEventListener("error", () => source.readyState === EventSource.CLOSED && poll(id, tell, signal).then(resolve, reject));
+  }).finally(() => {
+    streams -= 1;
+    source.close();
+    signal?.removeEventListener("abort", stop);
   });
+}
+
+async function poll(id, tell, signal) {
+  for (;;) {
+    const job = await getJson(`jobs/${id}`, { signal });
+    tell(job);
+    if (!OPEN.has(job.state)) return job;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  }
 }
 
 // A card that follows a job: bar, figures, reasons, buttons. `over(job)` may give what to show at the end.
