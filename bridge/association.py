@@ -29,6 +29,7 @@ from bridge.connection import DATA as P_DATA
 from bridge.negotiation import Context, Request
 from bridge.security import describe
 from dicomweb.errors import BadMessage, Error, NotAssociated, PeerLeft
+from dicomweb.standard.syntaxes import DEFLATED
 
 _COMMAND_BYTES = 1 << 16
 _REQUEST_BYTES = 1 << 20
@@ -291,6 +292,8 @@ class Association:
             PeerLeft, PeerSilent: the association is over.
         """
         command = {**command, "CommandDataSetType": NO_DATA if data is None else DATA}
+        if data is not None and context in self.contexts and self.contexts[context].syntax == DEFLATED:
+            data = _padded([data] if isinstance(data, bytes) else data)
         encoded = commandsets.write(command)
         pieces: list[bytes | memoryview] = []
         for start in range(0, len(encoded), self._piece):
@@ -463,6 +466,16 @@ def reject(connection: Connection, reason: tuple[int, int, int]) -> None:
     with contextlib.suppress(Error):
         connection.send([negotiation.write_rejection(reason)])
     connection.await_end(_CLOSING_SECONDS)
+
+
+def _padded(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """A deflated data set, whose length may be odd where fragments' is even (PS3.5 A.5, PS3.8 E.2)."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        yield piece
+    if size & 1:
+        yield b"\0"
 
 
 def connect(
