@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from dicomweb.access.issuer import Issuer, is_safe
 from dicomweb.access.tokens import ALGORITHMS, Claims, Tokens, read_meanings
+from dicomweb.access.trail import Trail
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.archive.census import Census
 from dicomweb.archive.copies import Copies
@@ -25,6 +26,7 @@ from dicomweb.telemetry.together import Together
 from dicomweb.web import memory, problems
 from dicomweb.web.access import Door
 from dicomweb.web.addresses import Addresses
+from dicomweb.web.auditing import Recorder
 from dicomweb.web.bridge import Bridge
 from dicomweb.web.cors import Cors
 from dicomweb.web.draining import Draining
@@ -82,6 +84,10 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
             remember_seconds=config.access_remember_seconds,
             failures=config.access_failures,
         )
+    trail = recorder = None
+    if config.audit:
+        trail = Trail(config.audit_folder, config.audit_sync, config.audit_file_bytes)
+        recorder = Recorder(trail, addresses, config.audit_merge_seconds, config.audit_sync == "always")
     visits = Visits(opened, readers)
     census = Census(opened.index)
     leaving = Repeated(visits.sweep, config.sweep_interval_seconds)
@@ -100,6 +106,9 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
             opened.workshop.close()
             leaving.stop()
             bridge.close()
+            if recorder is not None and trail is not None:
+                recorder.close()
+                trail.close()
             if issuer is not None:
                 issuer.close()
             visits.close()
@@ -108,7 +117,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
                 opened.close()
 
     app = Starlette(
-        routes=routes(door),
+        routes=routes(door, recorder),
         middleware=[
             Middleware(Measured, config.log_requests),
             Middleware(Draining),

@@ -179,6 +179,23 @@ class Config:
         "", ACCESS, "claim with the nodes that it is for, `*` for all", shown="none: for all"
     )
 
+    audit: bool = setting(
+        False, ACCESS, "record who did what, when, from where, and what came of it", shown="`true` with `access`"
+    )
+    audit_folder: Path = setting(
+        Path(), ACCESS, "folder of the audit trail; `roentgate audit verify` checks it", shown="`audit` under `data`"
+    )
+    audit_sync: Literal["always", "second", "never"] = setting(
+        "second",
+        ACCESS,
+        "when it is brought to the disk itself: `always` before an answer ends, each `second`, or `never`",
+    )
+    audit_file_bytes: int = setting(64 * MIB, ACCESS, "size at which its next file is begun", shown="64 MiB", least=MIB)
+    audit_merge_seconds: float = setting(
+        60.0, ACCESS, "for how long more of the same study to the same caller is counted in one record; 0 records each",
+        least=0,
+    )  # fmt: skip
+
     # -- archive and searches ----------------------------------------------------------------------------
     on_conflict: Literal["refuse", "keep", "replace"] = setting(
         "refuse",
@@ -354,6 +371,13 @@ class Config:
             fill(self, "dicomweb", f"{self.local_url()}/dicom-web")
         if self.oidc_issuer and "access" not in self.origins:
             fill(self, "access", True)
+        if self.access and "audit" not in self.origins:
+            fill(self, "audit", True)
+        fill(
+            self,
+            "audit_folder",
+            data / "audit" if self.audit_folder == Path() else Path(os.path.abspath(self.audit_folder)),
+        )
         if self.access and "zero_preamble" not in self.origins:
             fill(self, "zero_preamble", True)
         self._check_together()

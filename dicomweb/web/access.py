@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from dicomweb.access import keys
 from dicomweb.access.rights import Principal
@@ -21,13 +21,12 @@ from dicomweb.archive.scoped import ScopedArchive, admits
 from dicomweb.errors import Forbidden, NotFound, NotIdentified, TooOften
 from dicomweb.standard import resources
 from dicomweb.web.addresses import Addresses
+from dicomweb.web.auditing import NOTES, PRINCIPAL, Recorder
 from dicomweb.web.bridge import Bridge
 from dicomweb.web.methods import Methods
+from dicomweb.web.problems import status_of
 from dicomweb.web.rights import PUBLIC, Rule, rule_of
 from dicomweb.web.threads import hop, hop_elsewhere
-
-PRINCIPAL = "roentgate.principal"
-"""Where a request's scope (ASGI) has who calls."""
 
 _REMEMBERED = 4096
 _LONGEST = 16 << 10
@@ -177,17 +176,20 @@ class Door:
 
 
 class Guarded:
-    """A resource behind the door (ASGI).
+    """A resource behind the door (ASGI), what is asked of it recorded.
 
     Args:
-        door: finds out who calls.
+        door: finds out who calls; None lets everybody in.
+        recorder: keeps the audit trail; None keeps none.
         methods: the resource.
         path: of its route.
     """
 
-    def __init__(self, door: Door, methods: Methods, path: str) -> None:
+    def __init__(self, door: Door | None, recorder: Recorder | None, methods: Methods, path: str) -> None:
         self._door = door
+        self._recorder = recorder
         self._methods = methods
+        self._path = path
         self._rules = {method: rule_of(path, method) for method in methods.handlers}
         if "GET" in self._rules:
             self._rules["HEAD"] = self._rules["GET"]
@@ -195,9 +197,46 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or raise why not (see `Door.admit`)."""
         rule = self._rules.get(scope["method"], PUBLIC)
-        if not rule.public:
+        if rule.public:
+            await self._methods(scope, receive, send)
+        elif self._recorder is not None:
+            await self._recorded(self._recorder, rule, scope, receive, send)
+        else:
+            await self._answer(rule, scope, receive, send)
+
+    async def _answer(self, rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._door is not None:
             scope = await self._door.admit(scope, rule)
         await self._methods(scope, receive, send)
+
+    async def _recorded(self, recorder: Recorder, rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; the record is made before the answer ends."""
+        status = 0
+        over = False
+        if rule.event:
+            scope[NOTES] = {}
+
+        async def sending(message: Message) -> None:
+            nonlocal status, over
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if rule.event in ("send", "fetch") and status == 202:
+                    place = dict(message["headers"]).get(b"location", b"")
+                    scope[NOTES]["job"] = place.rpartition(b"/")[2].decode("latin-1")
+            elif not message.get("more_body", False):
+                over = True
+                recorder.record(scope, rule, self._path, status)
+                if recorder.waits:
+                    await hop(recorder.flush)
+            await send(message)
+
+        try:
+            await self._answer(rule, scope, receive, sending)
+        except BaseException as error:
+            if not over:
+                failed = status_of(error) if isinstance(error, Exception) else 499
+                recorder.record(scope, rule, self._path, status or failed, whole=not status)
+            raise
 
 
 class _Part:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from dicomweb.errors import BadRequest
 from dicomweb.index.refusals import Refusal, RefusalRow, Refusals
 from dicomweb.web import jsonbodies
+from dicomweb.web.auditing import note
 from dicomweb.web.threads import hop
 
 _MOST = 1000
@@ -30,7 +31,9 @@ async def report(request: Request) -> Response:
     fields = [value.get(name, "") for name in _FIELDS]
     if not all(isinstance(field, str) for field in fields) or not value.get("kind") or not value.get("reason"):
         raise BadRequest(f"a refusal has texts: {', '.join(_FIELDS)}; kind and reason say something")
-    await hop(request.app.state.archive.index.refusals.add, Refusal(*fields))
+    refusal = Refusal(*fields)
+    note(request, agent=f"{refusal.calling}@{refusal.address}", refused=refusal.kind)
+    await hop(request.app.state.archive.index.refusals.add, refusal)
     return Response(status_code=204)
 
 

@@ -31,6 +31,7 @@ from dicomweb.web import (
 )
 from dicomweb.web.access import Door, Guarded
 from dicomweb.web.addresses import DICOMWEB
+from dicomweb.web.auditing import Recorder
 from dicomweb.web.measured import Told
 from dicomweb.web.methods import Methods
 
@@ -115,10 +116,11 @@ TABLE: tuple[tuple[str, Methods], ...] = (
 """Path and who answers, in the order in which they are tried."""
 
 
-def routes(door: Door | None = None) -> list[Told]:
-    """Return the table as Starlette takes it, everything behind a door if there is one."""
+def routes(door: Door | None = None, recorder: Recorder | None = None) -> list[Told]:
+    """Return the table as Starlette takes it, everything behind a door if there is one, and recorded if that is
+    wanted."""
 
     def behind(path: str, methods: Methods) -> ASGIApp:
-        return methods if door is None else Guarded(door, methods, path)
+        return Guarded(door, recorder, methods, path) if door or recorder else methods
 
     return [Told(path, behind(path, methods)) for path, methods in TABLE]

@@ -19,6 +19,7 @@ from dicomweb.errors import BadObject, BadRequest, Error, TooLarge, UnsupportedM
 from dicomweb.standard import dicomjson, media, multipart, nativexml, negotiation, outcomes, resources
 from dicomweb.standard.outcomes import Outcome
 from dicomweb.web.addresses import base_url
+from dicomweb.web.auditing import note_outcomes
 from dicomweb.web.threads import hop
 
 _HOP = 1 << 20
@@ -84,6 +85,7 @@ def _finish(session: "Session", chunks: list[bytes], request: Request, base: str
     """Take the last bytes, store what is left, and say what became of each instance (PS3.18 10.5.3)."""
     session.take(chunks)
     results = session.finish()
+    note_outcomes(request, results)
     session.discard()
     status, model = outcomes.respond(results, base)
     if negotiation.for_store(media.read_accept(request.headers.get("accept"))) == "xml":
