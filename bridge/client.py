@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError, TimeoutError
 
+from bridge import agents
 from bridge.security import describe
 from dicomweb import errors
 from dicomweb.standard import multipart, outcomes
@@ -118,6 +119,8 @@ class Origin:
         repeat: bool = True,
         seconds: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
+        if self.server and (agent := agents.current()):
+            headers = {**headers, agents.FIELD: agent}
         whole = body is None or is_held(body)
         repeatable = repeat and whole
         length = {"Content-Length": str(sum(map(len, body)))} if isinstance(body, list) else {}

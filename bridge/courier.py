@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bridge import agents
 from bridge.client import Origin, Stored
 from dicomweb.errors import Error, Unavailable
 from dicomweb.standard import multipart
@@ -29,6 +30,7 @@ class _Parcel:
         instance: its SOP Instance UID, by which its outcome is known.
         pieces: the file.
         size: bytes of it.
+        agent: for whom it is sent.
         told: set when there is an answer, or when this one has to lead.
         company: those who travel with it, itself among them, if it has to lead.
         stored: what became of it; None if it has to go alone.
@@ -38,6 +40,7 @@ class _Parcel:
     instance: str
     pieces: Sequence[bytes]
     size: int
+    agent: str
     told: threading.Event = field(default_factory=threading.Event)
     company: "list[_Parcel]" = field(default_factory=list)
     stored: Stored | None = None
@@ -70,7 +73,7 @@ class Courier:
         Raises:
             Unavailable, OutOfSpace, TooLarge, Forbidden, UnsupportedMedia, BadRequest: as `Origin.store`.
         """
-        parcel = _Parcel(instance, pieces, size)
+        parcel = _Parcel(instance, pieces, size, agents.current())
         with self._lock:
             self._waiting.append(parcel)
             if self._under_way < self._most:
@@ -105,7 +108,8 @@ class Courier:
         """Send a request and give each its answer. Whoever is not plainly stored goes alone, so that it gets the
         sentence that is meant for it, and one that spoils a request spoils nobody else's."""
         try:
-            stored = send(self._origin, [parcel.pieces for parcel in company])
+            with agents.asking_for(parcel.agent for parcel in company):
+                stored = send(self._origin, [parcel.pieces for parcel in company])
         except Unavailable as error:
             for parcel in company:
                 parcel.error = Unavailable(str(error))

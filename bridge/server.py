@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-from bridge import negotiation, statuses
+from bridge import agents, negotiation, statuses
 from bridge.association import Association, Limits, Message, await_request, reject
 from bridge.client import Origin
 from bridge.commandsets import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT, NAMES, RESPONSE
@@ -385,7 +385,8 @@ class Bridge:
                 begun = perf_counter()
                 association.answered = None
                 try:
-                    self._dispatch(association, message, peer)
+                    with agents.asking_for([f"{peer.calling}@{peer.address}"]):
+                        self._dispatch(association, message, peer)
                 finally:
                     service = NAMES.get(message.field, "other")
                     REQUESTS.observe(perf_counter() - begun, (service, statuses.kind_of(association.answered)))

@@ -142,6 +142,13 @@ def parser() -> argparse.ArgumentParser:
 
     _keys(add)
 
+    audit = add(
+        "audit", "audit", "check the audit trail", "Exit status 1 if a line or file was changed, added or taken out.",
+        "roentgate audit verify --data /srv/images",
+    )  # fmt: skip
+    audit.add_argument("doing", choices=("verify",), metavar="verify", help="check the chains of hashes")
+    _json(audit)
+
     config = add(
         "config", "settings", "print every setting, its value, and where it came from", "Secrets are masked.",
         "roentgate config --toml > roentgate.toml",

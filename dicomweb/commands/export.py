@@ -4,7 +4,7 @@ import argparse
 from itertools import chain
 
 from dicomweb.archive import exporting
-from dicomweb.commands.terminal import meter, opened, show_json, show_table, write_size
+from dicomweb.commands.terminal import audited, meter, opened, show_json, show_table, write_size
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting
 
@@ -18,7 +18,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     refused = []
     counts = {"written": 0, "already": 0, "refused": 0}
     size = 0
-    with opened(config) as archive, meter("Exporting", shown=not args.json) as bar:
+    with opened(config) as archive, audited(config) as trail, meter("Exporting", shown=not args.json) as bar:
         helds = list(
             chain.from_iterable(
                 exporting.select(archive.index, study, args.series, args.instance) for study in args.study
@@ -33,6 +33,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
             if step.state == "refused":
                 refused.append(step)
             bar.advance(step.size)
+        trail({"event": "export", "studies": args.study, "to": str(args.to), **counts})
     if args.json:
         refusals = [{"name": step.name, "reason": step.reason} for step in refused]
         show_json({**counts, "bytes": size, "to": str(args.to), "refusals": refusals})

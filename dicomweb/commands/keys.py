@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from dicomweb.access import keys
 from dicomweb.access.keys import Key
 from dicomweb.access.rights import Scope, read_patient, read_roles, write_patient
-from dicomweb.commands.terminal import opened, show_json, show_table
+from dicomweb.commands.terminal import audited, opened, show_json, show_table
 from dicomweb.config import Config
 from dicomweb.errors import BadRequest, Conflict, NotFound
 from dicomweb.index.access import AccessKeys
@@ -26,6 +26,9 @@ def run(config: Config, args: argparse.Namespace) -> int:
     """
     with opened(config, make=args.doing == "add") as archive:
         {"add": _add, "list": _list, "revoke": _revoke}[args.doing](archive.index.keys, args)
+    if args.doing != "list":
+        with audited(config) as trail:
+            trail({"event": f"key {args.doing}", "outcome": "success", "key": args.name})
     return 0
 
 

@@ -1,10 +1,11 @@
 """What commands show: a progress bar on a terminal and silence in a pipe; tables, and JSON for programs."""
 
 import contextlib
+import getpass
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
@@ -50,6 +51,25 @@ def opened(config: Config, *, make: bool = False) -> Iterator["Archive"]:
         yield archive
     finally:
         archive.close()
+
+
+@contextlib.contextmanager
+def audited(config: Config) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """What records what a command did, as the user of this machine who runs it, if there is an audit trail.
+
+    Raises:
+        Unavailable: it cannot be written.
+    """
+    if not config.audit:
+        yield lambda record: None
+        return
+    from dicomweb.access.trail import Trail
+
+    trail = Trail(config.audit_folder, config.audit_sync, config.audit_file_bytes)
+    try:
+        yield lambda record: trail.record({"who": getpass.getuser(), "known": "machine", "from": "shell", **record})
+    finally:
+        trail.close()
 
 
 class _Rate(ProgressColumn):

@@ -19,6 +19,7 @@ from dicomweb.index.jobs import OVER, STATES, Job, Jobs
 from dicomweb.standard.nodes import write_node
 from dicomweb.web import jsonbodies
 from dicomweb.web.access import nodes_of
+from dicomweb.web.auditing import note
 from dicomweb.web.threads import hop
 
 LEASE = 60.0
@@ -176,6 +177,7 @@ async def finish(request: Request) -> Response:
         _jobs(request).finish, _number(request), jsonbodies.whole(value, "fence"), state, _progress(value), error,
         float(again), request.app.state.archive.config.job_attempts,
     )  # fmt: skip
+    note(request, kind=job.kind, node=job.node, state=job.state)
     return jsonbodies.respond(write(job))
 
 

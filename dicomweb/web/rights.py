@@ -98,7 +98,7 @@ RULES: dict[str, Rules] = {
     "/jobs/{job}/cancel": {"POST": _STEER},
     "/jobs/{job}/retry": {"POST": _STEER},
     "/jobs/{job}/report": {"POST": _BRIDGE},
-    "/jobs/{job}/finish": {"POST": _BRIDGE},
+    "/jobs/{job}/finish": {"POST": Rule(("bridge",), "job over", whole=True)},
     "/refusals": {
         "GET": Rule(("admin",), whole=True),
         "POST": Rule(("bridge",), "refusal", whole=True),
