@@ -143,6 +143,11 @@ class CommitmentService:
         for thread in self._threads:
             thread.join(max(end - time.monotonic(), 0.0))
 
+    def waiting(self) -> int:
+        """Return how many requests are not reported yet."""
+        with self._condition:
+            return len(self._requests)
+
     # -- requests -------------------------------------------------------------------------------------------
 
     def serve(self, association: Association, message: Message, peer: Peer) -> None:

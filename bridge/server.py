@@ -480,6 +480,7 @@ class Bridge:
             "dicomweb": self.origin.url,
             "associations": associations,
             "connections_waiting": lobby,
+            "commitments": self.commitment.waiting(),
             "spool": self.spool.status() if self.spool is not None else None,
         }
 

@@ -6,6 +6,7 @@ web layer refuses for good is set aside with the reason, so that it blocks nothi
 layer is away everything waits. The folder has a limit: beyond it senders are told to come again.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bridge import statuses
 from bridge.client import Origin
@@ -29,6 +31,8 @@ _BATCH_BYTES = 16 << 20
 _BATCH = 50
 _PIECE = 1 << 20
 _LONGEST_PAUSE = 30.0
+_LOOK_SECONDS = 5.0
+"""Between looks for what a command put back."""
 _OBJECT = "application/dicom"
 _NAME = re.compile(r"([0-9]{16})\.dcm")
 
@@ -54,8 +58,9 @@ class Spool:
         self._problem = ""
         for leftover in folder.glob("*.part"):  # never acknowledged
             leftover.unlink()
-        self._sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.dcm"))}
-        self._bytes = sum(self._sizes.values())
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
+        self._find()
         last = max((int(match[1]) for name in self._sizes if (match := _NAME.fullmatch(name))), default=0)
         self._number = max(last, time.time_ns() // 1000)
         self._thread = threading.Thread(target=self._deliver, name="spool", daemon=True)
@@ -101,9 +106,11 @@ class Spool:
     def status(self) -> dict[str, object]:
         """Return what waits, as JSON for people and programs."""
         with self._condition:
+            oldest = _arrival(self._folder / next(iter(self._sizes))) if self._sizes else None
             return {
                 "waiting": len(self._sizes),
                 "bytes": self._bytes,
+                "oldest": oldest,
                 "limit_bytes": self._most,
                 "delivered": self._delivered,
                 "refused": sum(1 for _ in self._aside.glob("*.dcm")),
@@ -125,11 +132,13 @@ class Spool:
             with self._condition:
                 if pause:
                     self._condition.wait_for(lambda: self._stopping, pause)
-                else:
-                    self._condition.wait_for(lambda: self._stopping or bool(self._sizes))
+                elif not self._condition.wait_for(lambda: self._stopping or bool(self._sizes), _LOOK_SECONDS):
+                    self._find()
                 if self._stopping:
                     return
                 batch = self._batch()
+            if not batch:
+                continue
             try:
                 self._send(batch)
                 pause, self._problem = 0.0, ""
@@ -141,6 +150,13 @@ class Spool:
             except Exception:
                 log.exception("the spool could not deliver")
                 pause = _LONGEST_PAUSE
+
+    def _find(self) -> None:
+        """Take in what lies in the folder and is not known: after a start, or put back by a command."""
+        for path in sorted(self._folder.glob("*.dcm")):
+            if path.name not in self._sizes:
+                self._sizes[path.name] = path.stat().st_size
+                self._bytes += self._sizes[path.name]
 
     def _batch(self) -> list[str]:
         names: list[str] = []
@@ -216,6 +232,43 @@ class Spool:
         _sync(self._folder)
         with self._condition:
             self._bytes -= self._sizes.pop(name, 0)
+
+
+def survey(folder: Path) -> dict[str, Any]:
+    """Return what lies in a spool's folder: how many objects wait, their bytes, when the oldest came (None: none
+    waits), and each that was refused with when and why. A bridge may be at work there."""
+    waiting, size, oldest = 0, 0, None
+    for path in folder.glob("*.dcm"):
+        with contextlib.suppress(OSError):  # delivered meanwhile
+            size += path.stat().st_size
+            waiting += 1
+            oldest = min(filter(None, (oldest, _arrival(path))), default=None)
+    refused = []
+    for path in sorted((folder / "refused").glob("*.dcm")):
+        with contextlib.suppress(OSError, ValueError):
+            told = json.loads(path.with_suffix(".json").read_text())
+            refused.append({"name": path.name, "bytes": path.stat().st_size, **told})
+    return {"waiting": waiting, "bytes": size, "oldest": oldest, "refused": refused}
+
+
+def put_back(folder: Path) -> int:
+    """Let a bridge deliver once more what was refused; return how many objects those are."""
+    count = 0
+    for path in sorted((folder / "refused").glob("*.dcm")):
+        path.rename(folder / path.name)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        count += 1
+    if count:
+        _sync(folder)
+        _sync(folder / "refused")
+    return count
+
+
+def _arrival(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
 
 
 def _chain(head: bytes, pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:

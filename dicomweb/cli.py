@@ -287,6 +287,12 @@ def _desk(add: Callable[..., argparse.ArgumentParser]) -> None:
     refusals = add(
         "refusals", "refusals", "list what the bridge refused, why, and what to change", kept, "roentgate refusals",
     )  # fmt: skip
+    spool = add(
+        "spool", "spool", "tell what waits in the bridge's spool, and what was refused",
+        "Exit status 1 if objects were refused for good.", "roentgate spool --again",
+    )  # fmt: skip
+    spool.add_argument("--again", action="store_true", help="let the bridge deliver once more what was refused")
+    _json(spool)
     for sub in (jobs, refusals):
         sub.add_argument("--limit", type=int, default=100, metavar="N", help="the latest N (100)")
         sub.add_argument("--dicomweb", metavar="URL", help="root of our archive's DICOMweb services")

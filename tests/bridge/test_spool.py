@@ -4,12 +4,15 @@ import json
 import threading
 import time
 
+import commands
 from bridged import AET, bridge_to, bridged
 from dicoms import CT, PREFIX, ct
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 from served import Served
 from servers import running
+
+from bridge.spool import put_back, survey
 
 
 def store(bridge, folder, *numbers: int) -> list[int]:
@@ -82,3 +85,45 @@ def test_what_was_not_acknowledged_is_thrown_away_at_the_start(tmp_path):
     with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
         assert bridge.spool.status()["waiting"] == 0
     assert not list(folder.glob("*.part"))
+
+
+def test_a_survey_tells_what_waits_and_what_was_refused_and_puts_that_back(tmp_path):
+    begun = time.time() - 1
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        assert store(bridge, tmp_path, 1, 2) == [0, 0]
+        assert begun <= bridge.spool.status()["oldest"] <= time.time()
+    folder = tmp_path / "bridge" / "spool"
+    told = survey(folder)
+    assert (told["waiting"], told["bytes"]) == (2, sum(path.stat().st_size for path in folder.glob("*.dcm")))
+    assert begun <= told["oldest"] <= time.time()
+    assert survey(tmp_path / "nowhere") == {"waiting": 0, "bytes": 0, "oldest": None, "refused": []}
+    served = Served(tmp_path / "web", limit_elements=5)
+    with running(served.client.app) as server:
+        url = f"http://127.0.0.1:{server.port}/dicom-web"
+        with bridge_to(url, tmp_path, spool=True) as bridge:
+            until(lambda: bridge.spool.status()["refused"] == 2)
+    first, second = survey(folder)["refused"]
+    assert first["name"] < second["name"]
+    assert first["reason"]
+    served = Served(tmp_path / "roomy")
+    with running(served.client.app) as server:
+        url = f"http://127.0.0.1:{server.port}/dicom-web"
+        with bridge_to(url, tmp_path, spool=True) as bridge:  # which finds them while it runs
+            assert bridge.spool.status()["oldest"] is None
+            assert put_back(folder) == 2
+            until(lambda: bridge.spool.status()["delivered"] == 2)
+            assert put_back(folder) == 0
+    assert len({held.instance for held in served.archive.index.walk()}) == 2
+
+
+def test_the_command_tells_what_lies_in_the_spool(tmp_path):
+    folder = tmp_path / "data" / "bridge" / "spool" / "refused"
+    folder.mkdir(parents=True)
+    (folder.parent / "0000000000000001.dcm").write_bytes(b"x" * 1500)
+    (folder / "0000000000000002.dcm").write_bytes(b"y")
+    (folder / "0000000000000002.json").write_text(json.dumps({"reason": "no room", "time": 1e9}))
+    said = commands.run(tmp_path, "spool", status=1).stdout
+    assert said.startswith("1 objects wait (1.5 KB), the oldest since ")
+    assert "no room" in said
+    told = commands.run_json(tmp_path, "spool", "--again")
+    assert (told["waiting"], told["refused"]) == (2, [])
