@@ -81,6 +81,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
             bridge,
             addresses,
             None if issuer is None else Tokens(claims_of(config), issuer, time.time).read,
+            read_meanings(config.tls_clients),
             remember_seconds=config.access_remember_seconds,
             failures=config.access_failures,
         )

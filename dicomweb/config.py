@@ -137,7 +137,7 @@ class Config:
         False,
         ACCESS,
         "ask who is calling; API keys are made by `roentgate key add`",
-        shown="`false`, `true` with `oidc_issuer`",
+        shown="`false`, `true` with `oidc_issuer` or `tls_clients`",
     )
     access_remember_seconds: float = setting(
         5.0, ACCESS, "how long what was found of a key holds, and so how long it opens after it was revoked", least=0
@@ -146,6 +146,12 @@ class Config:
         30, ACCESS, "wrong keys or tokens a minute from one address, after which it is not listened to", least=1
     )
 
+    tls_clients: tuple[str, ...] = setting(
+        (),
+        ACCESS,
+        "what holders of client certificates may do, by the subject's common name: `ct3.hospital.example=read+write`",
+        shown="none",
+    )
     oidc_issuer: str = setting(
         "", ACCESS, "OpenID Connect issuer (https) whose access tokens are taken, as its tokens name it", shown="none"
     )
@@ -369,7 +375,7 @@ class Config:
             fill(self, "unknown_aets", "everything" if is_loopback(self.dimse_host) else "refuse")
         if not self.dicomweb:
             fill(self, "dicomweb", f"{self.local_url()}/dicom-web")
-        if self.oidc_issuer and "access" not in self.origins:
+        if (self.oidc_issuer or self.tls_clients) and "access" not in self.origins:
             fill(self, "access", True)
         if self.access and "audit" not in self.origins:
             fill(self, "audit", True)
@@ -398,6 +404,8 @@ class Config:
             raise BadSetting("workers must be 1 with storage memory:, which each process would have for itself.")
         if self.oidc_issuer and not self.oidc_audience:
             raise BadSetting("oidc_issuer needs oidc_audience: tokens that are meant for others open nothing here.")
+        if self.tls_clients and not (self.access and self.tls_client_ca and self.server == "hypercorn"):
+            raise BadSetting("tls_clients needs tls_client_ca, access, and server hypercorn.")
         if self.oidc_issuer and not self.access:
             raise BadSetting("oidc_issuer is set and access is off: set access = true, or no issuer.")
         _check_url("oidc_issuer", self.oidc_issuer)

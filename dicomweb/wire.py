@@ -35,6 +35,18 @@ PIECE = 256 << 10
 """Bytes that are taken from an HTTP/2 socket at once; each piece costs some 150 µs on its way to the application."""
 
 
+CERTIFIED = "roentgate.certified"
+"""Where the state of a scope (ASGI) has the name in the certificate that the client showed."""
+
+
+def certified(certificate: Any) -> str:
+    """Return the common name of a certificate's subject (RFC 5280 4.1.2.6), as `ssl` gives it; "" if there is none, or
+    more than one, of which nobody knows who is meant."""
+    subject = (certificate or {}).get("subject", ())
+    names = [value for part in subject for kind, value in part if kind == "commonName"]
+    return str(names[0]) if len(names) == 1 else ""
+
+
 class Connection(TCPServer):
     """A TCP connection. One in HTTP/1.1 is served by `connection`; one in HTTP/2 is Hypercorn's, but that it takes
     large pieces from its socket, and that it goes when the client closes it, instead of lingering until the keep-alive
@@ -44,6 +56,8 @@ class Connection(TCPServer):
         """Serve the connection to its end."""
         transport, streams = self.writer.transport, self.writer.transport.get_protocol()
         secured = transport.get_extra_info("ssl_object")
+        if secured is not None and (name := certified(secured.getpeercert())):
+            self.state = type(self.state)({**self.state, CERTIFIED: name})
         if secured is not None and secured.selected_alpn_protocol() == "h2":
             await super().run()
             return

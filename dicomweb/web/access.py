@@ -1,13 +1,14 @@
 """Who calls, and whether he may: one door in front of every route, which is not there at all while nobody is asked.
 
-A caller is known by a key or token in `Authorization: Bearer` or by a key in `X-API-Key`, never by anything in a URL,
-which ends in logs. What was found lately is remembered by a digest, so that a request costs a look into a dictionary.
+A caller is known by a key or token in `Authorization: Bearer`, by a key in `X-API-Key`, or by the certificate of the
+connection; never by anything in a URL, which ends in logs, nor by what a proxy says of a certificate. What was found
+lately is remembered by a digest, so that a request costs a look into a dictionary.
 """
 
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,9 @@ from dicomweb.web.methods import Methods
 from dicomweb.web.problems import status_of
 from dicomweb.web.rights import PUBLIC, Rule, rule_of
 from dicomweb.web.threads import hop, hop_elsewhere
+
+CERTIFIED = "roentgate.certified"
+"""Where the state of a scope has the name in the client's certificate (see `wire`)."""
 
 _REMEMBERED = 4096
 _LONGEST = 16 << 10
@@ -49,6 +53,7 @@ class Door:
         archive: whose index has the keys.
         bridge: knows its own token.
         addresses: know where a request came from.
+        certificates: roles by the name in a client's certificate.
         tokens: makes a principal of a token with the time when it is to be read again, or raises NotIdentified;
             None where there is no issuer.
         remember_seconds: how long what was found of a credential holds, and so how long a key opens after it was
@@ -63,6 +68,7 @@ class Door:
         bridge: Bridge,
         addresses: Addresses,
         tokens: Callable[[str], tuple[Principal, float]] | None = None,
+        certificates: Mapping[str, frozenset[str]] | None = None,
         remember_seconds: float = 5.0,
         failures: int = 30,
         clock: Callable[[], float] = time.time,
@@ -71,6 +77,7 @@ class Door:
         self._bridge = bridge
         self._addresses = addresses
         self._tokens = tokens
+        self._certificates = certificates or {}
         self._remember = remember_seconds
         self._most = failures
         self._clock = clock
@@ -86,6 +93,9 @@ class Door:
         """
         shown = _credential(scope)
         if shown is None:
+            name = scope.get("state", {}).get(CERTIFIED, "")
+            if name in self._certificates:
+                return Principal(name, "certificate", self._certificates[name])
             raise NotIdentified(_NOBODY)
         digest = hashlib.sha256(shown).digest()
         found = self._known.get(digest)
