@@ -16,7 +16,7 @@ import pytest
 from browsing import Browsed, browser, needs_chromium
 from dicoms import PREFIX, ct
 from pacs import Pacs, pacs
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 pytestmark = needs_chromium
 
@@ -181,6 +181,43 @@ def test_what_is_dropped_anywhere_is_uploaded(world: World, page: Browsed) -> No
 
 
 @pytest.mark.long
+def test_files_that_are_added_at_the_very_end_are_stored_too(world: World, page: Browsed) -> None:
+    page.open("upload")
+    expect(page.page.get_by_role("heading", level=1)).to_be_visible()
+    page.page.evaluate(
+        """async objects => {
+          const { upload } = await import("./explorer/upload/engine.js");
+          const { chosen } = await import("./explorer/upload/sources.js");
+          const [one, other] = objects.map((bytes, at) => new File([new Uint8Array(bytes)], `${at}.dcm`));
+          const send = upload.send.bind(upload);
+          let late = [other];
+          upload.send = async (...all) => {
+            await send(...all);
+            if (late.length) upload.add(chosen([late.pop()]));
+          };
+          upload.add(chosen([one]));
+        }""",
+        [list(ct(number, study=17)) for number in (1, 2)],
+    )
+    expect(page.page.get_by_role("region", name="Progress")).to_contain_text("2 of 2 files stored")
+    assert {f"{PREFIX}.17.1.1", f"{PREFIX}.17.1.2"} <= world.instances()
+
+
+@pytest.mark.long
+def test_an_upload_is_stopped(world: World, page: Browsed) -> None:
+    held: list[Route] = []
+    page.page.route("**/dicom-web/studies", lambda route: held.append(route))
+    page.open("upload")
+    page.page.locator("#choose-files").set_input_files([{"name": "a.dcm", "mimeType": "", "buffer": ct(1, study=18)}])
+    expect(page.page.get_by_label("Upload under way")).to_be_visible()
+    page.page.get_by_role("button", name="Stop").click()
+    expect(page.page.get_by_role("region", name="Progress").locator(".state")).to_have_text("Stopped")
+    expect(page.page.get_by_label("Upload under way")).to_be_hidden()
+    page.page.unroute("**/dicom-web/studies")
+    assert f"{PREFIX}.18.1.1" not in world.instances()
+
+
+@pytest.mark.long
 def test_what_failed_for_want_of_a_server_is_sent_again(world: World, page: Browsed) -> None:
     page.open("upload")
     page.page.route("**/dicom-web/studies", lambda route: route.abort())
@@ -245,6 +282,53 @@ def test_a_search_at_a_node_leads_to_the_study_here(world: World, page: Browsed)
     assert not {f"{PREFIX}.71.2.1", f"{PREFIX}.72.1.1"} & world.instances()
     expect(page.page.locator("tr.study").filter(has_text="Patient70").get_by_role("link")).to_have_text("Open")
     assert "PatientName=test" in page.page.url
+
+
+@pytest.mark.long
+def test_another_roentgate_is_searched_and_sends_to_here_and_to_a_third(
+    world: World, page: Browsed, tmp_path: Path
+) -> None:
+    with commands.served(tmp_path) as other:
+        there = World(f"http://127.0.0.1:{other.port}/", 0, world.pacs)
+        for study in (40, 41):
+            there.store(*fresh(study).values())
+        world.ask("nodes/OTHER", "PUT", {"kind": "dicomweb", "url": f"{there.root}dicom-web"})
+        page.open("nodes/OTHER?ModalitiesInStudy=CT")
+        row = page.page.locator("tr.study")
+        expect(row).to_have_count(2)
+        expect(row.filter(has_text="Patient40")).to_contain_text("CT")
+        page.page.get_by_role("checkbox", name="Choose the study of Test, Patient40").check()
+        page.page.get_by_role("button", name="Retrieve", exact=True).click()
+        job = page.page.locator(".job")
+        expect(job.first).to_have_attribute("data-state", "done")
+        expect(job.first.get_by_role("link", name="Open the study")).to_be_visible()
+        assert {f"{PREFIX}.40.1.{n}" for n in (1, 2, 3)} <= world.instances()
+        page.page.get_by_role("checkbox", name="Choose the study of Test, Patient41").check()
+        page.page.get_by_role("button", name="Retrieve to another node…").click()
+        dialog = page.page.get_by_role("dialog")
+        expect(dialog.locator("option", has_text="OTHER")).to_have_count(0)
+        dialog.get_by_label("Node").select_option("PACS")
+        dialog.get_by_role("button", name="Retrieve", exact=True).click()
+        expect(job).to_have_count(2)
+        expect(job.first).to_contain_text("Retrieve 1 study from OTHER to PACS")
+        expect(job.first).to_have_attribute("data-state", "done")
+        assert {f"{PREFIX}.41.1.{n}" for n in (1, 2, 3)} <= set(world.pacs.held)
+        assert f"{PREFIX}.41.1.1" not in world.instances()
+        world.ask("nodes/OTHER", "DELETE")
+
+
+@pytest.mark.long
+def test_a_patient_is_sent(world: World, page: Browsed) -> None:
+    world.store(ct(1, study=42), ct(1, study=43, PatientID="P42", PatientName="Test^Patient42"))
+    page.open("patient?id=P42")
+    page.page.get_by_role("button", name="Patient", exact=True).click()
+    page.page.get_by_role("menuitem", name="Send to a node…").click()
+    dialog = page.page.get_by_role("dialog")
+    dialog.get_by_label("Node").select_option("PACS")
+    dialog.get_by_role("button", name="Send", exact=True).click()
+    expect(dialog.locator(".job")).to_have_attribute("data-state", "done")
+    expect(dialog.locator(".job")).to_contain_text("Send 1 patient to PACS")
+    assert {f"{PREFIX}.42.1.1", f"{PREFIX}.43.1.1"} <= set(world.pacs.held)
 
 
 @pytest.mark.long

@@ -22,8 +22,11 @@ export async function open(view, { signal }) {
     const told = await getJson("status", { signal });
     replace(counts, tiles(told));
     replace(top, health(told), storage(told), bridge(told), versions(told));
+    plan();
+  }
+  function plan() {
     clearTimeout(timer);
-    timer = setTimeout(() => look().catch(() => {}), AGAIN);
+    if (!signal.aborted) timer = setTimeout(() => (document.hidden ? plan() : look().catch(plan)), AGAIN);
   }
   async function forget() {
     if (!(await confirm("Forget all refusals?", "The list begins anew. Nothing else changes.", { yes: "Forget" }))) return;

@@ -4,7 +4,7 @@ import { search } from "../api.js";
 import { bar } from "../components/bar.js";
 import { el, icon, replace } from "../dom.js";
 import { upload } from "../upload/engine.js";
-import { chosen, dropped } from "../upload/sources.js";
+import { chosen } from "../upload/sources.js";
 import { count, date, duration, number, patientName, size, text } from "../words.js";
 
 const SHOWN = 100;
@@ -39,13 +39,6 @@ export async function open(view, { signal }) {
     files, folder,
     el("p.quiet", {}, "They are stored as they are. What is no DICOM is passed over and named."),
   );
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    window.dispatchEvent(new Event("dragend"));
-    upload.add(dropped(event.dataTransfer));
-  });
-
   let told = "";
   let named = false;
   function show() {

@@ -86,27 +86,34 @@ class Upload extends EventTarget {
     this.base = this.bytes;
     const { signal } = this.controller;
     const clock = setInterval(() => this.tell(), 250);
-    this.looking = true;
     try {
-      const batches = this.batches(signal);
-      // An asynchronous generator hands its batches to whoever asks next, so they can share it.
-      await Promise.all(Array.from({ length: TOGETHER }, async () => {
-        for (;;) {
-          const { done, value } = await batches.next();
-          if (done || signal.aborted) return;
-          await this.send(value, signal);
-        }
-      }));
+      while (this.sources.length && !signal.aborted) await this.drain(signal); // more may be added on the way
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
       clearInterval(clock);
-      this.looking = false;
-      this.flying.clear();
-      this.ended = performance.now();
-      if (this.state === "running") this.state = "done";
-      this.tell();
+      if (signal === this.controller.signal) { // nobody has begun anew meanwhile
+        this.looking = false;
+        this.flying.clear();
+        this.ended = performance.now();
+        if (this.state === "running") this.state = "done";
+        this.tell();
+      }
     }
+  }
+
+  // Send all that the sources give.
+  async drain(signal) {
+    this.looking = true;
+    const batches = this.batches(signal);
+    // An asynchronous generator hands its batches to whoever asks next, so they can share it.
+    await Promise.all(Array.from({ length: TOGETHER }, async () => {
+      for (;;) {
+        const { done, value } = await batches.next();
+        if (done || signal.aborted) return;
+        await this.send(value, signal);
+      }
+    }));
   }
 
   async *files() {
