@@ -205,8 +205,11 @@ def test_files_that_are_added_at_the_very_end_are_stored_too(world: World, page:
 
 @pytest.mark.long
 def test_an_upload_is_stopped(world: World, page: Browsed) -> None:
-    held: list[Route] = []
-    page.page.route("**/dicom-web/studies", lambda route: held.append(route))
+
+    def hold(_: Route) -> None:
+        """The server never answers."""
+
+    page.page.route("**/dicom-web/studies", hold)
     page.open("upload")
     page.page.locator("#choose-files").set_input_files([{"name": "a.dcm", "mimeType": "", "buffer": ct(1, study=18)}])
     expect(page.page.get_by_label("Upload under way")).to_be_visible()
