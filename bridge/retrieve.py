@@ -30,6 +30,7 @@ from dicomweb.errors import (
     BadSetting,
     Conflict,
     Error,
+    Forbidden,
     NotAssociated,
     NotFound,
     PeerLeft,
@@ -174,7 +175,7 @@ class _Retrieving:
     def serve(self, association: Association, message: Message, peer: Peer) -> None:
         """Answer a retrieval."""
         try:
-            wanted = self._resolve(association, message)
+            wanted = self._resolve(association, message, peer)
             progress = Progress(association, message, len(wanted.instances), self.name == "C-MOVE")
             cancelled = False
             try:
@@ -201,6 +202,8 @@ class _Retrieving:
         status, advice = verdict.status, ""
         if isinstance(error, _NoDestination):
             status, advice = statuses.UNKNOWN_DESTINATION, "Add a node with this AE title, its host and port"
+        elif isinstance(error, _NotAllowed):
+            advice = "Add that node to its destinations, if that is meant"
         elif isinstance(error, BadObject):
             status = statuses.DOES_NOT_MATCH
         elif status == statuses.OUT_OF_RESOURCES:
@@ -208,15 +211,15 @@ class _Retrieving:
         self._refusals.note("request", peer, f"{self.name}: {verdict.comment} ({status:04X})", advice)
         association.respond(message, status, verdict.comment)
 
-    def _resolve(self, association: Association, message: Message) -> Wanted:
+    def _resolve(self, association: Association, message: Message, peer: Peer) -> Wanted:
         abstract = message.context.abstract
         data = association.identifier() if message.has_data else b""
-        self._check(message)
+        self._check(message, peer)
         identifier = identifiers.read(data, message.context.syntax)
         relational = association.extended.get(abstract, b"\0")[:1] == b"\1"
         return resolve(self._origin, identifier, self.models[abstract], relational, self._strict)
 
-    def _check(self, message: Message) -> None:
+    def _check(self, message: Message, peer: Peer) -> None:
         """Raise an error if the request cannot be carried out, before anything is looked for."""
 
     def _transfer(self, wanted: Wanted, progress: Progress, peer: Peer) -> None:
@@ -246,6 +249,10 @@ class GetService(_Retrieving):
             if association.roles.get(context.abstract, (True, False))[1] and context.abstract not in GET
         ]
         self._send_all(_Over(self._origin, association, contexts, {}), wanted.instances, wanted.whole, progress)
+
+
+class _NotAllowed(Forbidden):
+    """A Move Destination that the requester may not name."""
 
 
 class _NoDestination(Error):
@@ -296,8 +303,11 @@ class MoveService(_Retrieving):
         except (NotFound, Conflict) as error:
             raise _NoDestination(str(error)) from error
 
-    def _check(self, message: Message) -> None:
-        self._destination(message)
+    def _check(self, message: Message, peer: Peer) -> None:
+        destination = self._destination(message)
+        for node in self._nodes.called(peer.calling):
+            if node.name == peer.node and node.destinations and destination.name not in node.destinations:
+                raise _NotAllowed(f"node {node.name} may not have objects moved to {destination.name}")
 
     def _transfer(self, wanted: Wanted, progress: Progress, peer: Peer) -> None:
         node = self._destination(progress.message)

@@ -8,22 +8,26 @@ What has arrived is asked first and not brought again. One instance that fails i
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, cast
 
 from bridge.association import Association, Message
 from bridge.client import Origin, Stored
 from bridge.courier import OBJECT
+from bridge.lanes import Stop, fan_out
 from bridge.places import Listed, Place, RemotePlace, Resource, WebPlace
 from bridge.refusals import Peer, Refusals
-from bridge.scu import UIDS, Counts, Item, batches, describe
+from bridge.scu import UIDS, Counts, Item, Remote, batches, describe
 from bridge.store import StoreService
 from bridge.visits import message_id
 from dicomweb.errors import BadMessage, BadRequest, Error, NotAssociated, NotFound, PeerLeft, PeerSilent, Unavailable
 from dicomweb.standard import multipart
 from dicomweb.standard.outcomes import MEANINGS
 
+_LEAST_SHARE, _MOST_SHARE = 8, 200
+"""Instances for which another association is begun, and those of one where there are several."""
 _FAILURES = 500
 """Failures that are told one by one."""
 _REQUEST_BYTES = 16 << 20
@@ -81,9 +85,6 @@ class Progress:
             }  # fmt: skip
 
 
-Stop = Callable[[], bool]
-
-
 def run(
     source: Place,
     sink: Place,
@@ -132,12 +133,18 @@ def _run(
         if missing:
             plan.append((whole, missing))
     if isinstance(source, WebPlace) and isinstance(sink, RemotePlace):
-        _send(source.origin, sink, [one for _, missing in plan for one in missing], progress, stop)
+        _send(source.origin, sink, [one for _, missing in plan for one in missing], progress, stop, aet)
         return
-    for whole, missing in plan:
-        if stop():
-            return
-        _bring(source, sink, whole, missing, progress, stop, aet)
+
+    def bring(share: deque[tuple[list[Listed], list[Listed]]], stops: Stop) -> None:
+        place = RemotePlace(Remote(source.remote.node, aet)) if isinstance(source, RemotePlace) else source
+        whole, missing = share[0]
+        _bring(place, sink, whole, missing, progress, stops, aet)
+
+    if not plan:
+        return
+    lanes = source.remote.node.associations if isinstance(source, RemotePlace) else 1
+    fan_out([deque([one]) for one in plan], lanes, bring, stop)
 
 
 def _there(sink: Place, resource: Resource) -> set[str]:
@@ -178,16 +185,28 @@ def _bring(
 # -- DICOMweb to elsewhere ------------------------------------------------------------------------------------
 
 
-def _send(source: Origin, sink: RemotePlace, missing: Sequence[Listed], progress: Progress, stop: Stop) -> None:
-    in_a_row = 0
-    for sent in sink.remote.store([_item(source, one) for one in missing], stop):
-        in_a_row = in_a_row + 1 if sent.temporary else 0
-        if in_a_row == _IN_A_ROW:
-            raise Unavailable(sent.reason)
-        if sent.reason:
-            progress.fail(sent.item.instance, sent.reason, temporary=sent.temporary)
-        else:
-            progress.arrived(sent.size)
+def _send(
+    source: Origin, sink: RemotePlace, missing: Sequence[Listed], progress: Progress, stop: Stop, aet: str
+) -> None:
+    node = sink.remote.node
+
+    def send(share: deque[Listed], stops: Stop) -> None:
+        in_a_row = 0
+        for sent in Remote(node, aet).store([_item(source, one) for one in share], stops):
+            in_a_row = in_a_row + 1 if sent.temporary else 0
+            if in_a_row == _IN_A_ROW:
+                raise Unavailable(sent.reason)
+            share.popleft()
+            if sent.reason:
+                progress.fail(sent.item.instance, sent.reason, temporary=sent.temporary)
+            else:
+                progress.arrived(sent.size)
+
+    if not missing:
+        return
+    lanes = min(node.associations, -(-len(missing) // _LEAST_SHARE))
+    size = len(missing) if lanes == 1 else min(-(-len(missing) // lanes), _MOST_SHARE)
+    fan_out([deque(missing[start : start + size]) for start in range(0, len(missing), size)], lanes, send, stop)
 
 
 def _item(origin: Origin, one: Listed) -> Item:

@@ -25,6 +25,7 @@ RIGHTS: tuple[Right, ...] = get_args(Right)
 
 LONGEST_AET = 16  # PS3.5 6.2, VR of AE
 LONGEST_NAME = 64
+MOST_ASSOCIATIONS = 16
 MASK = "********"
 """Stands for a secret that is not told."""
 SECRETS = ("password", "client_secret")
@@ -51,6 +52,8 @@ class Node:
         charset: Specific Character Set (defined terms with backslashes between them) of its answers when they do
             not say, and of what we send it when it cannot read UTF-8; "" for UTF-8 where needed.
         sources: networks (CIDR) that it may call from, beside the addresses of its host.
+        destinations: names of the nodes to which it may have objects moved, where it may move; () for all.
+        associations: most at once that one job has with it.
         kind: what it speaks.
         url: root of its DICOMweb services, without a slash at the end.
         ca: PEM file of the authorities of its certificate; "" for those of the system.
@@ -69,6 +72,8 @@ class Node:
     accept_syntaxes: tuple[str, ...] = ()
     charset: str = ""
     sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    associations: int = 1
     kind: Literal["dimse", "dicomweb"] = "dimse"
     url: str = ""
     ca: str = ""
@@ -201,6 +206,8 @@ def read_node(name: str, value: object, where: str = "", previous: Node | None =
     found["allow"] = tuple(right for right in RIGHTS if right in reading.rights())
     found["accept_syntaxes"] = tuple(dict.fromkeys(reading.syntax(each) for each in reading.texts("accept_syntaxes")))
     found["charset"] = reading.charset(found["charset"])
+    found["destinations"] = tuple(dict.fromkeys(reading.texts("destinations")))
+    found["associations"] = reading.associations()
     found["sources"] = tuple(dict.fromkeys(reading.network(each) for each in reading.texts("sources")))
     for url in ("url", "token_url", "proxy"):
         found[url] = reading.url(url, found[url])
@@ -216,7 +223,7 @@ def _check_together(start: str, node: Node) -> None:
     if node.kind == "dicomweb":
         if not node.url:
             raise BadNode(f"{start}a node of kind dicomweb needs a url, such as https://pacs.example/dicom-web")
-        for name in ("host", "port", "tls", "sources", "charset"):
+        for name in ("host", "port", "tls", "sources", "charset", "destinations"):
             if getattr(node, name):
                 raise BadNode(f"{start}{name} is for nodes of kind dimse; a DICOMweb server is named by its url")
     else:
@@ -303,6 +310,12 @@ class _Reading:
             raise BadNode(f"{self._start}port is {value}; ports are 1 to 65535")
         return value
 
+    def associations(self) -> int:
+        value = self._value.get("associations", 1)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_ASSOCIATIONS:
+            raise BadNode(f"{self._start}associations is {value!r}; a job has 1 to {MOST_ASSOCIATIONS} at once")
+        return value
+
     def flag(self, name: str) -> bool:
         value = self._value.get(name, False)
         if not isinstance(value, bool):
@@ -373,7 +386,7 @@ def write_node(node: Node, *, secrets: bool = False) -> dict[str, Any]:
     written: dict[str, Any] = {}
     for one in fields(Node):
         value = getattr(node, one.name)
-        if one.name not in always and not value:
+        if one.name not in always and value == one.default:
             continue
         if not secrets and one.name in (*SECRETS, "proxy"):
             value = _masked(node, one.name)

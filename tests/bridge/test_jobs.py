@@ -318,6 +318,22 @@ def test_one_stream_of_events_lasts_as_long_as_the_job(tmp_path, monkeypatch):
         assert kinds[-1] == "event: end"
 
 
+def test_a_job_has_as_many_associations_as_the_node_is_said_to_take(tmp_path):
+    sent = [ct(number, series=series) for series in range(1, 5) for number in range(1, 11)]
+    with exchanged(tmp_path) as here, pacs() as there:
+        here.add_pacs(there, associations=4)
+        here.served.store(*sent)
+        job = here.end_of(here.ask("/aets/PACS/send", resources=[STUDY]))
+        assert (job["state"], job["progress"]["done"], job["progress"]["failed"]) == ("done", 40, 0)
+        assert len(there.held) == there.asked.count("store") == 40
+        assert there.associations == 4
+    with exchanged(tmp_path / "other") as here, pacs(*sent) as there:
+        here.add_pacs(there, associations=3)
+        job = here.end_of(here.ask("/aets/PACS/retrieve", resources=[STUDY]))
+        assert (job["state"], job["progress"]["done"]) == ("done", 40)
+        assert len(here.instances()) == 40
+
+
 def test_jobs_run_beside_each_other(tmp_path):
     with exchanged(tmp_path) as here, pacs() as slow, pacs() as quick:
         slow.hold_after = 0

@@ -117,6 +117,20 @@ def test_an_unknown_destination_is_a801_and_nothing_is_sent(tmp_path, to):
         assert receiver.received == []
 
 
+@pytest.mark.parametrize(("allowed", "status"), [("ELSEWHERE", 0x0124), ("STORESCP", 0)])
+def test_a_node_may_have_objects_moved_to_its_destinations_only(tmp_path, caplog, allowed, status):
+    with receiving([(CT, NATIVE)]) as receiver:
+        more = f'[nodes.TESTER]\nsources = ["127.0.0.1"]\nallow = ["move"]\ndestinations = ["{allowed}"]\n'
+        with bridged(tmp_path, node(receiver.port) + more) as system:
+            system.served.store(ct(1))
+            answers, _ = move(system, STUDY)
+            assert answers[-1].Status == status
+            assert len(receiver.received) == (0 if status else 1)
+            if status:
+                assert answers[-1].ErrorComment == "node TESTER may not have objects moved to STORESCP"
+                assert "Add that node to its destinations" in caplog.text
+
+
 def test_some_that_fail_are_b000_and_listed(tmp_path):
     with receiving([(CT, NATIVE)]) as receiver, bridged(tmp_path, node(receiver.port)) as system:
         receiver.statuses = [0, 0xA700, 0, 0xB007, 0]

@@ -129,6 +129,10 @@ WEB = {"kind": "dicomweb", "url": "https://x.example/dicom-web"}
             "node N: charset is 'LATIN', which is no Specific Character Set such as ISO_IR 100",
         ),
         (
+            {**DIMSE, "associations": 0},
+            "node N: associations is 0; a job has 1 to 16 at once",
+        ),
+        (
             {**DIMSE, "accept_syntaxes": ["JPEG"]},
             "node N: accept_syntaxes holds 'JPEG', which is neither a transfer syntax's UID nor its name",
         ),

@@ -20,6 +20,8 @@ const DIMSE = [
 ];
 const DIMSE_MORE = [
   ["sources", "list", "Also calls from", "Networks such as 192.0.2.0/24, beside the addresses of its host; one a line."],
+  ["destinations", "list", "May move to", "Names of the nodes to which it may have objects moved, where it may move; one a line. Empty: all."],
+  ["associations", "number", "Associations", "Most at once that one job has with it, 1 to 16."],
   ["accept_syntaxes", "list", "Transfer syntaxes", "UIDs in which objects come from it and go to it, the most wanted first; one a line. Empty: all."],
   ["charset", "text", "Character set", "Of its answers when they do not say, such as ISO_IR 100."],
 ];
