@@ -11,17 +11,18 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import data
+from benchmarks import data, loads, scu
 from benchmarks.client import drive, post
 from benchmarks.servers import Orthanc, Roentgate, Server, free_port, running
 
 AET = "ROENTGATE"
-STUDIES = 2000
+STUDIES = 10_000
+INSTANCES = 400
 MOVED = 90001
 _ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}  # Debian's DCMTK waits 40 ms a message without it
 
@@ -110,20 +111,36 @@ def store(server: Any, folders: list[Path]) -> None:
 
 
 def find(server: Any) -> None:
-    """C-FIND by a range of dates: some 55 of 2,000 studies, ten times."""
+    """C-FIND by a range of dates: some 280 of 10,000 studies, ten times."""
     for _ in range(10):
         keys = ("StudyDate=20100101-20100531", "PatientName", "StudyInstanceUID", "ModalitiesInStudy")
         _run("findscu", "-S", *_asking(server, "QueryRetrieveLevel=STUDY", *keys))
 
 
+def find_many(server: Any, accession: str, least: int) -> float:
+    """C-FIND by a wildcard over one association that is ours; return the seconds until the first answer."""
+    association = scu.associate(server.dimse_port, [scu.FIND])
+    begin = time.monotonic()
+    identifier = {
+        "00080050": {"vr": "SH", "Value": [accession]}, "00100010": {"vr": "PN"}, "0020000D": {"vr": "UI"},
+        "00080061": {"vr": "CS"},
+    }  # fmt: skip
+    times = [time.monotonic() for _ in scu.find(association, identifier)]
+    association.release()
+    if len(times) < least:
+        raise SystemExit(f"{server.name} found {len(times)} of {least} studies")
+    return times[0] - begin
+
+
 def move(server: Any) -> None:
-    """C-MOVE of 200 CT instances to a receiver that throws them away."""
+    """C-MOVE of 400 CT instances to a receiver that throws them away."""
     study = f"StudyInstanceUID={data.ROOT}.{MOVED}"
     _run("movescu", "-S", "-aem", "STORESCP", *_asking(server, "QueryRetrieveLevel=STUDY", study))
 
 
 def get(server: Any, folder: Path) -> None:
-    """C-GET of 200 CT instances."""
+    """C-GET of 400 CT instances."""
+    folder.mkdir(exist_ok=True)
     study = f"StudyInstanceUID={data.ROOT}.{MOVED}"
     _run("getscu", "-S", "+B", "-od", folder, *_asking(server, "QueryRetrieveLevel=STUDY", study))
 
@@ -144,6 +161,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dimse", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds that the servers alternate for (3)")
     parser.add_argument("--no-orthanc", action="store_true", help="measure Roentgate alone")
+    parser.add_argument("--loads", type=int, default=0, metavar="MB", help="also an object this large, 200 idle "
+                        "associations, and a store that takes 50 ms")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     if shutil.which("storescu") is None:
@@ -154,34 +173,25 @@ def main() -> None:
     if Orthanc.present() and not arguments.no_orthanc:
         servers.append(OrthancDimse(folder / "orthanc", destination))
     figures: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    first: dict[str, dict[str, list[float]]] = {}
+    facts: dict[str, object] = {}
     try:
         with running(servers), receiver(destination):
-            for server in servers:
-                posts = [post(f"{server.base}/studies", [data.small_study(n)]) for n in range(1, STUDIES + 1)]
-                drive(server.port, posts, clients=4)
-                parts = list(data.ct_series(MOVED))
-                drive(server.port, [post(f"{server.base}/studies", parts[n : n + 50]) for n in range(0, 200, 50)])
+            _load(servers)
             for turn in range(arguments.rounds):
-                _write(folder / f"one{turn}", 95000 + turn, 200)
-                for number in range(8):
-                    _write(folder / f"eight{turn}.{number}", 96000 + 10 * turn + number, 25)
-                eight = [folder / f"eight{turn}.{number}" for number in range(8)]
-                one = [folder / f"one{turn}"]
-                rows: list[tuple[str, int, Callable[[Any], None]]] = [
-                    ("C-STORE, 1 association, per instance", 200, lambda server, one=one: store(server, one)),
-                    ("C-STORE, 8 associations, per instance", 200, lambda server, eight=eight: store(server, eight)),
-                    ("C-FIND among 2,000 studies, per query", 10, find),
-                    ("C-MOVE, per instance", 200, move),
-                    ("C-GET, per instance", 200, lambda server: get(server, folder)),
-                ]
-                for name, operations, work in rows:
+                for name, operations, work in _workloads(folder, turn):
                     for server in servers if turn % 2 == 0 else servers[::-1]:
                         before, begin = server.cpu(), time.monotonic()
-                        work(server)
+                        told = work(server)
                         spent = time.monotonic() - begin
                         cpu = (server.cpu() - before) * 1000 / operations
                         figures.setdefault(name, {}).setdefault(server.name, []).append((cpu, operations / spent))
-            print("idle PSS MB:", {server.name: round(server.memory() / 1e6) for server in servers})
+                        if told is not None:
+                            first.setdefault(name, {}).setdefault(server.name, []).append(told * 1000)
+                        print(turn, name, server.name, f"{cpu:.2f} ms CPU, {operations / spent:.0f}/s", flush=True)
+            facts["idle PSS MB"] = {server.name: round(server.memory() / 1e6) for server in servers}
+        if arguments.loads:
+            facts |= loads.measure(folder / "loads", arguments.loads)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for name, by_server in figures.items():
@@ -193,8 +203,41 @@ def main() -> None:
             for server, rounds in by_server.items()
         }
         print(f"{name:40} (CPU ms, per second): {shown}")
+    for name, firsts in first.items():
+        print(f"{name}: first answer after ms", {each: round(statistics.median(ms), 1) for each, ms in firsts.items()})
+    print(json.dumps(facts, indent=2))
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=2))
+        arguments.json.write_text(json.dumps({"workloads": figures, "first answer ms": first, **facts}, indent=2))
+
+
+Work = Callable[[Any], float | None]
+
+
+def _load(servers: Sequence[Server]) -> None:
+    """10,000 studies of one small instance, and one of 400 CT instances."""
+    small = [data.small_study(n) for n in range(1, STUDIES + 1)]
+    parts = list(data.ct_series(MOVED, INSTANCES))
+    for server in servers:
+        path = f"{server.base}/studies"
+        drive(server.port, [post(path, small[n : n + 50]) for n in range(0, STUDIES, 50)], clients=4)
+        drive(server.port, [post(path, parts[n : n + 50]) for n in range(0, INSTANCES, 50)])
+
+
+def _workloads(folder: Path, turn: int) -> list[tuple[str, int, Work]]:
+    """Name, operations and work of each, with files that no server has seen."""
+    one, eight = [folder / f"one{turn}"], [folder / f"eight{turn}.{number}" for number in range(8)]
+    _write(one[0], 95000 + turn, INSTANCES)
+    for number, each in enumerate(eight):
+        _write(each, 96000 + 10 * turn + number, INSTANCES // 8)
+    return [
+        ("C-STORE, 1 association, per instance", INSTANCES, lambda server: store(server, one)),
+        ("C-STORE, 8 associations, per instance", INSTANCES, lambda server: store(server, eight)),
+        ("C-FIND of some 280 answers, per query", 10, find),
+        ("C-FIND of 1,000 answers, per answer", 1000, lambda server: find_many(server, "A00001???", 1000)),
+        ("C-FIND of 10,000 answers, per answer", 10000, lambda server: find_many(server, "A000?????", 10000)),
+        ("C-MOVE, per instance", INSTANCES, move),
+        ("C-GET, per instance", INSTANCES, lambda server: get(server, folder / f"got{turn}")),
+    ]
 
 
 if __name__ == "__main__":

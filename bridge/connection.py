@@ -6,6 +6,7 @@ side's acknowledgement, TCP_QUICKACK keeps the other side from waiting for ours.
 """
 
 import contextlib
+import mmap
 import select
 import socket
 import ssl
@@ -38,7 +39,7 @@ class Connection:
         self._seconds = pdu_seconds
         self._secure = isinstance(sock, ssl.SSLSocket)
         self._plain = not self._secure and hasattr(sock, "sendmsg")
-        self._buffer = bytearray(_BUFFER)
+        self._buffer = mmap.mmap(-1, _BUFFER)  # costs nothing where nothing has been received
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._deadline = 0.0

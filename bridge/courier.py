@@ -1,8 +1,9 @@
 """Objects that come over several associations at once travel to the web layer in one Store request (PS3.18 10.5).
 
 Nobody waits for company: while fewer requests are under way than may be, an object leaves alone and at once. What
-comes meanwhile gathers, and leaves together when a request is back. So one association is as quick as without, and
-many share the cost of requests and of what the archive syncs. Each sender hears of its own object, and of success
+comes meanwhile gathers, and leaves together when a request is back, or after a moment if the server takes long, as
+one does whose object store is far. So one association is as quick as without, and many share the cost of requests
+and of what the archive syncs. Each sender hears of its own object, and of success
 only after the web layer has said that this object is stored.
 """
 
@@ -18,6 +19,8 @@ from dicomweb.standard import multipart
 from dicomweb.standard.outcomes import Outcome
 
 OBJECT = "application/dicom"
+_PATIENCE_SECONDS = 0.02
+"""How long an object waits for a request to come back before it takes those that wait along in one more."""
 _MOST_PARTS = 32
 _MOST_BYTES = 16 << 20
 
@@ -52,11 +55,13 @@ class Courier:
 
     Args:
         origin: the server.
-        most: requests under way at the same time.
+        most: requests under way at the same time, unless they take long.
+        patience: seconds that an object waits for one of them.
     """
 
-    def __init__(self, origin: Origin, most: int) -> None:
+    def __init__(self, origin: Origin, most: int, patience: float = _PATIENCE_SECONDS) -> None:
         self._origin = origin
+        self._patience = patience
         self._most = most
         self._lock = threading.Lock()
         self._waiting: list[_Parcel] = []
@@ -77,10 +82,13 @@ class Courier:
         with self._lock:
             self._waiting.append(parcel)
             if self._under_way < self._most:
-                self._under_way += 1
-                parcel.company = self._gather()
-        if not parcel.company:
-            parcel.told.wait()
+                self._lead(parcel)
+        if not parcel.company and not parcel.told.wait(self._patience):
+            with self._lock:
+                if parcel in self._waiting:
+                    self._lead(parcel)
+            if not parcel.company:
+                parcel.told.wait()
         if parcel.company:
             try:
                 self._carry(parcel.company)
@@ -89,6 +97,13 @@ class Courier:
         if parcel.error is not None:
             raise parcel.error
         return parcel.stored if parcel.stored is not None else send(self._origin, [parcel.pieces])
+
+    def _lead(self, parcel: _Parcel) -> None:
+        """Let one that waits go, and others with it."""
+        self._under_way += 1
+        self._waiting.remove(parcel)
+        self._waiting.insert(0, parcel)
+        parcel.company = self._gather()
 
     def _gather(self) -> list[_Parcel]:
         """Take from those that wait, in their order, as many as may travel together; one of each UID."""
@@ -132,12 +147,11 @@ class Courier:
     def _hand_over(self, leader: _Parcel) -> None:
         """Wake those who travelled with the leader, and let one of those who wait lead the next."""
         with self._lock:
-            following = self._gather()
-            if following:
-                following[0].company = following
-            else:
-                self._under_way -= 1
-        for parcel in [*following[:1], *leader.company]:
+            self._under_way -= 1
+            following = self._waiting[:1] if self._under_way < self._most else []
+            for parcel in following:
+                self._lead(parcel)
+        for parcel in [*following, *leader.company]:
             parcel.told.set()
 
 

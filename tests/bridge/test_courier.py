@@ -72,7 +72,7 @@ class Origin:
 @contextmanager
 def waiting(origin, uids, most=1):
     """One request is under way, of UID "first", and the objects of `uids` wait for it; yields what they will hear."""
-    courier = Courier(origin, most)
+    courier = Courier(origin, most, 60.0)
     with ThreadPoolExecutor(32) as pool:
         told = {f"first{number}": pool.submit(store, courier, f"first{number}") for number in range(most)}
         for _ in range(most):
@@ -106,6 +106,19 @@ def test_those_that_come_while_a_request_is_under_way_leave_together_and_each_he
         assert [each.result(60).outcomes[0].instance for each in futures] == uids
     assert [len(request) for request in origin.requests] == [1, 8]
     assert origin.most == 1
+
+
+def test_who_has_waited_for_a_moment_takes_those_that_wait_along():
+    origin = Origin()
+    courier = Courier(origin, 1, 0.0)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(store, courier, uid) for uid in ("one", "two", "three")]
+        assert origin.came.acquire(timeout=60)
+        while sum(map(len, origin.requests)) < 3:  # although no request has come back
+            assert not any(each.done() for each in futures)
+        origin.open.set()
+        assert [each.result(60).outcomes[0].instance for each in futures] == ["one", "two", "three"]
+    assert courier._under_way == 0
 
 
 def test_as_many_requests_as_may_be_are_under_way():
