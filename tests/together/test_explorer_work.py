@@ -336,10 +336,19 @@ def test_a_patient_is_sent(world: World, page: Browsed) -> None:
 
 @pytest.mark.long
 def test_a_node_that_refuses_is_explained(world: World, page: Browsed) -> None:
-    world.ask("nodes/WRONG", "PUT", {"aet": "WRONG", "host": "127.0.0.1", "port": 1})
-    page.allowed.append("503")
-    page.open("nodes/WRONG")
+    page.allowed += ["502", "503"]
+    world.ask("nodes/WRONG", "PUT", {"aet": "WRONG", "host": "127.0.0.1", "port": world.dimse})
+    page.open("nodes")
+    node = page.page.get_by_role("region", name="Node WRONG")
+    node.get_by_role("button", name="Echo WRONG").click()
+    expect(node.locator(".layers li.bad")).to_contain_text("Association")
+    expect(node.locator(".wrong")).to_contain_text("it is not called so")
+    node.get_by_role("link", name="Search").click()
     page.page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.page.get_by_role("alert")).to_contain_text("it is not called so")
+    page.look("refused")
+    world.ask("nodes/WRONG", "PUT", {"aet": "WRONG", "host": "127.0.0.1", "port": 1})
+    page.page.get_by_role("button", name="Try again").click()
     expect(page.page.get_by_role("alert")).to_contain_text("takes no connection")
     world.ask("nodes/WRONG", "DELETE")
 

@@ -103,6 +103,7 @@ function bridge({ bridge: told }) {
       told.aet && ["AE title", told.port ? `${told.aet}, port ${told.port}${told.tls_port ? `, with TLS ${told.tls_port}` : ""}` : told.aet],
       told.associations !== undefined && ["Associations", number(told.associations)],
       told.answers && ["Spool", spool ? `${count(spool.waiting, "object")} waiting, ${size(spool.bytes)} of ${size(spool.limit_bytes)}` : "off"],
+      spool?.oldest && ["Waiting since", moment(spool.oldest * 1000)],
       spool?.refused > 0 && ["Set aside", count(spool.refused, "object")],
       spool?.problem && ["Trouble", spool.problem],
     ),

@@ -58,13 +58,16 @@ function match(files, { value, warnings }) {
     outcome: {
       state: "stored",
       study: /\/studies\/([0-9.]+)/.exec(item["00081190"]?.Value?.[0] ?? "")?.[1] ?? "",
-      warning: item["00081196"] ? sentence(item["00081196"].Value[0], warnings, files.length) || "it is odd, and stored as it is" : "",
+      warning: item["00081196"] ? sentences(item["00081196"].Value[0], warnings).join(", or: ") || "it is odd, and stored as it is" : "",
     },
   }));
   const failed = [...items("00081198"), ...items("0008119A")].map((item) => {
     const code = item["00081197"]?.Value?.[0] ?? 0;
-    const reason = sentence(code, warnings, files.length) || WORDS[code] || "the server refused it";
-    return { instance: item["00081155"]?.Value?.[0] ?? "", outcome: { state: "failed", reason: `${reason} (${hex(code)})`, again: AGAIN.has(code) } };
+    const said = sentences(code, warnings);
+    const reason = said[0] ?? WORDS[code] ?? "the server refused it";
+    const outcome = { state: "failed", reason: `${reason} (${hex(code)})`, again: AGAIN.has(code) };
+    // Where the sentence may be about another file of the request, this one is asked about alone.
+    return { instance: item["00081155"]?.Value?.[0] ?? "", outcome: files.length > 1 && said.length !== 1 ? { state: "unclear" } : outcome };
   });
   const all = [...stored, ...failed];
   if (files.length === 1 && all.length === 1) return [all[0].outcome];
@@ -74,12 +77,10 @@ function match(files, { value, warnings }) {
   });
 }
 
-// The server's own words for a code, from its Warning headers, if they can only be about this file.
-function sentence(code, warnings, count) {
+// The server's own words for a code, from its Warning headers; how many instances they are about is left out.
+function sentences(code, warnings) {
   const found = [...warnings.matchAll(/299 \S+ "([0-9A-F]{4}) ((?:[^"\\]|\\.)*)"/g)].filter((one) => one[1] === hex(code));
-  if (found.length !== 1) return "";
-  const words = found[0][2].replace(/\\(.)/g, "$1");
-  return count > 1 ? words.replace(/ \(\d+ instances\)$/, "") : words;
+  return found.map((one) => one[2].replace(/\\(.)/g, "$1").replace(/ \([\d,]+ instances\)$/, ""));
 }
 
 const hex = (code) => code.toString(16).toUpperCase().padStart(4, "0");
