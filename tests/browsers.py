@@ -5,17 +5,19 @@ Screenshots go to the folder that ROENTGATE_TEST_SCREENSHOTS names, if it does.
 """
 
 import contextlib
+import io
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = os.environ.get("ROENTGATE_TEST_SCREENSHOTS")
@@ -96,6 +98,16 @@ class Visit:
         except AssertionError as error:
             raise AssertionError(f"{error}; it shows {seen[0]}") from None
 
+    def screen(self, points: Sequence[tuple[int, int]], colours: Sequence[Sequence[int]], tolerance: int = 6) -> bool:
+        """Whether the page, as people see it, has these colours at these pixels: also where no canvas tells."""
+        picture = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        found: list[Any] = [picture.getpixel(point) for point in points]
+        return all(
+            abs(a - b) <= tolerance
+            for colour, seen in zip(colours, found, strict=True)
+            for a, b in zip(colour, seen, strict=True)
+        )
+
     def shoot(self, name: str) -> None:
         """Take a picture of the page for people."""
         if SCREENSHOTS:
@@ -118,25 +130,31 @@ def browser() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def visit(browser: Any, origin: str, passed_over: tuple[str, ...] = ()) -> Iterator[Visit]:
+def visit(browser: Any, origin: str, begin: str = "", others: Collection[str] = ()) -> Iterator[Visit]:
     """A page in a profile of its own. At the end nothing may have gone wrong.
 
     Args:
         browser: from `browser`.
         origin: such as http://127.0.0.1:8080.
-        passed_over: texts in messages of the console that are no fault of ours.
+        begin: a script that runs before those of the page.
+        others: origins that may be asked too.
     """
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    if begin:
+        context.add_init_script(f'if (self === top && location.origin === "{origin}") {{ {begin} }}')
     made = Visit(context.new_page(), origin)
 
     def on_request(request: Any) -> None:
         made.requests.append(request.url.removeprefix(origin))
         parts = urlsplit(request.url)
-        if parts.scheme in {"http", "https", "ws", "wss"} and f"{parts.scheme}://{parts.netloc}" != origin:
+        if parts.scheme in {"http", "https", "ws", "wss"} and f"{parts.scheme}://{parts.netloc}" not in {
+            origin,
+            *others,
+        }:
             made.wrong.append(f"another origin: {request.url}")
 
     def on_console(message: Any) -> None:
-        if message.type == "error" and not any(text in message.text for text in passed_over):
+        if message.type == "error":
             made.wrong.append(f"console: {message.text[:300]}")
 
     def on_response(response: Any) -> None:
@@ -151,7 +169,7 @@ def visit(browser: Any, origin: str, passed_over: tuple[str, ...] = ()) -> Itera
         yield made
     finally:
         context.close()
-    assert made.wrong == []
+    assert made.wrong == [], made.wrong
 
 
 def npm_package(name: str, version: str) -> Path:

@@ -107,7 +107,8 @@ def cine(study: int, frames: int = 12) -> bytes:
     return compressed(
         pictures, JPEGBaseline8Bit,
         **_described(
-            study, 1, SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1", Modality="US", BitsAllocated=8, BitsStored=8, HighBit=7,
+            study, 1, SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1", Modality="US", BitsAllocated=8, BitsStored=8,
+            HighBit=7,
             WindowCenter="128", WindowWidth="256", RescaleSlope=None, RescaleIntercept=None, FrameTime="100",
             ImageOrientationPatient=None, PixelSpacing=None, SeriesDescription="Cine", LossyImageCompression="01",
             LossyImageCompressionMethod="ISO_10918_1",
@@ -132,9 +133,9 @@ def document(study: int, text: str = "Roentgate") -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 500 500] /Contents 4 0 R"
-        b" /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 500 500] /Contents 4 0 R /Resources 5 0 R >>",
         b"<< /Length %d >>\nstream\n%b\nendstream" % (len(stream), stream),
+        b"<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>",
     ]
     out = io.BytesIO()
     out.write(b"%PDF-1.4\n")
@@ -143,8 +144,8 @@ def document(study: int, text: str = "Roentgate") -> bytes:
         places.append(out.tell())
         out.write(b"%d 0 obj\n%b\nendobj\n" % (number, one))
     start = out.tell()
-    out.write(b"xref\n0 5\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places))
-    out.write(b"trailer << /Size 5 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % start)
+    out.write(b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places))
+    out.write(b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % start)
     data = out.getvalue()
     ds = _without_pixels(study, 1, SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1", Modality="DOC")
     ds.SeriesDescription, ds.DocumentTitle, ds.MIMETypeOfEncapsulatedDocument = "Letter", text, "application/pdf"
@@ -160,7 +161,8 @@ def segmentation(study: int, count: int = 5) -> bytes:
     ds = dicoms.dataset(
         study=study, series=2, SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4", Modality="SEG", Rows=SIDE, Columns=SIDE,
         PatientName="Viewer^Phantom", SeriesDescription="Middle", BitsAllocated=1, BitsStored=1, HighBit=0,
-        PixelData=bits, NumberOfFrames=count, FrameOfReferenceUID=f"{dicoms.PREFIX}.{study}.99", ImageType=["DERIVED", "PRIMARY"],
+        PixelData=bits, NumberOfFrames=count, FrameOfReferenceUID=f"{dicoms.PREFIX}.{study}.99",
+        ImageType=["DERIVED", "PRIMARY"],
         SegmentationType="BINARY", ContentLabel="MIDDLE", LossyImageCompression="00", Manufacturer="Roentgate",
         ContentDescription="", ContentCreatorName="A^B", ManufacturerModelName="Phantom", DeviceSerialNumber="1",
         SoftwareVersions="1",
@@ -275,7 +277,8 @@ def _level(study: int, number: int, side: int, tiles: list[bytes], profile: byte
         TotalPixelMatrixColumns=side, TotalPixelMatrixRows=side, DimensionOrganizationType="TILED_FULL",
         ImagedVolumeWidth=5.12, ImagedVolumeHeight=5.12, ImagedVolumeDepth=0.001, TotalPixelMatrixFocalPlanes=1,
         NumberOfOpticalPaths=1, SpecimenLabelInImage="NO", BurnedInAnnotation="NO", FocusMethod="AUTO",
-        ExtendedDepthOfField="NO", VolumetricProperties="VOLUME", ContainerIdentifier="SLIDE1", LossyImageCompression="01",
+        ExtendedDepthOfField="NO", VolumetricProperties="VOLUME", ContainerIdentifier="SLIDE1",
+        LossyImageCompression="01",
         FrameOfReferenceUID=f"{dicoms.PREFIX}.{study}.99", AcquisitionDateTime="20240131101500",
         ImageOrientationSlide=[0, -1, 0, -1, 0, 0], PositionReferenceIndicator="SLIDE_CORNER", Manufacturer="Roentgate",
         LossyImageCompressionMethod="ISO_10918_1", LossyImageCompressionRatio=10,
@@ -306,3 +309,11 @@ def _level(study: int, number: int, side: int, tiles: list[bytes], profile: byte
     ds["PixelData"].VR = "OB"
     ds["PixelData"].is_undefined_length = True
     return dicoms.part10(ds, JPEGBaseline8Bit)
+
+
+def profile() -> bytes:
+    """An ICC profile of sRGB, of even length."""
+    from PIL import ImageCms
+
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return data + b"\0" * (len(data) % 2)

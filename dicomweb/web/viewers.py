@@ -49,10 +49,10 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".md": "text/plain; charset=utf-8",
 }
-# Codecs are WebAssembly whose glue makes functions of text, in workers; previews, documents and films are made into
-# blobs. All else, above all whom a page may call, is this server alone.
+# The glue of codecs, and what reads segmentations, make functions of text; previews, documents and films become blobs.
+# Nothing else than this server may be loaded from or called, so that there is nowhere to take anything to.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'{more}; worker-src 'self' blob:;"
+    "default-src 'self'; script-src 'self' 'unsafe-eval'{more}; worker-src 'self' blob:;"
     " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:;"
     " connect-src 'self' data: blob:; object-src 'self' blob:; frame-src 'self' blob:; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'self'"
@@ -189,7 +189,7 @@ def _send(request: Request, there: Installed, path: str, entry: _Entry) -> Respo
         (b"etag", etag.encode()),
         (b"cache-control", FOREVER if lasting else REVALIDATED),
         (b"vary", b"Accept-Encoding"),
-        *_fields(" 'unsafe-eval'"),
+        *_fields(),
     ]
     if unchanged(asked.get(b"if-none-match", b"").decode("latin-1") or None, etag):
         return Answer(304, headers)
