@@ -145,7 +145,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
     app.state.visits = visits
     app.state.sweeper = sweeper
     app.state.service = Service(config, census)
-    app.state.viewers = Viewers(config.viewers)
+    app.state.viewers = Viewers(config.viewers, config.oidc_issuer)
     app.state.together = together
     app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
     return app

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.requests import Request
@@ -54,7 +55,7 @@ _TYPES = {
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval'{more}; worker-src 'self' blob:;"
     " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:;"
-    " connect-src 'self' data: blob:; object-src 'self' blob:; frame-src 'self' blob:; base-uri 'none';"
+    " connect-src 'self' data: blob:{issuer}; object-src 'self' blob:; frame-src 'self' blob:{issuer}; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'self'"
 )
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -74,12 +75,19 @@ class Viewers:
 
     Args:
         root: their folder, which need not be there.
+        issuer: URL of who tells who somebody is, at which a viewer may log in; "" for none.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, issuer: str = "") -> None:
         self.root = root
+        parts = urlsplit(issuer)
+        self._issuer = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Installed, dict[str, _Entry]]] = {}
+
+    def policy(self, scripts: str = "") -> list[tuple[bytes, bytes]]:
+        """The header field that says what a viewer may do; `scripts` are further sources of its scripts."""
+        return [(b"content-security-policy", _POLICY.format(more=scripts, issuer=self._issuer).encode())]
 
     def find(self, name: str) -> tuple[Installed, dict[str, _Entry]]:
         """Return a viewer and its files by their paths.
@@ -108,13 +116,18 @@ def _read_folder(folder: Path) -> dict[str, _Entry]:
     }
 
 
+def _viewers(request: Request) -> Viewers:
+    viewers: Viewers = request.app.state.viewers
+    return viewers
+
+
 async def listing(request: Request) -> Response:
     """GET /viewer: what is installed, and the address that shows a study, both relative to the server's root."""
     return await hop(_listing, request)
 
 
 def _listing(request: Request) -> Response:
-    viewers: Viewers = request.app.state.viewers
+    viewers = _viewers(request)
     found = [
         {
             "name": there.name,
@@ -134,7 +147,7 @@ async def file(request: Request) -> Response:
 
 
 def _file(request: Request) -> Response:
-    viewers: Viewers = request.app.state.viewers
+    viewers = _viewers(request)
     name, path = request.path_params["viewer"], request.path_params.get("path", "")
     there, files = viewers.find(name)
     if path == CONFIGURATION:
@@ -163,7 +176,7 @@ def _page(request: Request, path: Path, way_back: str) -> Response:
         f" 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in _INLINE.findall(page)
     )
-    return bodies.document(request, page.encode(), _TYPES[".html"], fields=_fields(hashes))
+    return bodies.document(request, page.encode(), _TYPES[".html"], fields=_viewers(request).policy(hashes))
 
 
 def _configuration(request: Request, path: Path) -> Response:
@@ -171,11 +184,7 @@ def _configuration(request: Request, path: Path) -> Response:
         text = path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"{CONFIGURATION} of this viewer is not there; installing it again writes one") from error
-    return bodies.document(request, text, _TYPES[".js"], fields=_fields())
-
-
-def _fields(more: str = "") -> list[tuple[bytes, bytes]]:
-    return [(b"content-security-policy", _POLICY.format(more=more).encode())]
+    return bodies.document(request, text, _TYPES[".js"], fields=_viewers(request).policy())
 
 
 def _send(request: Request, there: Installed, path: str, entry: _Entry) -> Response:
@@ -189,7 +198,7 @@ def _send(request: Request, there: Installed, path: str, entry: _Entry) -> Respo
         (b"etag", etag.encode()),
         (b"cache-control", FOREVER if lasting else REVALIDATED),
         (b"vary", b"Accept-Encoding"),
-        *_fields(),
+        *_viewers(request).policy(),
     ]
     if unchanged(asked.get(b"if-none-match", b"").decode("latin-1") or None, etag):
         return Answer(304, headers)

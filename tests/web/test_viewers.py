@@ -173,6 +173,15 @@ def test_the_page_may_ask_this_server_only_and_runs_its_own_scripts_only(client)
     assert said["frame-ancestors"] == "'self'"
 
 
+def test_the_page_may_ask_the_issuer_of_tokens_too(tmp_path):
+    made = Served(tmp_path, oidc_issuer="https://login.example/realms/x", oidc_audience="roentgate")
+    packages.install(made.config.viewers)
+    said = policy(made.client.get("/viewer/ohif/"))
+    assert said["connect-src"] == "'self' data: blob: https://login.example"
+    assert said["frame-src"] == "'self' blob: https://login.example"
+    assert "login.example" not in said["script-src"]
+
+
 def test_a_worker_is_bound_by_the_policy_of_its_script(client):
     said = policy(client.get(f"/viewer/ohif/{BUNDLE}"))
     assert said["connect-src"] == "'self' data: blob:"
