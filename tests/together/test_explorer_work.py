@@ -181,6 +181,28 @@ def test_what_is_dropped_anywhere_is_uploaded(world: World, page: Browsed) -> No
 
 
 @pytest.mark.long
+def test_a_folder_is_walked_when_it_is_dropped(world: World, page: Browsed, tmp_path: Path) -> None:
+    for number in range(1, 131):  # a browser lists a hundred at a time
+        (tmp_path / "CD" / "A" / "B").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "CD" / "A" / "B" / f"IM{number}").write_bytes(ct(number, study=19))
+    (tmp_path / "CD" / "DICOMDIR").write_bytes(b"x")
+    (tmp_path / "CD" / "more.zip").write_bytes(archive(fresh(29), zipfile.ZIP_DEFLATED))
+    page.open("studies")
+    expect(page.page.get_by_role("link", name="Upload")).to_be_visible()
+    session = page.page.context.new_cdp_session(page.page)
+    data = {"items": [], "files": [str(tmp_path / "CD")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+    expect(page.page.get_by_text("Drop files, folders or ZIP archives to store them")).to_be_visible()
+    page.look("dropping")
+    session.send("Input.dispatchDragEvent", {"type": "drop", "x": 300, "y": 300, "data": data})
+    expect(uploaded(page)).to_contain_text("133 of 133 files stored")
+    expect(page.page.get_by_role("region", name="Not sent")).to_contain_text("CD/DICOMDIR")
+    expect(page.page.get_by_text("Drop files, folders or ZIP archives to store them")).to_be_hidden()
+    assert {f"{PREFIX}.19.1.{n}" for n in range(1, 131)} <= world.instances()
+
+
+@pytest.mark.long
 def test_files_that_are_added_at_the_very_end_are_stored_too(world: World, page: Browsed) -> None:
     page.open("upload")
     expect(page.page.get_by_role("heading", level=1)).to_be_visible()
