@@ -36,6 +36,7 @@ from dicomweb.web.limits import Limits
 from dicomweb.web.measured import Measured
 from dicomweb.web.paths import Paths
 from dicomweb.web.routes import routes
+from dicomweb.web.session import Login
 from dicomweb.web.status import Service
 from dicomweb.web.viewers import Viewers
 
@@ -72,7 +73,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
 
     addresses = Addresses(config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host))
     door = None
-    issuer = None
+    issuer = login = None
     if config.access:
         if config.oidc_issuer:
             issuer = Issuer(config.oidc_issuer, config.oidc_jwks_url, config.oidc_ca, config.oidc_keys_seconds)
@@ -84,6 +85,14 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
             read_meanings(config.tls_clients),
             remember_seconds=config.access_remember_seconds,
             failures=config.access_failures,
+        )
+        login = Login(
+            door,
+            issuer if config.oidc_client_id else None,
+            config.oidc_client_id,
+            config.oidc_client_secret,
+            config.oidc_scopes,
+            config.session_hours * 3600,
         )
     trail = recorder = None
     if config.audit:
@@ -142,6 +151,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
     app.state.addresses = addresses
     app.state.nodes = Nodes(opened.index.nodes, config.data / "nodes.toml")
     app.state.bridge = bridge
+    app.state.login = login
     app.state.visits = visits
     app.state.sweeper = sweeper
     app.state.service = Service(config, census)

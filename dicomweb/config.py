@@ -158,6 +158,14 @@ class Config:
     oidc_audience: str = setting("", ACCESS, "what tokens must be meant for (`aud`)", shown="none")
     oidc_jwks_url: str = setting("", ACCESS, "where its keys are", shown="as the issuer describes itself")
     oidc_ca: str = setting("", ACCESS, "authorities (PEM file) of its certificate", shown="those of the system")
+    oidc_client_id: str = setting(
+        "", ACCESS, "what we are to the issuer, so that people can sign in to the explorer there", shown="none"
+    )
+    oidc_client_secret: str = setting("", ACCESS, "our secret with it", shown="none: a public client", secret=True)
+    oidc_scopes: str = setting("openid", ACCESS, "scopes that are asked for then, with spaces between")
+    session_hours: float = setting(
+        12.0, ACCESS, "how long a browser keeps a sign-in; a token ends when it says", least=0.01
+    )
     oidc_algorithms: tuple[str, ...] = setting(
         ("RS256", "ES256"), ACCESS, "how tokens may be signed: RS, PS or ES with 256, 384 or 512, or EdDSA"
     )

@@ -1,10 +1,13 @@
 """A small OpenID Connect issuer with real keys, on loopback: it describes itself, tells its keys, and signs tokens."""
 
+import base64
 import contextlib
+import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from joserfc import jwt
@@ -25,12 +28,14 @@ class Issuing:
         keys: by which it signs now.
         asked: paths that were asked for.
         answer: what it answers instead, if it is to fail.
+        codes: that it gave out: challenge and place to come back to of each.
     """
 
     url: str = ""
     keys: list[Key] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     answer: Response | None = None
+    codes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def rotate(self) -> None:
         """Sign by new keys from now on."""
@@ -54,16 +59,42 @@ class Issuing:
         key = key or self.keys[0]
         return jwt.encode({"alg": algorithm, "kid": key.kid, **(header or {})}, self.claims(**more), key, [algorithm])
 
+    def authorize(self, location: str) -> dict[str, str]:
+        """What the issuer's page does when somebody signs in there: return what it sends the browser back with."""
+        asked = dict(parse_qsl(urlsplit(location).query))
+        assert location.startswith(f"{self.url}/authorize?")
+        assert (asked["response_type"], asked["code_challenge_method"], asked["client_id"]) == ("code", "S256", "we")
+        code = f"code-{len(self.codes)}"
+        self.codes[code] = (asked["code_challenge"], asked["redirect_uri"])
+        return {"code": code, "state": asked["state"]}
+
+    def _give(self, form: dict[str, str]) -> tuple[Any, int]:
+        """A token for a code, once, to whoever has the verifier (RFC 7636 4.6)."""
+        challenge, place = self.codes.pop(form.get("code", ""), ("", ""))
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        shown = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        if not challenge or shown != challenge or form.get("redirect_uri") != place:
+            return {"error": "invalid_grant"}, 400
+        return {"access_token": self.sign(), "token_type": "Bearer", "expires_in": 300}, 200
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer (ASGI)."""
         request = Request(scope, receive)
         self.asked.append(request.url.path)
         response = self.answer
         if response is None:
+            status = 200
             told: Any = {"keys": [key.as_dict(private=False) for key in self.keys]}
             if request.url.path == "/realm/.well-known/openid-configuration":
-                told = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
-            response = Response(orjson.dumps(told), media_type="application/json")
+                told = {
+                    "issuer": self.url,
+                    "jwks_uri": f"{self.url}/keys",
+                    "authorization_endpoint": f"{self.url}/authorize",
+                    "token_endpoint": f"{self.url}/token",
+                }
+            if request.url.path == "/realm/token":
+                told, status = self._give(dict(parse_qsl((await request.body()).decode())))
+            response = Response(orjson.dumps(told), status, media_type="application/json")
         await response(scope, receive, send)
 
 

@@ -8,9 +8,9 @@ Keys that are at hand stay good while the issuer is away. A key that nobody know
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import urllib3
@@ -133,13 +133,27 @@ class Issuer:
             self._described = told
         return self._described
 
-    def _ask(self, url: str) -> dict[str, Any]:
+    def exchange(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the issuer gives for a code (RFC 6749 4.1.3).
+
+        Raises:
+            Unavailable: it gives nothing.
+        """
+        return self._ask(str(self.described().get("token_endpoint") or ""), form)
+
+    def _ask(self, url: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:
         if not is_safe(url):
-            raise Unavailable("the issuer of tokens (oidc_issuer) names no https address for its keys")
+            raise Unavailable("the issuer of tokens (oidc_issuer) names no https address for what is asked of it")
         end = time.monotonic() + _ALL_SECONDS
         try:
             response = self._pool.request(
-                "GET", url, headers={"Accept": "application/json"}, redirect=False, preload_content=False
+                "GET" if form is None else "POST",
+                url,
+                headers={"Accept": "application/json"}
+                | ({} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}),
+                body=None if form is None else urlencode(form),
+                redirect=False,
+                preload_content=False,
             )
             try:
                 body = b""

@@ -26,6 +26,8 @@ export async function call(path, options = {}) {
     throw new ApiError("The server does not answer. Is it still running, and the network up?");
   }
   if (answer.ok) return answer;
+  // Nobody knows who we are: signing in is on a page of its own
+  if (answer.status === 401 && path !== "session") location.assign(new URL("sign-in", ROOT));
   const problem = await answer.json().catch(() => null);
   throw new ApiError(problem?.detail || problem?.title || `The server answered with status ${answer.status}.`, answer.status, problem);
 }

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
@@ -29,9 +30,13 @@ from dicomweb.web.problems import status_of
 from dicomweb.web.rights import PUBLIC, Rule, rule_of
 from dicomweb.web.threads import hop, hop_elsewhere
 
+COOKIE = "roentgate-session"
+"""In which a browser keeps the key or token of whoever is signed in (see `session`)."""
 CERTIFIED = "roentgate.certified"
 """Where the state of a scope has the name in the client's certificate (see `wire`)."""
 
+_COOKIE = COOKIE.encode()
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _REMEMBERED = 4096
 _LONGEST = 16 << 10
 _WINDOW = 60.0
@@ -93,10 +98,24 @@ class Door:
         """
         shown = _credential(scope)
         if shown is None:
+            shown = _cookie(scope)
+            changes = shown is not None and scope["method"] not in _SAFE
+            if changes and not is_our_own_page(scope, self._addresses):
+                raise Forbidden("a page of another server may change nothing in the name of whoever is signed in here")
+        if shown is None:
             name = scope.get("state", {}).get(CERTIFIED, "")
             if name in self._certificates:
                 return Principal(name, "certificate", self._certificates[name])
             raise NotIdentified(_NOBODY)
+        return await self.identify(shown, scope)
+
+    async def identify(self, shown: bytes, scope: Scope) -> Principal:
+        """Return whose key or token something is.
+
+        Raises:
+            NotIdentified: it is none that is good.
+            TooOften: as `who`.
+        """
         digest = hashlib.sha256(shown).digest()
         found = self._known.get(digest)
         now = self._clock()
@@ -116,7 +135,8 @@ class Door:
                 principal, until = await hop_elsewhere(self._tokens, text)
         except NotIdentified:
             self._known.pop(digest, None)
-            self._note_failure(address, now)
+            if text.startswith(keys.PREFIX) or self._tokens is None:  # a token that has ended is nobody's guess
+                self._note_failure(address, now)
             raise
         self._known[digest] = (principal, until)
         self._known.move_to_end(digest)
@@ -207,7 +227,7 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or raise why not (see `Door.admit`)."""
         rule = self._rules.get(scope["method"], PUBLIC)
-        if rule.public:
+        if rule.public and not (rule.event and self._recorder):
             await self._methods(scope, receive, send)
         elif self._recorder is not None:
             await self._recorded(self._recorder, rule, scope, receive, send)
@@ -215,7 +235,7 @@ class Guarded:
             await self._answer(rule, scope, receive, send)
 
     async def _answer(self, rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._door is not None:
+        if self._door is not None and not rule.public:
             scope = await self._door.admit(scope, rule)
         await self._methods(scope, receive, send)
 
@@ -271,6 +291,29 @@ def _credential(scope: Scope) -> bytes | None:
         elif name == b"x-api-key":
             key = bytes(value.strip())
     return key
+
+
+def _cookie(scope: Scope) -> bytes | None:
+    """The key or token that a browser keeps for whoever is signed in, or None."""
+    for name, value in scope["headers"]:
+        if name == b"cookie" and _COOKIE in value:
+            for part in value.split(b";"):
+                given, _, rest = part.strip().partition(b"=")
+                if given == _COOKIE:
+                    return bytes(rest.strip(b' "')) or None
+    return None
+
+
+def is_our_own_page(scope: Scope, addresses: Addresses) -> bool:
+    """Say whether a request was made by a page of this server, as the browser tells (Fetch Metadata, RFC 6454 7)."""
+    fields = {name: value for name, value in scope["headers"] if name in (b"sec-fetch-site", b"origin", b"host")}
+    if (site := fields.get(b"sec-fetch-site")) is not None:
+        return site == b"same-origin"
+    origin = fields.get(b"origin", b"").decode("latin-1")
+    root = urlsplit(addresses.root(scope))
+    if root.netloc:
+        return origin == f"{root.scheme}://{root.netloc}"
+    return bool(origin) and urlsplit(origin).netloc == fields.get(b"host", b"").decode("latin-1")
 
 
 def _study(scope: Scope) -> str | None:

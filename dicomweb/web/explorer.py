@@ -50,6 +50,11 @@ async def file(request: Request) -> Response:
     return await hop(_answer, request, request.path_params["file"])
 
 
+async def named(request: Request, name: str) -> Response:
+    """Another page of the explorer's, under an address of its own."""
+    return await hop(_answer, request, name)
+
+
 def _answer(request: Request, name: str) -> Response:
     found = (_names(), _TYPES[".json"]) if name == NAMES else files().get(name)
     if found is None:

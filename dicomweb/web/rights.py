@@ -117,6 +117,10 @@ RULES: dict[str, Rules] = {
     "/viewer": {"GET": PUBLIC},
     "/viewer/{viewer}": {"GET": PUBLIC},
     "/viewer/{viewer}/{path:path}": {"GET": PUBLIC},
+    "/sign-in": {"GET": PUBLIC},
+    "/session": {"GET": PUBLIC, "POST": Rule(("public",), "login"), "DELETE": PUBLIC},
+    "/session/login": {"GET": PUBLIC},
+    "/session/callback": {"GET": Rule(("public",), "login")},
     "/openapi.json": {"GET": PUBLIC},
     "/docs": {"GET": PUBLIC},
 }  # fmt: skip

@@ -22,6 +22,7 @@ from dicomweb.web import (
     qido,
     refusals,
     rendered,
+    session,
     status,
     stow,
     verify,
@@ -110,6 +111,10 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     ("/metrics", Methods(GET=metrics.metrics)),
     ("/", Methods(GET=explorer.page)),
     ("/explorer/{file:path}", Methods(GET=explorer.file)),
+    ("/sign-in", Methods(GET=session.page)),
+    ("/session", Methods(GET=session.state, POST=session.begin, DELETE=session.end)),
+    ("/session/login", Methods(GET=session.leave)),
+    ("/session/callback", Methods(GET=session.arrive)),
     ("/openapi.json", Methods(GET=documentation.document)),
     ("/docs", Methods(GET=documentation.page)),
 )

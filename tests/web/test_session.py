@@ -1,0 +1,184 @@
+"""People sign in to the explorer, by a key or at an issuer; nobody else does in their name."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from issuing import AUDIENCE, Issuing, issuing
+from served import Served
+
+from dicomweb.access import keys
+from dicomweb.access.keys import Key
+
+OURS = {"origin": "http://localhost:8080"}
+THEIRS = {"origin": "https://evil.example"}
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuing]:
+    with issuing() as made:
+        yield made
+
+
+@pytest.fixture
+def served(issuer: Issuing, tmp_path: Path) -> Iterator[Served]:
+    made = Served(
+        tmp_path,
+        access=True,
+        access_remember_seconds=0.0,
+        oidc_issuer=issuer.url,
+        oidc_audience=AUDIENCE,
+        oidc_client_id="we",
+    )
+    yield made
+    made.archive.close()
+
+
+def new_key(served: Served, *roles: str) -> str:
+    text = keys.new_text()
+    given = Key(keys.id_of(text) or "", keys.digest_of(text), "zoe", frozenset(roles), None, None, time.time())
+    served.archive.index.keys.add(given)
+    return text
+
+
+def cookies(response: httpx.Response) -> dict[str, str]:
+    """What the answer has the browser keep: the whole field by name."""
+    return {field.partition("=")[0]: field for field in response.headers.get_list("set-cookie")}
+
+
+def sent(field: str) -> dict[str, str]:
+    """The field by which a browser sends it back."""
+    return {"cookie": f"a=b; {field.partition(';')[0]}; c=d"}
+
+
+def sign_in(served: Served, key: str, **headers: str) -> httpx.Response:
+    return served.client.post("/session", json={"key": key}, headers={**OURS, **headers})
+
+
+def test_who_signs_in_by_a_key_is_known_until_the_key_is_revoked_or_he_signs_out(served):
+    text = new_key(served, "read")
+    answer = sign_in(served, text)
+    assert (answer.status_code, answer.headers["cache-control"]) == (204, "no-store")
+    kept = cookies(answer)["roentgate-session"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in kept.split(";")}
+    browser = sent(kept)
+    assert served.client.get("/dicom-web/studies", headers=browser).status_code == 200
+    told = served.client.get("/session", headers=browser).json()
+    assert told == {"asked": True, "issuer": True, "name": "zoe", "roles": ["read"]}
+    out = served.client.request("DELETE", "/session", headers={**browser, **OURS})
+    assert "Max-Age=0" in cookies(out)["roentgate-session"]
+    assert served.client.get("/session").json()["name"] is None
+    assert served.archive.index.keys.drop(keys.id_of(text) or "")
+    assert served.client.get("/dicom-web/studies", headers=browser).status_code == 401
+    assert served.client.get("/session", headers=browser).json()["name"] is None
+
+
+@pytest.mark.parametrize("body", [{}, {"key": 7}, {"key": ""}, {"key": "ü"}, []])
+def test_what_is_no_key_is_400(served, body):
+    assert served.client.post("/session", json=body, headers=OURS).status_code == 400
+
+
+def test_a_wrong_key_signs_nobody_in(served):
+    answer = sign_in(served, "rg_0123456789_" + "A" * 43)
+    assert (answer.status_code, cookies(answer)) == (401, {})
+
+
+FROM = [
+    (OURS, True),
+    (THEIRS, False),
+    ({}, False),
+    ({"origin": "null"}, False),
+    ({"origin": "http://localhost:8081"}, False),
+    ({"sec-fetch-site": "same-origin"}, True),
+    ({"sec-fetch-site": "same-site", **OURS}, False),
+    ({"sec-fetch-site": "cross-site", **OURS}, False),
+    ({"sec-fetch-site": "none"}, False),
+]
+
+
+@pytest.mark.parametrize(("headers", "ours"), FROM)
+def test_only_a_page_of_this_server_changes_anything_in_the_name_of_who_is_signed_in(served, headers, ours):
+    browser = sent(cookies(sign_in(served, new_key(served, "read", "delete")))["roentgate-session"])
+    delete = served.client.request("DELETE", "/dicom-web/studies/1.2.3", headers={**browser, **headers})
+    assert delete.status_code == (404 if ours else 403)
+    assert served.client.post("/session", json={"key": "x"}, headers=headers).status_code == (401 if ours else 403)
+    assert served.client.request("DELETE", "/session", headers=headers).status_code == (204 if ours else 403)
+    # What is shown in a header field no foreign page can send
+    shown = {"authorization": f"Bearer {new_key(served, 'delete')}", **headers}
+    assert served.client.request("DELETE", "/dicom-web/studies/1.2.3", headers=shown).status_code == 404
+
+
+def begun(served: Served) -> tuple[str, dict[str, str]]:
+    """Begin at the issuer: where the browser is sent, and what it keeps."""
+    answer = served.client.get("/session/login")
+    assert answer.status_code == 303
+    kept = cookies(answer)["roentgate-login"]
+    assert {"HttpOnly", "SameSite=lax", "Path=/session"} <= {part.strip() for part in kept.split(";")}
+    return answer.headers["location"], sent(kept)
+
+
+def arrive(served: Served, back: dict[str, Any], browser: dict[str, str]) -> httpx.Response:
+    return served.client.get("/session/callback", params=back, headers=browser)
+
+
+def test_who_signs_in_at_the_issuer_comes_back_known(served, issuer):
+    location, browser = begun(served)
+    assert "http%3A%2F%2Flocalhost%3A8080%2Fsession%2Fcallback" in location
+    verifier = re.search(r"roentgate-login=[^.]*\.([\w-]{43,128})", browser["cookie"])
+    assert verifier is not None
+    assert verifier[1] not in location
+    answer = arrive(served, issuer.authorize(location), browser)
+    assert (answer.status_code, answer.headers["location"]) == (303, "../")
+    assert "Max-Age=0" in cookies(answer)["roentgate-login"]
+    known = sent(cookies(answer)["roentgate-session"])
+    assert served.client.get("/session", headers=known).json()["name"] == "alice"
+    assert served.client.get("/dicom-web/studies", headers=known).status_code == 200
+
+
+def test_nobody_comes_back_who_did_not_leave_from_here(served, issuer):
+    location, browser = begun(served)
+    back = issuer.authorize(location)
+    assert arrive(served, back, {}).status_code == 403
+    assert arrive(served, {**back, "state": "other"}, browser).status_code == 403
+    assert arrive(served, {"state": back["state"], "error": "access_denied"}, browser).status_code == 403
+    _, other = begun(served)
+    assert arrive(served, back, other).status_code == 403
+    kept = other["cookie"].partition("roentgate-login=")[2].partition(".")[2]
+    stolen = {"cookie": re.sub(r"\..*;", f".{kept}", browser["cookie"])}
+    assert arrive(served, back, stolen).status_code == 503  # the issuer gives nothing for another verifier
+
+
+def test_a_code_is_worth_something_once(served, issuer):
+    location, browser = begun(served)
+    back = issuer.authorize(location)
+    assert arrive(served, back, browser).status_code == 303
+    assert arrive(served, back, browser).status_code == 503
+
+
+def test_behind_a_prefix_and_tls_the_cookie_is_for_it_alone(issuer, tmp_path):
+    served = Served(tmp_path, access=True, public_url="https://pacs.example/images", path_prefix="/images")
+    kept = cookies(sign_in(served, new_key(served, "read"), origin="https://pacs.example"))["roentgate-session"]
+    assert {"Secure", "Path=/images/"} <= {part.strip() for part in kept.split(";")}
+    assert sign_in(served, new_key(served, "read")).status_code == 403  # another origin than the public one
+    assert served.client.get("/session/login").status_code == 404  # no issuer
+    served.archive.close()
+
+
+def test_where_nobody_is_asked_nobody_signs_in(tmp_path):
+    served = Served(tmp_path)
+    assert served.client.get("/session").json() == {"asked": False, "issuer": False, "name": None, "roles": []}
+    assert sign_in(served, "x").status_code == 404
+    assert served.client.request("DELETE", "/session", headers=OURS).status_code == 404
+    assert served.client.get("/session/callback").status_code == 404
+    served.archive.close()
+
+
+def test_the_page_is_there_without_signing_in_and_runs_nothing_foreign(served):
+    answer = served.client.get("/sign-in")
+    assert answer.status_code == 200
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert served.client.get("/explorer/sign-in.js").status_code == 200
