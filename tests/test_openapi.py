@@ -22,6 +22,7 @@ import exchanging
 import httpx
 import packages
 import pytest
+import signing
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
@@ -288,10 +289,12 @@ def test_no_media_type_is_named_that_the_code_does_not_know():
 # -- what the server answers ---------------------------------------------------------------------------------
 @dataclass
 class World:
-    """Servers that can be brought to any answer: one with usual settings, one with tight limits."""
+    """Servers that can be brought to any answer: one with usual settings, one with tight limits, one that asks who is
+    calling."""
 
     usual: Served
     tight: Served
+    signing: signing.Signing
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +319,8 @@ def world(tmp_path_factory, around):
         path_prefix="/pacs",
     )
     tight.store(dicoms.ct(study=ALIVE))
-    return World(usual, tight)
+    with signing.signing(tmp_path_factory.mktemp("signing")) as made:
+        yield World(usual, tight, made)
 
 
 def fill(name: str, study: int = ALIVE) -> str:
@@ -355,6 +359,8 @@ def obtain(world: World, patch: pytest.MonkeyPatch, name: str, status: str) -> h
     _, method, operation, _ = OPERATIONS[name]
     if operation["tags"] == ["Store"]:
         return obtain_of_store(world, patch, name, status)
+    if name in signing.OPERATIONS:
+        return signing.obtain(world.signing, name, status)
     if name in exchanging.OPERATIONS:
         return exchanging.obtain(world.usual, name, status)
     served, url, headers = world.usual, fill(name), {}
@@ -598,7 +604,7 @@ CT_SMALL = Path(str(get_testdata_file("CT_small.dcm")))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_command_line_of_every_operation_works(tmp_path, around, name):
+def test_the_command_line_of_every_operation_works(tmp_path, around, world, name):
     path, method, operation, _ = OPERATIONS[name]
     served = exchanging.served(tmp_path, around)
     packages.install(served.config.viewers)
@@ -608,7 +614,9 @@ def test_the_command_line_of_every_operation_works(tmp_path, around, name):
     assert re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)), url.partition("?")[0])
     if name == "getConflict":
         url = url.replace(exchanging.NAMES["version"], exchanging.conflict(served))
-    answer = served.client.request(asked, url, headers=headers, content=body)
+    with signing.ready(world.signing, name) as signed:
+        asked_of = signed.client if name in signing.OPERATIONS else served.client
+        answer = asked_of.request(asked, url, headers=headers, content=body)
     assert str(answer.status_code) == min(operation["responses"]), answer.text[:300]
     assert answer.content != b"[]" or name == "readVisit"
     check(name, answer)
