@@ -192,6 +192,7 @@ class Bridge:
                 settings.held_bytes,
                 self._make_visits(),
                 self._make_courier(),
+                settings.data / "drafts",
             ),
             C_FIND: FindService(self.origin, self.nodes, self.refusals, settings.rules.aet, settings.strict),
             C_GET: GetService(self.origin, self.refusals, settings.strict),

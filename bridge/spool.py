@@ -21,9 +21,10 @@ from typing import Any
 from bridge import statuses
 from bridge.client import Origin
 from bridge.statuses import Verdict
-from dicomweb.errors import Error, OutOfSpace, TooLarge, Unavailable
+from bridge.strict import anew
+from dicomweb.errors import BadObject, Error, OutOfSpace, TooLarge, Unavailable, UnsupportedMedia
 from dicomweb.standard import multipart
-from dicomweb.standard.outcomes import Outcome
+from dicomweb.standard.outcomes import SYNTAX_NOT_SUPPORTED, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,9 @@ class Spool:
             self._one_by_one(names)
             return
         except Error as error:
-            if len(names) == 1:
+            if len(names) == 1 and isinstance(error, UnsupportedMedia) and self._send_anew(names[0]):
+                self._remove(names)
+            elif len(names) == 1:
                 self._set_aside(names[0], str(error))
             else:
                 self._one_by_one(names)
@@ -193,10 +196,34 @@ class Spool:
             self._remove(names)
         elif len(names) > 1:
             self._one_by_one(names)
+        elif failed and failed[0].reason == SYNTAX_NOT_SUPPORTED and self._send_anew(names[0]):
+            self._remove(names)
         elif failed and not statuses.from_outcome(failed[0], "", stored.temporary).temporary:
             self._set_aside(names[0], _why(failed[0], stored.sentences))
         else:
             raise Unavailable(_why(failed[0], stored.sentences) if failed else "the DICOMweb server tells no outcome")
+
+    def _send_anew(self, name: str) -> bool:
+        """Deliver a file in Explicit VR Little Endian, where the web does not have what it is in; false if that is of
+        no use either."""
+        boundary = multipart.boundary_for(secrets.token_hex(16))
+        try:
+            pieces = anew(self._folder / name)
+        except BadObject:
+            pieces = None
+        if pieces is None:
+            return False
+
+        def body() -> Iterator[bytes]:
+            yield multipart.write_head(boundary, _OBJECT, first=True)
+            yield from pieces
+            yield multipart.write_end(boundary)
+
+        try:
+            outcomes = self._origin.store(body(), multipart.write_type(boundary, _OBJECT)).outcomes
+        except (BadObject, UnsupportedMedia):
+            return False
+        return bool(outcomes) and outcomes[0].reason is None
 
     def _one_by_one(self, names: list[str]) -> None:
         for name in names:

@@ -6,7 +6,8 @@ object is stored, or once it lies synced in the spool.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from bridge import statuses
 from bridge.association import Association, Message
@@ -16,6 +17,7 @@ from bridge.policy import name_of
 from bridge.refusals import Peer, Refusals
 from bridge.spool import Spool
 from bridge.statuses import Verdict
+from bridge.strict import Draft, is_legal
 from bridge.visits import Visits
 from dicomweb.errors import BadMessage, BadRequest, Error, PeerLeft, PeerSilent, UnsupportedMedia
 from dicomweb.standard import multipart
@@ -39,6 +41,7 @@ class StoreService:
         visits: where those of a node go that we had it send for a viewer (see `visits`); None is with all others.
         courier: takes objects that are held to the origin, together with those of other associations; None is each
             by itself.
+        folder: for larger ones that may have to be made anew for the server; None is the system's for such files.
     """
 
     def __init__(
@@ -50,7 +53,10 @@ class StoreService:
         held_bytes: int,
         visits: Visits | None = None,
         courier: Courier | None = None,
+        folder: Path | None = None,
     ) -> None:
+        self._folder = folder
+        self._takes_all: bool | None = None
         self._visits = visits
         self._courier = courier
         self._origin = origin
@@ -114,17 +120,29 @@ class StoreService:
                 break
         else:
             return store_held(self._sender(origin, message), message, meta, held)
-        boundary = multipart.boundary_for(secrets.token_hex(16))
+        whole = _chain(held, pieces)
+        if is_legal(message.context.syntax) or self._takes_all or visit is not None:
+            return stream(origin, _chain([meta], whole))
+        with Draft(self._folder) as draft:
+            return self._drafted(draft, message, meta, whole)
 
-        def body() -> Iterator[bytes]:
-            yield multipart.write_head(boundary, OBJECT, first=True) + meta
-            while held:
-                yield held.pop(0)
-            for piece in pieces:
-                yield bytes(piece)
-            yield multipart.write_end(boundary)
-
-        return read_stored(origin.store(body(), multipart.write_type(boundary, OBJECT)))
+    def _drafted(self, draft: Draft, message: Message, meta: bytes, pieces: Iterator[bytes | memoryview]) -> Verdict:
+        """Send a large object that may not be on the web as it is, or in Explicit VR Little Endian to a server that
+        has refused one; which of both it is, the first one shows."""
+        written = draft.through(pieces)
+        if self._takes_all is None:
+            try:
+                verdict = stream(self._origin, _chain([meta], written))
+                if verdict.status != SYNTAX_NOT_SUPPORTED:
+                    self._takes_all = True
+                    return verdict
+            except UnsupportedMedia:
+                pass
+            self._takes_all = False
+        for _ in written:  # what the server did not wait for
+            pass
+        instance = str(message.command.get("AffectedSOPInstanceUID", ""))
+        return stream(self._origin, draft.anew(message.context.syntax, message.context.abstract, instance))
 
     def _sender(self, origin: Origin, message: Message) -> "Send":
         courier = self._courier
@@ -132,6 +150,26 @@ class StoreService:
             return lambda pieces: send(origin, [pieces])
         instance = str(message.command.get("AffectedSOPInstanceUID", ""))
         return lambda pieces: courier.store(instance, pieces, sum(map(len, pieces)))
+
+
+def _chain(first: list[bytes], rest: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """What is held, given away piece by piece, and what follows."""
+    while first:
+        yield first.pop(0)
+    yield from rest
+
+
+def stream(origin: Origin, pieces: Iterable[bytes | memoryview]) -> Verdict:
+    """Send a Part 10 file as it comes; see `Origin.store`."""
+    boundary = multipart.boundary_for(secrets.token_hex(16))
+
+    def body() -> Iterator[bytes]:
+        yield multipart.write_head(boundary, OBJECT, first=True)
+        for piece in pieces:
+            yield bytes(piece)
+        yield multipart.write_end(boundary)
+
+    return read_stored(origin.store(body(), multipart.write_type(boundary, OBJECT)))
 
 
 Send = Callable[[Sequence[bytes]], Stored]
@@ -147,8 +185,7 @@ def store_held(store: Send, message: Message, meta: bytes, held: Sequence[bytes]
         meta: preamble and File Meta group.
         held: the data set, in pieces.
     """
-    syntax = syntax_of(message.context.syntax)
-    legal = not (syntax.implicit or syntax.big_endian)
+    legal = is_legal(message.context.syntax)
     try:
         verdict = read_stored(store([meta, *held]))
         if legal or verdict.status != SYNTAX_NOT_SUPPORTED:
@@ -158,7 +195,7 @@ def store_held(store: Send, message: Message, meta: bytes, held: Sequence[bytes]
             raise
     data = b"".join(held)
     instance = str(message.command.get("AffectedSOPInstanceUID", ""))
-    made = explicit(data, 0, len(data), syntax, message.context.abstract, instance)
+    made = explicit(data, 0, len(data), syntax_of(message.context.syntax), message.context.abstract, instance)
     return read_stored(store([bytes(piece) for piece in made.pieces(lambda first, last: (data[first:last],))]))
 
 

@@ -216,9 +216,10 @@ def test_real_files_arrive_as_they_were_sent(system):
     assert sent > len(chosen) // 3
 
 
+@pytest.mark.parametrize("settings", [{}, {"held_bytes": 100}, {"spool": True}], ids=["held", "drafted", "spooled"])
 @pytest.mark.parametrize("how", ["outcome", "status"])
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_a_server_that_takes_explicit_vr_only_gets_that(tmp_path, syntax, how):
+def test_a_server_that_takes_explicit_vr_only_gets_that(tmp_path, syntax, how, settings):
     served = Served(tmp_path / "web")
 
     async def strict(scope, receive, send):
@@ -243,9 +244,16 @@ def test_a_server_that_takes_explicit_vr_only_gets_that(tmp_path, syntax, how):
 
         await served.client.app(scope, again, send)
 
-    with running(strict) as server, bridge_to(f"http://127.0.0.1:{server.port}/dicom-web", tmp_path) as bridge:
+    with (
+        running(strict) as server,
+        bridge_to(f"http://127.0.0.1:{server.port}/dicom-web", tmp_path, **settings) as bridge,
+    ):
         system = Bridged(served, bridge, server.port, tmp_path)
-        assert send(system, written(dataset(1), syntax)) == 0
+        for number in (2, 1):
+            assert send(system, written(dataset(number), syntax)) == 0
+        deadline = time.monotonic() + 60
+        while bridge.spool is not None and bridge.spool.status()["waiting"]:
+            assert time.monotonic() < deadline
         kept = read(system.stored(f"{PREFIX}.1.1.1"))
         assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
         sent = read(ct(1))
