@@ -31,6 +31,6 @@ export const studyPage = (study) => `studies/${encodeURIComponent(study)}`;
 export const seriesPage = (study, series) => `${studyPage(study)}/series/${encodeURIComponent(series)}`;
 export const instancePage = (study, series, instance) => `${seriesPage(study, series)}/instances/${encodeURIComponent(instance)}`;
 // Empty parts cannot stand in a path: a patient without ID is found by the query.
-export const patientPage = ({ id, issuer }) => `#/patient?${new URLSearchParams({ id, ...(issuer ? { issuer } : {}) })}`;
+export const patientPage = ({ id, issuer }) => `#/patient?${new URLSearchParams({ PatientID: id, ...(issuer ? { IssuerOfPatientID: issuer } : {}) })}`;
 
 export const thumbnail = (of, pixels) => `${resource(of)}/thumbnail?viewport=${pixels},${pixels}`;

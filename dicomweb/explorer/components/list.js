@@ -53,7 +53,8 @@ export class List {
       ? el("div.list-row.filters", { role: "row" }, this.all.map((column) => el(`div.cell${column.narrow ? ".wide-only" : ""}`, { role: "columnheader", "aria-label": column.label ? `Filter of ${column.label}` : "Filters" }, column.filter)))
       : null;
     this.space = el("div.space", { role: "rowgroup" });
-    this.message = el("div.list-message", { hidden: true });
+    this.said = el("div.list-message", { role: "gridcell" });
+    this.message = el("div", { role: "row", hidden: true }, this.said);
     this.head = el("div.heads", { role: "rowgroup" }, el("div.list-row.head", { role: "row" }, heads), filters);
     this.element = el("div.list", { role: "grid", "aria-label": this.label, "aria-colcount": this.all.length, "aria-multiselectable": this.selected ? "true" : null }, this.head, this.space, this.message);
     this.element.style.setProperty("--columns", this.all.map((column) => column.width).join(" "));
@@ -103,7 +104,7 @@ export class List {
       this.element.scrollTop = 0;
       this.active = 0;
       this.message.hidden = first.rows.length > 0;
-      if (!first.rows.length) replace(this.message, this.empty());
+      if (!first.rows.length) replace(this.said, this.empty());
       this.#unmark();
       this.#plan(true);
     } catch (error) {
@@ -112,7 +113,7 @@ export class List {
       this.total = 0;
       this.#plan(true);
       this.message.hidden = false;
-      replace(this.message, failure(error, () => this.load()));
+      replace(this.said, failure(error, () => this.load()));
     } finally {
       if (!signal.aborted) this.element.removeAttribute("aria-busy");
     }

@@ -13,6 +13,29 @@ export function inside(text) {
   return !plain || /[*?]/.test(plain) ? plain : `*${plain}*`;
 }
 
+// Values other than names are compared with their case (PS3.4 C.2.2.2.1). What nothing matches as it was typed is tried
+// in capitals, then with capitals at the beginning of words: devices write the one or the other.
+const FORMS = [
+  (text) => text,
+  (text) => text.toUpperCase(),
+  (text) => text.toLowerCase().replace(/(^|[^\p{L}])(\p{L})/gu, (_, before, letter) => before + letter.toUpperCase()),
+];
+
+// A search that goes on to the next form while nothing matches: `ask(form)` searches with `form` applied to the values.
+// Returns what was found and the form that found it.
+export async function inSomeCase(texts, ask) {
+  const tried = new Set();
+  let last = null;
+  for (const form of FORMS) {
+    const key = texts.map(form).join("\n");
+    if (tried.has(key)) continue;
+    tried.add(key);
+    last = { found: await ask(form), form };
+    if (last.found.rows.length) break;
+  }
+  return last;
+}
+
 // A text field; `told(text)` is called after each pause of typing.
 export function textField({ label, value = "", placeholder = "", told }) {
   let timer;

@@ -9,17 +9,17 @@ import { all, count, date, number, patientName, text, time } from "../words.js";
 import { List } from "./list.js";
 import { actionElement, actionMenu } from "./menu.js";
 import { nothing } from "./notice.js";
-import { choice, dateField, dateRange, inside, modalityOptions, textField } from "./search.js";
+import { choice, dateField, dateRange, inside, inSomeCase, modalityOptions, textField } from "./search.js";
 import { thumb } from "./thumbnail.js";
 
 // Names in the address, and how they become keys of the search.
 const KEYS = {
   name: nameKey,
-  id: (value) => ({ PatientID: inside(value) }),
+  id: (value, form) => ({ PatientID: inside(form(value)) }),
   date: (value) => ({ StudyDate: dateRange(value) }),
   modality: (value) => ({ ModalitiesInStudy: value }),
-  description: (value) => ({ StudyDescription: inside(value) }),
-  accession: (value) => ({ AccessionNumber: inside(value) }),
+  description: (value, form) => ({ StudyDescription: inside(form(value)) }),
+  accession: (value, form) => ({ AccessionNumber: inside(form(value)) }),
   order: (value) => ({ orderby: value }),
 };
 
@@ -38,6 +38,7 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
   const state = {};
   const fields = {};
   let searching = 0;
+  let form = (value) => value;
 
   function read(from) {
     for (const name of Object.keys(KEYS)) state[name] = from.get(name) ?? "";
@@ -108,12 +109,17 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
     open: (row) => (location.hash = href(studyPage(text(row, "0020000D")))),
     fetchPage: async (offset, limit, next, aborting) => {
       if (next) return more(next, { signal: aborting });
-      const keys = { ...fixed, limit, ...(offset ? { offset } : {}) };
-      for (const [name, value] of Object.entries(state)) if (value) Object.assign(keys, KEYS[name](value));
+      const ask = (cased) => {
+        const keys = { ...fixed, limit, ...(offset ? { offset } : {}) };
+        for (const [name, value] of Object.entries(state)) if (value) Object.assign(keys, KEYS[name](value, cased));
+        return search("studies", keys, { signal: aborting });
+      };
+      if (offset) return ask(form);
       const begun = performance.now();
-      const found = await search("studies", keys, { signal: aborting });
+      const answer = await inSomeCase([state.id, state.description, state.accession], ask);
       searching = performance.now() - begun;
-      return found;
+      form = answer.form;
+      return answer.found;
     },
     expand: async (row, aborting) => {
       const study = text(row, "0020000D");

@@ -9,8 +9,8 @@ import { patientSubject } from "../subjects.js";
 import { date, patientName, sex, text } from "../words.js";
 
 export async function open(view, { query, signal }) {
-  const id = query.get("id") ?? "";
-  const issuer = query.get("issuer") ?? "";
+  const id = query.get("PatientID") ?? "";
+  const issuer = query.get("IssuerOfPatientID") ?? "";
   const keys = { PatientID: exact(id), IssuerOfPatientID: exact(issuer), emptyvaluematching: "true" };
   const { rows } = await search("patients", { ...keys, limit: 1 }, { signal });
   if (!rows.length) throw new ApiError("There is no such patient here, or no longer.", 404);

@@ -6,7 +6,7 @@ import { keys } from "../components/keys.js";
 import { List } from "../components/list.js";
 import { actionMenu } from "../components/menu.js";
 import { nothing } from "../components/notice.js";
-import { choice, dateRange, inside, textField } from "../components/search.js";
+import { choice, dateRange, inside, inSomeCase, textField } from "../components/search.js";
 import { nameKey } from "../components/studylist.js";
 import { el, icon, replace } from "../dom.js";
 import { patientOf, patientPage, patientSubject } from "../subjects.js";
@@ -14,8 +14,8 @@ import { count, date, number, patientName, sex, text } from "../words.js";
 
 const KEYS = {
   name: nameKey,
-  id: (value) => ({ PatientID: inside(value) }),
-  issuer: (value) => ({ IssuerOfPatientID: inside(value) }),
+  id: (value, form) => ({ PatientID: inside(form(value)) }),
+  issuer: (value, form) => ({ IssuerOfPatientID: inside(form(value)) }),
   birth: (value) => ({ PatientBirthDate: dateRange(value) }),
   sex: (value) => ({ PatientSex: value }),
   order: (value) => ({ orderby: value }),
@@ -24,6 +24,7 @@ const KEYS = {
 export async function open(view, { query, signal }) {
   const state = {};
   const fields = {};
+  let form = (value) => value;
   const read = (from) => {
     for (const name of Object.keys(KEYS)) state[name] = from.get(name) ?? "";
   };
@@ -72,9 +73,15 @@ export async function open(view, { query, signal }) {
     open: (row) => (location.hash = patientPage(patientOf(row))),
     fetchPage: async (offset, limit, next, aborting) => {
       if (next) return more(next, { signal: aborting });
-      const wanted = { limit, ...(offset ? { offset } : {}) };
-      for (const [name, value] of Object.entries(state)) if (value) Object.assign(wanted, KEYS[name](value));
-      return search("patients", wanted, { signal: aborting });
+      const ask = (cased) => {
+        const wanted = { limit, ...(offset ? { offset } : {}) };
+        for (const [name, value] of Object.entries(state)) if (value) Object.assign(wanted, KEYS[name](value, cased));
+        return search("patients", wanted, { signal: aborting });
+      };
+      if (offset) return ask(form);
+      const answer = await inSomeCase([state.id, state.issuer], ask);
+      form = answer.form;
+      return answer.found;
     },
     counted: ({ total, atLeast }) => {
       counter.textContent = `${atLeast ? "more than " : ""}${count(total, "patient")}`;

@@ -291,7 +291,7 @@ export class Viewer {
   #showWords() {
     if (!this.words) return;
     const window = this.current.picture.look.grey ? this.effective() : null;
-    const said = corners(this.current.picture, { index: this.index, count: this.pictures.length, window, zoom: this.scale / (devicePixelRatio || 1), probe: this.probe });
+    const said = corners(this.current.picture, { index: this.index, count: this.pictures.length, window, zoom: this.scale / (devicePixelRatio || 1), probe: this.#probe() });
     said.forEach((lines, at) => {
       const joined = lines.join("\n");
       if (this.corners[at].textContent !== joined) this.corners[at].textContent = joined;
@@ -488,10 +488,7 @@ export class Viewer {
     canvas.addEventListener("dblclick", () => this.fit());
     canvas.addEventListener("pointerdown", (event) => this.#drag(event));
     canvas.addEventListener("pointermove", (event) => this.#point(event));
-    canvas.addEventListener("pointerleave", () => {
-      this.probe = null;
-      this.#redraw();
-    });
+    canvas.addEventListener("pointerleave", () => this.#point(null));
   }
 
   #centred(event) {
@@ -537,19 +534,23 @@ export class Viewer {
     return this.picture.look.shape === "LINEAR" && Math.abs(this.picture.look.slope) >= 0.1 ? 1 : Math.abs(this.picture.look.slope) * 1e-2 || 1e-6;
   }
 
-  // The value below the mouse.
   #point(event) {
-    const { current } = this;
-    if (!current?.values || !this.words) return;
+    const box = event && this.canvas.getBoundingClientRect();
+    this.pointer = event && { x: event.clientX - box.left, y: event.clientY - box.top };
+    if (this.words && this.current?.values) this.#redraw();
+  }
+
+  // Place and value of the pixel below the mouse, or null.
+  #probe() {
+    const { current, pointer } = this;
+    if (!current?.values || !pointer) return null;
     const { look } = current.picture;
-    const box = this.canvas.getBoundingClientRect();
     const ratio = devicePixelRatio || 1;
-    const [a, b, c, d, e, f] = this.#matrix(look, look.aspect, this.canvas.width, this.canvas.height);
-    const at = new DOMMatrix([a, b, c, d, e, f]).inverse().transformPoint({ x: (event.clientX - box.left) * ratio, y: (event.clientY - box.top) * ratio });
+    const matrix = new DOMMatrix([...this.#matrix(look, look.aspect, this.canvas.width, this.canvas.height)]);
+    const at = matrix.inverse().transformPoint({ x: pointer.x * ratio, y: pointer.y * ratio });
     const column = Math.floor(at.x);
     const row = Math.floor(at.y);
-    const inside = column >= 0 && row >= 0 && column < look.columns && row < look.rows;
-    this.probe = inside ? { column, row, value: realValue(current.values[row * look.columns + column], look) } : null;
-    this.#redraw();
+    if (column < 0 || row < 0 || column >= look.columns || row >= look.rows) return null;
+    return { column, row, value: realValue(current.values[row * look.columns + column], look) };
   }
 }
