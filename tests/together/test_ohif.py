@@ -218,6 +218,18 @@ def test_the_explorer_opens_a_study_in_the_viewer(world: World) -> None:
         visit.shows(CANVAS, phantoms.turned(5), 0)
 
 
+def test_the_explorer_leads_from_a_segmentation_to_its_images_in_the_viewer(world: World) -> None:
+    with world.page() as visit:
+        visit.page.goto(
+            f"{visit.origin}/pacs/#/studies/{dicoms.PREFIX}.{SEGMENTED}/series/{dicoms.PREFIX}.{SEGMENTED}.2"
+        )
+        link = visit.page.get_by_role("link", name="Over its images in OHIF")
+        link.wait_for(timeout=60_000)
+        visit.shoot("explorer-segmentation")
+        visit.page.goto(link.get_attribute("href"))
+        visit.shows(CANVAS, phantoms.turned(5), 0)
+
+
 def test_an_object_that_is_uploaded_by_the_viewer_is_stored(world: World, tmp_path: Path) -> None:
     (tmp_path / "new.dcm").write_bytes(dicoms.ct(study=90, PatientName="Uploaded^By"))
     with world.page() as visit:

@@ -6,6 +6,7 @@ import { banner } from "../components/banner.js";
 import { keys } from "../components/keys.js";
 import { seriesCard } from "../components/studylist.js";
 import { el, icon, replace } from "../dom.js";
+import { addressOf, liesOverImages, viewers } from "../installed.js";
 import { instancePage, seriesPage, studyPage } from "../subjects.js";
 import { all, patientName, text } from "../words.js";
 import { pictures } from "../viewer/stack.js";
@@ -24,6 +25,11 @@ export async function open(view, { params: { study, series }, query, signal }) {
   const strip = el("nav.strip", { "aria-label": "Series of this study" });
   const tagsButton = el("button.quiet", { type: "button", title: "Attributes (T)", "aria-expanded": "false", onclick: toggleTags }, icon("tags"), "Attributes");
   const instanceLink = el("a.button.quiet", { title: "This object by itself" }, icon("file"), "Object");
+  const overlayLinks = el("span.overlays");
+  if (liesOverImages(text(row, "00080060"))) {
+    viewers().then((there) => replace(overlayLinks, there.map((one) =>
+      el("a.button.quiet", { href: addressOf(one, [{ study }]), target: "_blank", rel: "noopener" }, icon("layers"), `Over its images in ${one.title}`))));
+  }
   let addressed;
   let tags = null;
 
@@ -31,7 +37,7 @@ export async function open(view, { params: { study, series }, query, signal }) {
     pictures: list,
     start: wanted >= 0 ? wanted : list.length > 1 && query.get("at") === "middle" ? Math.floor(list.length / 2) : 0,
     signal,
-    buttons: [instanceLink, tagsButton],
+    buttons: [overlayLinks, instanceLink, tagsButton],
     onshow: (index, picture) => {
       instanceLink.href = `#/${instancePage(study, series, picture.instance)}`;
       tags?.show(picture.dataset);
