@@ -10,14 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dicomweb.archive import tombstones
 from dicomweb.archive.copies import FORMS, copy_key
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool, Upload
-from dicomweb.archive.versions import digest_of, is_bare, kept_key, object_key, version_of
+from dicomweb.archive.versions import digest_of, is_key_of, kept_key, version_of
 from dicomweb.errors import AlreadyStored, BadObject, Error, NotFound, Unavailable
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
 from dicomweb.storage import Put, Storage, Stored
@@ -329,9 +329,10 @@ class Upkeep:
         """Read the object's entry; None if its bytes do not have the digest in its key."""
         upload = self._fetch(stored.key)
         try:
-            if object_key(upload.sha256, version, is_bare(stored.key)) != stored.key:
+            if not is_key_of(stored.key, upload.sha256, version):
                 return None
-            return self._reader.entry(upload, self._reader.parse(upload), version)
+            entry = self._reader.entry(upload, self._reader.parse(upload), version)
+            return replace(entry, held=replace(entry.held, key=stored.key))
         finally:
             upload.discard()
 

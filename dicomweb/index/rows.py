@@ -153,7 +153,7 @@ def key_form(held: Held) -> str | None:
     """Return the form of an object's key with the digest and version left out, or None if it has no such."""
     digest, version = held.digest.hex(), f"{held.version:016x}"
     form = held.key.replace(digest, "<d>").replace(version, "<v>")
-    form = form.replace(f"/{digest[:2]}/{digest[2:4]}/", "/<a>/<b>/")
+    form = form.replace(f"/{digest[:2]}/{digest[2:4]}/", "/<a>/<b>/").replace(f"/{digest[:2]}/", "/<a>/")
     if form == held.key or fill_key(form, held.digest, held.version) != held.key:
         return None
     return form
@@ -162,7 +162,7 @@ def key_form(held: Held) -> str | None:
 def fill_key(form: str, digest: bytes, version: int) -> str:
     """Undo `key_form`."""
     text = digest.hex()
-    key = form.replace("/<a>/<b>/", f"/{text[:2]}/{text[2:4]}/")
+    key = form.replace("/<a>/<b>/", f"/{text[:2]}/{text[2:4]}/").replace("/<a>/", f"/{text[:2]}/")
     return key.replace("<d>", text).replace("<v>", f"{version:016x}")
 
 

@@ -1,6 +1,6 @@
 """Bytes under keys; knows nothing of DICOM.
 
-Keys are ASCII paths without a leading slash (`objects/ab/cd/<sha256>-<version>`), made by us only; `keys.py`
+Keys are ASCII paths without a leading slash (`objects/ab/<sha256>-<version>`), made by us only; `keys.py`
 says which. A key that breaks the rules is a fault of the caller: ValueError, before anything is done.
 """
 

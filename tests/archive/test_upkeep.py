@@ -177,6 +177,17 @@ def test_a_rebuilt_index_answers_as_before_whatever_happened(tmp_path_factory, a
     archive.close()
 
 
+def test_a_rebuild_takes_objects_where_they_lie(archive):
+    """Earlier versions had more folders."""
+    data = ct()
+    digest = hashlib.sha256(data).digest()
+    key = f"objects/{digest.hex()[:2]}/{digest.hex()[2:4]}/{digest.hex()}-{77:016x}"
+    assert archive.storage.put([Put(key, data, digest)]) == [None]
+    assert [finding for _, finding in archive.rebuild() if finding is not None] == []
+    assert [held.key for held in archive.index.members(STUDY)] == [key]
+    assert found(archive) == []
+
+
 def test_what_is_kept_is_not_current_after_a_replacement_and_a_rebuild(archive):
     store(archive, ct(1))
     assert store(archive, ct(1, PatientComments="kept"), on_conflict="keep") == ["kept"]

@@ -409,7 +409,18 @@ def test_a_key_of_any_form_is_given_back(index: Index) -> None:
     from dataclasses import replace
 
     made = []
-    for number, form in enumerate(["elsewhere/{d}", "{v:016x}", "a b/<d>", "objects/xx/{d}-{v:016x}/<a>/<b>/"]):
+    for number, form in enumerate(
+        [
+            "elsewhere/{d}",
+            "{v:016x}",
+            "a b/<d>",
+            "objects/xx/{d}-{v:016x}/<a>/<b>/",
+            "{d:.2}/{d}-{v:016x}",
+            "o/{d:.2}/{v:016x}",
+            "<a>/{d}",
+            "o/<a>/{d}",
+        ]
+    ):
         one = entry(instance=f"9.{number}")
         key = form.format(d=one.held.digest.hex(), v=one.held.version)
         made.append(replace(one, held=replace(one.held, key=key)))
