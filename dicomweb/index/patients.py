@@ -1,8 +1,10 @@
 """Rows of `patient`: one for each Patient ID and issuer that a visible study has, speaking with the words of the
 study whose speaker has the lowest SOP Instance UID."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from dicomweb.index.rows import patient_held
 from dicomweb.index.schema import PATIENT_COLUMNS
@@ -16,20 +18,30 @@ _ASSIGNED = ", ".join(f'"{name}" = ?' for name in _NAMES)
 _SPEAK = f"UPDATE patient SET {_ASSIGNED}, held = ?, speaker = ?, speaker_uid = ?"
 
 
-def settle(session: Session, study: int, patient: int, speaker_uid: str, speaker: int, spoke: int) -> int:
+def settle(
+    session: Session,
+    study: int,
+    patient: int,
+    columns: Mapping[str, Any],
+    held: bytes,
+    speaker_uid: str,
+    speaker: int,
+    spoke: int,
+) -> int:
     """Bring a study to the patient that its attributes name, and let it speak for the patient if it is its turn.
 
     Args:
-        study: id; its row is written already.
+        study: id; its row is written already. 0 is a study that has none yet and gets it with its patient.
         patient: id of the patient that it belonged to, or 0.
+        columns: values of the study, by name.
+        held: attributes of the patient, as `patient` holds them.
         speaker_uid, speaker: of the study, now.
         spoke: the study's speaker before.
 
     Returns:
         The id of its patient.
     """
-    (row,) = session.rows(f"SELECT {_FIELDS}, data FROM study JOIN study_held USING (id) WHERE id = ?", (study,))
-    *values, held = row
+    values = [columns[name] for name in _NAMES]
     # Shared: others may add studies of this patient, but none may find it without studies.
     found = session.rows(
         'SELECT id, speaker_uid, speaker FROM patient WHERE "PatientID" = ? AND "IssuerOfPatientID" = ?'
@@ -37,8 +49,8 @@ def settle(session: Session, study: int, patient: int, speaker_uid: str, speaker
         (values[_ID], values[_ISSUER]),
     )
     if not found:
-        columns = (*_NAMES, "held", "speaker", "speaker_uid")
-        own = session.insert("patient", columns, [*values, patient_held(held), speaker, speaker_uid])
+        names = (*_NAMES, "held", "speaker", "speaker_uid")
+        own = session.insert("patient", names, [*values, held, speaker, speaker_uid])
         _belong(session, study, own, patient)
         return own
     ((own, lowest, speaking),) = found
@@ -52,7 +64,8 @@ def settle(session: Session, study: int, patient: int, speaker_uid: str, speaker
 
 
 def _belong(session: Session, study: int, patient: int, before: int) -> None:
-    session.run("UPDATE study SET patient = ? WHERE id = ?", (patient, study))
+    if study:
+        session.run("UPDATE study SET patient = ? WHERE id = ?", (patient, study))
     recompute(session, before)
 
 
@@ -68,7 +81,7 @@ def _speak(
 ) -> None:
     session.run(
         f"{_SPEAK} WHERE id = ?{condition}",
-        [*values, patient_held(held), speaker, speaker_uid, patient, *more],
+        [*values, held, speaker, speaker_uid, patient, *more],
     )
 
 
@@ -88,4 +101,4 @@ def recompute(session: Session, patient: int) -> None:
         session.run("DELETE FROM patient WHERE id = ?", (patient,))
         return
     *values, held, speaker, speaker_uid = found[0]
-    _speak(session, values, held, speaker, speaker_uid, patient)
+    _speak(session, values, patient_held(orjson.loads(held)), speaker, speaker_uid, patient)

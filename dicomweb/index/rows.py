@@ -103,9 +103,9 @@ def _sort(element: Any) -> int:
     return MISSING if number is None else number
 
 
-def patient_held(held: bytes) -> bytes:
-    """Return the patient's part of what a study holds."""
-    return _pick(orjson.loads(held), _PATIENT_HELD)
+def patient_held(dataset: Dataset) -> bytes:
+    """Return the attributes of the patient level, as DICOM JSON."""
+    return _pick(dataset, _PATIENT_HELD)
 
 
 def instance_values(

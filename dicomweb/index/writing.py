@@ -21,6 +21,7 @@ from dicomweb.index.rows import (
     STUDY_FIELDS,
     fill_key,
     instance_values,
+    patient_held,
     series_held,
     series_values,
     study_held,
@@ -60,6 +61,7 @@ class _Study:
     spoke: int = 0  # the speaker before
     visible: int = 0  # in the row
     dataset: Dataset | None = None  # of a new speaker
+    whole: bool = False  # its row was inserted as it is to be
 
     def counts(self) -> list[Any]:
         """Values of _STUDY_COUNTS."""
@@ -89,7 +91,10 @@ class _Series:
     speaker_uid: str = ""
     speaker: int = 0
     visible: int = 0  # in the row
-    dataset: Dataset | None = None
+    dataset: Dataset | None = None  # of a new speaker
+    values: list[Any] | None = None  # of SERIES_FIELDS, from a new speaker
+    held: bytes = b""
+    revised: bool = False  # another modality came in place of the one before
 
 
 def _assign(columns: Iterable[str]) -> str:
@@ -103,6 +108,9 @@ def insert_sql(table: str, columns: Sequence[str]) -> str:
 
 
 _INSERT_INSTANCE = insert_sql("instance", INSTANCE_FIELDS)
+_MODALITY = SERIES_FIELDS.index("Modality")
+_STUDY_ROW = ("uid", "patient", "visible", *_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS)
+_SERIES_ROW = ("study", "uid", "visible", "instances", "dictionary", *_SPEAKER, *SERIES_FIELDS)
 _UPDATE_STUDY_COUNTS = f"UPDATE study SET {_assign(_STUDY_COUNTS)} WHERE id = ?"
 _UPDATE_STUDY = f"UPDATE study SET {_assign((*_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS))} WHERE id = ?"
 _UPDATE_SERIES_COUNTS = "UPDATE series SET instances = ?, dictionary = ? WHERE id = ?"
@@ -147,8 +155,11 @@ class Writer:
                 place.dictionary = item.piece.dictionary
             if current:
                 self._count(place, item.entry)
-        revised = [place.study for place in series.values() if self._write_series(place)]
-        self._write_studies(studies.values(), revised)
+        for place in series.values():
+            self._listen(place)
+        for place in series.values():
+            self._write_series(place)
+        self._write_studies(studies.values(), [place.study for place in series.values() if place.revised])
         self._write_dictionaries(dictionaries)
         self._session.many(
             _INSERT_INSTANCE,
@@ -273,6 +284,7 @@ class Writer:
             )
             place.speaker_uid, place.speaker = uid, version
             place.dataset = self._read_dataset(session, version)
+        self._listen(place)
         self._write_series(place)
 
     def _settle_study(self, study: _Study) -> None:
@@ -361,38 +373,41 @@ class Writer:
             found[study_uid, uid] = _Series(uid, studies[study_uid])
         return found
 
-    def _write_series(self, place: _Series) -> bool:
-        """Write a series' row; say whether its study's modalities have to be read again."""
+    def _listen(self, place: _Series) -> None:
+        """Take from a series' new speaker, if there is one, what its row says and its study is told of it."""
+        if place.dataset is None:
+            return
+        place.values, place.held = series_values(place.dataset), series_held(place.dataset)
+        place.dataset = None
+        before, place.modality = place.modality, place.values[_MODALITY]
+        place.study.modalities.update(read_column(place.modality))
+        place.revised = before not in ("", place.modality)
+
+    def _write_series(self, place: _Series) -> None:
+        """Write a series' row."""
         if not place.study.id:
             self._create_study(place.study)
         if place.id:
             self._show("series", place)
         counts = [place.instances, place.dictionary]
-        if place.dataset is None:
+        if place.values is None:
             if place.id:
                 self._session.run(_UPDATE_SERIES_COUNTS, [*counts, place.id])
             else:
                 place.id = self._session.insert(
                     "series", ("study", "uid", "dictionary"), (place.study.id, place.uid, place.dictionary)
                 )
-            return False
-        values, held = series_values(place.dataset), series_held(place.dataset)
-        place.dataset = None
-        before, place.modality = place.modality, values[SERIES_FIELDS.index("Modality")]
-        place.study.modalities.update(read_column(place.modality))
+            return
         speaker = [place.speaker, place.speaker_uid]
         if place.id:
-            self._session.run(_UPDATE_SERIES, [*counts, *speaker, *values, place.id])
-            self._hold("series_held", place.id, held)
-            return before not in ("", place.modality)
-        place.id = self._session.insert(
-            "series",
-            ("study", "uid", "visible", "instances", "dictionary", *_SPEAKER, *SERIES_FIELDS),
-            [place.study.id, place.uid, 1, *counts, *speaker, *values],
-        )
-        place.visible = 1
-        self._hold("series_held", place.id, held)
-        return False
+            self._session.run(_UPDATE_SERIES, [*counts, *speaker, *place.values, place.id])
+        else:
+            place.id = self._session.insert(
+                "series", _SERIES_ROW, [place.study.id, place.uid, 1, *counts, *speaker, *place.values]
+            )
+            place.visible = 1
+        self._hold("series_held", place.id, place.held)
+        place.values = None
 
     def _show(self, table: str, row: _Study | _Series) -> None:
         """Make a row visible or invisible, if it has become so; only then are indexes touched."""
@@ -408,14 +423,17 @@ class Writer:
         )
 
     def _create_study(self, study: _Study) -> None:
-        """Insert the row of a study with what its speaker says; counts follow when its series are written."""
+        """Insert the row of a study with its counts and what its speaker says."""
+        study.whole = True
         if study.dataset is None:
             study.id = self._session.insert("study", ("uid",), (study.uid,))
             return
+        values = study_values(study.dataset)
+        self._settle_patient(study, values, study.dataset)
         study.id = self._session.insert(
             "study",
-            ("uid", "visible", *_STUDY_COUNTS, *_SPEAKER, *STUDY_FIELDS),
-            [study.uid, 1, *study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)],
+            _STUDY_ROW,
+            [study.uid, study.patient, 1, *study.counts(), study.speaker, study.speaker_uid, *values],
         )
         study.visible = 1
         self._hold("study_held", study.id, study_held(study.dataset))
@@ -428,18 +446,30 @@ class Writer:
             self._write_study(study)
 
     def _write_study(self, study: _Study) -> None:
+        if study.whole:
+            return
         self._show("study", study)
         if study.dataset is None:
             self._session.run(_UPDATE_STUDY_COUNTS, [*study.counts(), study.id])
-        else:
-            values = [*study.counts(), study.speaker, study.speaker_uid, *study_values(study.dataset)]
-            self._session.run(_UPDATE_STUDY, [*values, study.id])
-            self._hold("study_held", study.id, study_held(study.dataset))
-        if study.instances and (study.dataset is not None or not study.patient):
-            study.patient = patients.settle(
-                self._session, study.id, study.patient, study.speaker_uid, study.speaker, study.spoke
-            )
+            return
+        values = study_values(study.dataset)
+        self._session.run(_UPDATE_STUDY, [*study.counts(), study.speaker, study.speaker_uid, *values, study.id])
+        self._hold("study_held", study.id, study_held(study.dataset))
+        if study.instances:
+            self._settle_patient(study, values, study.dataset)
         study.dataset = None
+
+    def _settle_patient(self, study: _Study, values: Sequence[Any], dataset: Dataset) -> None:
+        study.patient = patients.settle(
+            self._session,
+            study.id,
+            study.patient,
+            dict(zip(STUDY_FIELDS, values, strict=True)),
+            patient_held(dataset),
+            study.speaker_uid,
+            study.speaker,
+            study.spoke,
+        )
 
     def _modalities(self, study: _Study) -> set[str]:
         rows = self._session.rows(
