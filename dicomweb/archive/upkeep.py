@@ -37,6 +37,7 @@ class Swept:
     tombstones: int = 0
     removed: int = 0
     forgotten: int = 0
+    adopted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ class Upkeep:
     def sweep(self) -> Swept:
         """Resolve what is pending of processes that live no more, and remove bytes that nothing refers to."""
         swept = Swept()
+        if self._index.doubtful():
+            swept.adopted = self._adopt()
         now = time.time()
         given_up = frozenset(self._given_up)
         old = {intent.version for intent, _ in self._index.pending(now - self._abandoned)}
@@ -174,6 +177,19 @@ class Upkeep:
         self._storage.sweep()
         self._spool.sweep()
         return swept
+
+    def _adopt(self) -> int:
+        """Enter the objects that no row tells of: their intents were lost when the machine went down. Each is whole,
+        and its sender, who had no answer yet, may well hold it to be stored."""
+        count = 0
+        for stored, finding in self._orphans():
+            version = version_of(stored.key)
+            if finding is not None:
+                finding = self._enter(version, stored)
+                log.warning("an object without a row: %s", stored.key if finding is None else finding)
+                count += finding is None
+        self._index.trust()
+        return count
 
     def _finish_tombstone(self, intent: Intent) -> None:
         """A deletion takes place if its tombstone became durable, else it never began."""

@@ -182,7 +182,18 @@ class Index(Protocol):
 
     # -- writing -----------------------------------------------------------------------------------------
     def intend(self, intents: Sequence[Intent]) -> None:
-        """Record that these objects are about to be written."""
+        """Record that these objects are about to be written.
+
+        The death of this process does not undo it; that of the machine may, for objects (not for tombstones) of
+        which nothing was committed yet. The index is `doubtful` then.
+        """
+
+    def doubtful(self) -> bool:
+        """Whether the machine went down since `trust` was called, so that storage may have objects that no row tells
+        of."""
+
+    def trust(self) -> None:
+        """Say that storage was searched for such objects since the machine was started."""
 
     def commit(self, entries: Sequence[Entry]) -> list[Held | None]:
         """Make entries visible, each by itself, and drop their intents.

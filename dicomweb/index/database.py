@@ -65,7 +65,8 @@ class Database(Reader):
     def intend(self, intents: Sequence[Intent]) -> None:
         """See Index."""
         if intents:
-            self._groups.do(self._do_intend, intents)
+            lasting = any(intent.kind == "tombstone" for intent in intents)
+            self._groups.do(self._do_intend, intents, lasting)
 
     def _do_intend(self, session: Session, works: Sequence[Sequence[Intent]]) -> list[None]:
         now = time.time()
@@ -78,6 +79,14 @@ class Database(Reader):
             ],
         )
         return [None] * len(works)
+
+    def doubtful(self) -> bool:
+        """See Index."""
+        return self._engine.doubtful()
+
+    def trust(self) -> None:
+        """See Index."""
+        self._engine.trust()
 
     def commit(self, entries: Sequence[Entry]) -> list[Held | None]:
         """See Index."""

@@ -22,11 +22,12 @@ _ATTEMPTS = 8
 
 
 class _Job:
-    __slots__ = ("done", "handler", "result", "work")
+    __slots__ = ("done", "handler", "lasting", "result", "work")
 
-    def __init__(self, handler: Handler, work: Any) -> None:
+    def __init__(self, handler: Handler, work: Any, lasting: bool) -> None:
         self.handler = handler
         self.work = work
+        self.lasting = lasting
         self.done = False
         self.result: Any = None
 
@@ -43,19 +44,20 @@ class Groups:
         self._waiting: deque[_Job] = deque()
         self._turn = threading.Lock()
 
-    def do(self, handler: Handler, work: Any) -> Any:
+    def do(self, handler: Handler, work: Any, lasting: bool = True) -> Any:
         """Run a job in a transaction, with others if there are; return its result when that is durable.
 
         Args:
             handler: does the work; jobs with the same handler are given to it together.
             work: this job's share.
+            lasting: False where the death of the machine may undo it (see `Engine.write`).
 
         Raises:
             Unavailable: the transaction could not be made; nothing of the job was done, unless the database was
                 lost at the very moment of the commit.
             Error: what the handler returned for this job.
         """
-        job = _Job(handler, work)
+        job = _Job(handler, work, lasting)
         self._waiting.append(job)
         with self._turn:
             while not job.done:
@@ -94,7 +96,7 @@ class Groups:
         for job in group:
             kinds.setdefault(job.handler, []).append(job)
         results: list[tuple[_Job, Any]] = []
-        with self._engine.write() as session:
+        with self._engine.write(any(job.lasting for job in group)) as session:
             for handler, jobs in kinds.items():
                 found = handler(session, [job.work for job in jobs])
                 results += zip(jobs, found, strict=True)

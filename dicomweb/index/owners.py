@@ -31,6 +31,14 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{pid}:{_LOADED if start is None else start}"
 
 
+def boot() -> str:
+    """Return the name of this run of the machine, from its start until it goes down; "" where it has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def is_alive(owner: str) -> bool | None:
     """Say whether the process with this name still runs; None if it is on another host or cannot be told."""
     host, _, rest = owner.rpartition(":")[0].rpartition(":")

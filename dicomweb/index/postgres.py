@@ -166,8 +166,8 @@ class PostgresEngine:
                 self.give_back(session.connection)
 
     @contextmanager
-    def write(self) -> Iterator[PostgresSession]:
-        """See Engine."""
+    def write(self, lasting: bool = True) -> Iterator[PostgresSession]:
+        """See Engine; all transactions last, since we would not learn that the server went down."""
         with _translated():
             connection = self.take()
             committing = False
@@ -186,6 +186,13 @@ class PostgresEngine:
                 raise
             finally:
                 self.give_back(connection)
+
+    def doubtful(self) -> bool:
+        """See Engine."""
+        return False
+
+    def trust(self) -> None:
+        """See Engine."""
 
     def take(self) -> "psycopg.Connection[Any]":
         """Take a connection that works; those that died while they were idle are given up."""

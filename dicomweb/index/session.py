@@ -50,13 +50,23 @@ class Engine(Protocol):
     def read(self) -> AbstractContextManager[Session]:
         """A session for reading. A query that fails because its connection was lost is repeated once."""
 
-    def write(self) -> AbstractContextManager[Session]:
+    def write(self, lasting: bool = True) -> AbstractContextManager[Session]:
         """A session in a transaction that is durable when the block ends, and undone if the block raises.
+
+        Args:
+            lasting: False where it is enough that the death of this process does not undo it. That of the machine
+                may, unless a lasting transaction came after it; then the engine is `doubtful` afterwards.
 
         Raises:
             Again: the transaction was undone because of another one.
             Unavailable: the database did not answer.
         """
+
+    def doubtful(self) -> bool:
+        """Whether transactions that were not to last may have been lost since `trust` was last called."""
+
+    def trust(self) -> None:
+        """Say that what may have been lost is made good."""
 
     def check(self) -> None:
         """Raise Unavailable if the database cannot be reached or written."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicomweb.errors import BadSetting, Conflict, Damaged, OutOfSpace, Unavailable
-from dicomweb.index import matchers
+from dicomweb.index import matchers, owners
 from dicomweb.index.schema import STEPS, VERSION, Dialect
 from dicomweb.index.session import SqlRow, Values
 
@@ -81,6 +81,8 @@ class SqliteEngine:
         self._turns = _Turns(path)
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
+        self._boot = "" if path is None else owners.boot()
+        self._synced = True  # what is committed now
         with _translated():
             if path is not None:
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -118,7 +120,8 @@ class SqliteEngine:
 
     def _upgrade(self) -> None:
         """Make or upgrade the tables; an index that is up to date is opened without writing."""
-        if self._version(SqliteSession(self._connection)) == VERSION:
+        session = SqliteSession(self._connection)
+        if self._version(session) == VERSION and (not self._boot or self._trusted(session)):
             return
         with self.write() as session:
             session.run("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -131,6 +134,13 @@ class SqliteEngine:
                 for statement in step(self.dialect):
                     session.run(statement)
             session.run("INSERT OR REPLACE INTO about (name, value) VALUES ('schema', ?)", (str(VERSION),))
+            if self._boot:
+                session.run("INSERT OR IGNORE INTO about (name, value) VALUES ('boot', ?)", (self._boot,))
+
+    def _trusted(self, session: SqliteSession) -> str:
+        """The boot of the machine since which nothing can have been lost, or ""."""
+        rows = session.rows("SELECT value FROM about WHERE name = 'boot'")
+        return str(rows[0][0]) if rows else ""
 
     def _version(self, session: SqliteSession) -> int:
         if not session.rows("SELECT 1 FROM sqlite_master WHERE name = 'about'"):
@@ -160,10 +170,15 @@ class SqliteEngine:
                 connection.close()
 
     @contextmanager
-    def write(self) -> Iterator[SqliteSession]:
-        """See Engine."""
+    def write(self, lasting: bool = True) -> Iterator[SqliteSession]:
+        """See Engine. A transaction that need not last is in the log of writes (WAL), which is synced with the next
+        one that must; so the log never has a gap."""
         connection = self._connection
+        lasting = lasting or not self._boot
         with self._turns, _translated():
+            if lasting != self._synced:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}").close()
+                self._synced = lasting
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield SqliteSession(connection)
@@ -172,6 +187,18 @@ class SqliteEngine:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def doubtful(self) -> bool:
+        """See Engine: whether the machine was started anew since."""
+        if not self._boot:
+            return False
+        with self.read() as session:
+            return self._trusted(session) != self._boot
+
+    def trust(self) -> None:
+        """See Engine."""
+        with self.write() as session:
+            session.run("UPDATE about SET value = ? WHERE name = 'boot'", (self._boot,))
 
     def check(self) -> None:
         """See Engine."""

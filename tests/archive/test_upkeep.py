@@ -15,6 +15,7 @@ from served import Served
 
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.archive.spool import Upload
+from dicomweb.archive.versions import object_key
 from dicomweb.config import Config
 from dicomweb.errors import Error, Gone, NotFound
 from dicomweb.index import Intent, open_index
@@ -229,3 +230,23 @@ def test_a_deletion_that_reached_storage_takes_place_after_a_crash(archive, monk
     list(archive.rebuild())
     with pytest.raises(Gone):
         archive.index.members(STUDY)
+
+
+# -- the machine went down -------------------------------------------------------------------------------
+def test_an_object_whose_intent_went_down_with_the_machine_is_found(tmp_path: Path, monkeypatch: Any) -> None:
+    config = Config(data=tmp_path)
+    boots = iter(["first", "first", "second", "second"])
+    monkeypatch.setattr("dicomweb.index.owners.boot", lambda: next(boots))
+    opened = open_archive(config)
+    assert store(opened, ct(1)) == ["stored"]
+    assert opened.sweep().adopted == 0
+    data = ct(2)
+    digest = hashlib.sha256(data).digest()
+    assert opened.storage.put([Put(object_key(digest, 77), data, digest)]) == [None]
+    opened.close()
+    for adopted, instances in ((0, 1), (1, 2), (0, 2)):  # the same run of the machine, the next one, that one again
+        opened = open_archive(config)
+        assert opened.sweep().adopted == adopted
+        assert len(opened.index.members(STUDY)) == instances
+        assert found(opened) == ([] if instances == 2 else ["orphaned"])
+        opened.close()

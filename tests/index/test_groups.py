@@ -22,7 +22,7 @@ class Engine:
         self.gate = threading.Event()
 
     @contextmanager
-    def write(self) -> Iterator[list[Any]]:
+    def write(self, lasting: bool = True) -> Iterator[list[Any]]:
         session: list[Any] = []
         yield session
         self.committed.append(session)
