@@ -1,0 +1,100 @@
+"""What it costs to store an instance, in counts that are the same on every machine: who makes one of them larger
+should know that he does, and why."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dicoms import ct
+
+from dicomweb.archive.archive import Archive, open_archive
+from dicomweb.config import Config
+from dicomweb.index.sqlite import SqliteEngine, SqliteSession
+from dicomweb.standard.multipart import write, write_type
+from dicomweb.storage import filesystem
+from dicomweb.web.stow import Session
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    opened = open_archive(Config(data=tmp_path))
+    yield opened
+    opened.close()
+
+
+def store(archive: Archive, data: bytes) -> None:
+    """Store an instance as a request does, behind the one hop into a thread."""
+    session = Session(archive, write_type("between", "application/dicom"), None)
+    session.take([write("between", [("application/dicom", data)])])
+    assert [outcome.state for outcome in session.finish()] == ["stored"]
+    session.discard()
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What was done since it was last cleared."""
+    counted: Counter[str] = Counter()
+
+    def count(owner: Any, name: str, kind: Callable[..., str]) -> None:
+        plain = getattr(owner, name)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            counted[kind(*args)] += 1
+            return plain(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    for name in ("rows", "run", "many", "insert"):
+        count(SqliteSession, name, lambda *_: "statements")
+    for name in ("fsync", "fdatasync"):
+        count(filesystem.os, name, lambda *_: "syncs of files")
+    count(SqliteEngine, "write", lambda _, lasting=True: "lasting commits" if lasting else "passing commits")
+    return counted
+
+
+def test_the_statements_of_a_store_are_few(archive: Archive, counts: Counter[str]) -> None:
+    store(archive, ct(1))  # its SOP class, transfer syntax and form of key get their codes
+    counts.clear()
+    store(archive, ct(1, study=2))
+    assert counts["statements"] <= 16  # of a new study of another patient
+    counts.clear()
+    store(archive, ct(2, study=2))
+    assert counts["statements"] <= 11  # of one more instance of a series
+    counts.clear()
+    store(archive, ct(2, series=2, study=2))
+    assert counts["statements"] <= 14  # of one more series of a study
+
+
+def test_a_store_waits_for_the_disk_three_times(archive: Archive, counts: Counter[str]) -> None:
+    """For the object, for its name, and for the commit that makes it visible; the intent waits for none of its own.
+    A new folder has a name to wait for too."""
+    for number in range(1, 30):
+        counts.clear()
+        folders = len(list((archive.config.data / "files" / "objects").glob("*")))
+        store(archive, ct(number))
+        new = len(list((archive.config.data / "files" / "objects").glob("*"))) - folders
+        first = number == 1  # a commit for the codes, and the folder of the folders
+        assert counts["lasting commits"] == 1 + first
+        assert counts["passing commits"] == 1
+        assert counts["syncs of files"] == 2 + new + first
+
+
+def test_the_calls_of_a_store_are_few(archive: Archive) -> None:
+    for number in range(1, 4):
+        store(archive, ct(number))
+    data, calls = ct(4), 0
+
+    def count(frame: Any, event: str, _: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        store(archive, data)
+    finally:
+        sys.setprofile(before)
+    assert calls <= 1300
