@@ -40,12 +40,14 @@ from dicomweb.web import qido, stow
 from dicomweb.web.addresses import DICOMWEB, Addresses
 from dicomweb.web.bridge import Bridge, Call
 from dicomweb.web.methods import Methods
+from dicomweb.web.remembered import Answer, Remembered
 from dicomweb.web.threads import departure, hop, hop_elsewhere
 
 _MOST_FOUND = 10_000
 """Answers of one C-FIND; then it is cancelled, and the client told."""
 _MOST_PARENTS = 200
 """Studies or series that a search below them without their UID is asked in."""
+_CURSOR = "after-"
 _PIECE = 1 << 18
 _OBJECT = "application/dicom"
 
@@ -84,12 +86,16 @@ def in_front(table: Sequence[tuple[str, Methods]]) -> tuple[Methods, Methods]:
         if path.startswith(f"{DICOMWEB}/")
     ]
 
+    remembered = Remembered()
+
     async def get(request: Request) -> Response:
         handler, params = _match(mirrored, request, "GET")
         if handler in _SEARCHES:
             call = Call()
             inner = _inner(request, params, call=call)
-            return await _unless_left(request.receive, hop_elsewhere(_search, inner, _SEARCHES[handler]), call)
+            return await _unless_left(
+                request.receive, hop_elsewhere(_search, inner, _SEARCHES[handler], remembered), call
+            )
         if "study" not in params:
             raise HTTPException(404)
         inner = await hop_elsewhere(_fetch, request, params)
@@ -205,23 +211,42 @@ def _bring(bridge: Bridge, node: Node, uids: Mapping[str, str]) -> None:
 
 
 # -- searching -----------------------------------------------------------------------------------------------
-def _search(request: Request, level: Level) -> Response:
+def _search(request: Request, level: Level, remembered: Remembered) -> Response:
     node: Node = request.app.state.nodes.get(request.scope["roentgate.aet"])
     bridge: Bridge = request.app.state.bridge
     call: Call = request.app.state.call
     asked = qido.read(request, level)
-    if asked.query.cursor:
-        raise BadRequest("searches at a node have no cursor; use offset")
     base = request.app.state.addresses.dicomweb(request.scope)
     if node.kind == "dicomweb":
+        if asked.query.cursor:
+            raise BadRequest("searches at a DICOMweb server elsewhere have no cursor here; use offset")
         return qido.write(request, asked, _pass_on(bridge, node, asked, base, call), base)
-    search = _Asking(bridge, call, node, asked.query, asking.read_asked(asked.query, asked.params))
-    rows = asking.ordered(asked.query, search.rows())
-    first, last = asked.query.offset, asked.query.offset + asked.query.limit
-    page = [_row(level, row) for row in rows[first:last]]
-    warnings = (*asked.query.warnings, *search.warnings())
-    remaining = max(len(rows) - last, 0)
-    return qido.write(request, asked, SearchResult(present(asked.query, base, page), remaining, None, warnings), base)
+    first = _read_cursor(asked.query.cursor) if asked.query.cursor else asked.query.offset
+    key = (node, level, asked.query.study, asked.query.series, _apart_from_page(asked.params))
+    answer = remembered.find(key) if first else None
+    if answer is None:
+        search = _Asking(bridge, call, node, asked.query, asking.read_asked(asked.query, asked.params))
+        rows = asking.ordered(asked.query, search.rows())
+        answer = Answer(rows, (*asked.query.warnings, *search.warnings()))
+    last = first + asked.query.limit
+    remaining = max(len(answer.rows) - last, 0)
+    if remaining:
+        remembered.keep(key, answer)
+    page = present(asked.query, base, [_row(level, row) for row in answer.rows[first:last]])
+    cursor = f"{_CURSOR}{last}" if remaining and asked.query.limit else None
+    return qido.write(request, asked, SearchResult(page, remaining, cursor, answer.warnings), base)
+
+
+def _apart_from_page(params: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for pair in params if pair[0] not in ("limit", "offset", "cursor"))
+
+
+def _read_cursor(cursor: str) -> int:
+    """Read how many rows of an answer came before. Raises BadRequest."""
+    count = cursor.removeprefix(_CURSOR)
+    if count == cursor or not count.isascii() or not count.isdigit() or len(count) > 9:
+        raise BadRequest("the cursor is not from an answer of this node")
+    return int(count)
 
 
 def _row(level: Level, dataset: Dataset) -> Row:

@@ -106,6 +106,28 @@ def test_studies_come_newest_first_and_in_pages(here):
     assert "1 additional" in get(here, "/studies?limit=1").headers["warning"]
 
 
+def test_pages_are_of_one_answer_for_which_the_node_is_asked_once(here, there):
+    first = get(here, "/studies?limit=1")
+    asked = list(there.asked)
+    there.add(ct(1, study=3, StudyDate="20990101"))
+    second = here.client.get(first.links["next"]["url"])
+    assert [value(row, "0020000D") for row in (*first.json(), *second.json())] == [f"{PREFIX}.2", STUDY]
+    assert "next" not in second.links
+    assert [value(row, "0020000D") for row in get(here, "/studies?limit=1&offset=1").json()] == [STUDY]
+    assert there.asked == asked
+    assert [value(row, "0020000D") for row in get(here, "/studies?limit=1").json()] == [f"{PREFIX}.3"]
+    assert len(there.asked) == 2 * len(asked)
+    assert get(here, "/studies?cursor=nonsense").status_code == 400
+
+
+def test_another_search_is_never_answered_by_what_is_remembered(here):
+    get(here, "/studies?limit=1")
+    assert get(here, "/studies?limit=1&offset=1&PatientID=P2").json() == []
+    assert len(get(here, "/series?limit=1&offset=1").json()) == 1
+    here.add_node("PACS", host="127.0.0.1", port=1)
+    assert get(here, "/studies?limit=1&offset=1").status_code == 503
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
