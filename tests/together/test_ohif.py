@@ -179,7 +179,8 @@ def test_a_slide_is_drawn_tile_by_tile_in_its_colours(world: World, mode: str) -
     with world.page() as visit:
         open_study(visit, SLIDE, mode)
         # Rows of the phantom run to the left and columns up, as ImageOrientationSlide says.
-        places = [(500, 200), (1000, 200), (600, 700), (1000, 700)]
+        left, right = (500, 1000) if mode == "viewer" else (400, 800)
+        places = [(left, 200), (right, 200), (left + 100, 600), (right, 600)]
         visit.until(lambda: visit.screen(places, [*reversed(phantoms.COLOURS)]), "the four colours")
         visit.shoot(f"ohif-slide-{mode}")
         assert len(visit.asked("/bulkdata/00480105/0/00282000")) >= 1, "the ICC profile"
