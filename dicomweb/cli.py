@@ -113,6 +113,16 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _json(verify)
 
+    migrate = add(
+        "migrate", "migrate", "take the archive to another storage, another index, or both",
+        "Stop the server first. Objects are compared with their digests on the way, the indexes in the end; run it"
+        " again to go on after an interruption. Nothing is removed from where it was.",
+        "roentgate migrate --to-storage s3://images --to-index postgresql://roentgate@db/roentgate",
+    )  # fmt: skip
+    migrate.add_argument("--to-storage", metavar="URL", help="where objects are to lie")
+    migrate.add_argument("--to-index", metavar="URL", help="where metadata are to lie")
+    _json(migrate)
+
     rebuild = add(
         "rebuild-index", "rebuild", "make the index anew from the stored objects alone",
         "Stop the server first. Deletions stay deleted.",
