@@ -73,7 +73,7 @@ def write_schema() -> str:
     schema["properties"]["settings"] = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {spec.name: _setting(spec) for spec in settings() if spec.name not in OURS},
+        "properties": {spec.name: _setting(spec) for spec in settings() if spec.name not in OURS and not spec.secret},
     }
     # Helm puts this into the values of every chart
     schema["properties"]["global"] = {"type": "object"}
