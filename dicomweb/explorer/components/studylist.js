@@ -23,12 +23,15 @@ const KEYS = {
   order: (value) => ({ orderby: value }),
 };
 
-// Several words are beginnings of the names in any order ("jo doe"); one is looked for anywhere in them.
-export function nameKey(value) {
+// A word is looked for anywhere in the names, several one after the other; where that finds nothing, they are beginnings
+// of the names in any order ("jo doe"), which takes longer.
+export function nameKey(value, form, anyOrder = false) {
+  if (/["*?^]/.test(value) || !severalWords(value)) return { PatientName: inside(value) };
   const words = value.replaceAll(",", " ").trim().split(/\s+/);
-  if (words.length < 2 || /["*?^]/.test(value)) return { PatientName: inside(value) };
-  return { PatientName: words.join(" "), fuzzymatching: "true" };
+  return anyOrder ? { PatientName: words.join(" "), fuzzymatching: "true" } : { PatientName: `*${words.join("*")}*` };
 }
+
+export const severalWords = (value) => /[^\s,][\s,]+[^\s,]/.test(value) && !/["*?^]/.test(value);
 
 const PANEL = 112;
 
@@ -39,6 +42,7 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
   const fields = {};
   let searching = 0;
   let form = (value) => value;
+  let anyOrder = false;
 
   function read(from) {
     for (const name of Object.keys(KEYS)) state[name] = from.get(name) ?? "";
@@ -109,14 +113,17 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
     open: (row) => (location.hash = href(studyPage(text(row, "0020000D")))),
     fetchPage: async (offset, limit, next, aborting) => {
       if (next) return more(next, { signal: aborting });
-      const ask = (cased) => {
+      const ask = (cased, turned = false) => {
         const keys = { ...fixed, limit, ...(offset ? { offset } : {}) };
-        for (const [name, value] of Object.entries(state)) if (value) Object.assign(keys, KEYS[name](value, cased));
+        for (const [name, value] of Object.entries(state)) if (value) Object.assign(keys, KEYS[name](value, cased, turned));
         return search("studies", keys, { signal: aborting });
       };
-      if (offset) return ask(form);
+      if (offset) return ask(form, anyOrder);
       const begun = performance.now();
-      const answer = await inSomeCase([state.id, state.description, state.accession], ask);
+      const texts = [state.id, state.description, state.accession];
+      let answer = await inSomeCase(texts, ask);
+      anyOrder = !answer.found.rows.length && severalWords(state.name);
+      if (anyOrder) answer = await inSomeCase(texts, (cased) => ask(cased, true));
       searching = performance.now() - begun;
       form = answer.form;
       return answer.found;
