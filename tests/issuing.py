@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
 from joserfc import jwt
@@ -92,9 +92,13 @@ class Issuing:
                     "authorization_endpoint": f"{self.url}/authorize",
                     "token_endpoint": f"{self.url}/token",
                 }
+            if request.url.path == "/realm/authorize":  # everybody who comes is alice, and lets us know it
+                back = self.authorize(str(request.url))
+                place = f"{request.query_params['redirect_uri']}?{urlencode(back)}"
+                response = Response(status_code=302, headers={"location": place})
             if request.url.path == "/realm/token":
                 told, status = self._give(dict(parse_qsl((await request.body()).decode())))
-            response = Response(orjson.dumps(told), status, media_type="application/json")
+            response = response or Response(orjson.dumps(told), status, media_type="application/json")
         await response(scope, receive, send)
 
 
