@@ -26,7 +26,7 @@ def every_error() -> list[type[errors.Error]]:
     return [
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.Error) and kind not in {errors.Error, errors.BadSetting}
+        if issubclass(kind, errors.Error) and kind not in {errors.Error, errors.BadSetting, errors.BadPackage}
     ]
 
 
