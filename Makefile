@@ -26,7 +26,6 @@ format: $(VENV)/.test
 # Writes the parts of README that are made from the code.
 readme: $(VENV)/.test
 	$(BIN)/python tests/readme.py
-	$(BIN)/python tests/chart.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

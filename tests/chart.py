@@ -1,7 +1,4 @@
-"""Writes helm/values.schema.json: its shape is that of values.yaml, its settings are those of the code.
-
-`python tests/chart.py`, or `make readme`.
-"""
+"""Writes helm/values.schema.json: its shape is that of values.yaml, its settings are those of the code (`make readme`)."""
 
 import json
 from pathlib import Path
@@ -104,7 +101,3 @@ def _setting(spec: Any) -> dict[str, Any]:
     elif spec.kind is tuple:
         kind = {"type": "array", "items": {"type": "string"}}
     return {**kind, "description": spec.doc}
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(write_schema())

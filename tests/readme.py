@@ -8,6 +8,7 @@ import ast
 import re
 from pathlib import Path
 
+from chart import SCHEMA, write_schema
 from conformance import tables
 
 from dicomweb.config import write_table
@@ -68,3 +69,4 @@ def fill(text: str, parts: dict[str, str]) -> str:
 if __name__ == "__main__":
     for document, parts in made().items():
         document.write_text(fill(document.read_text(), parts))
+    SCHEMA.write_text(write_schema())
