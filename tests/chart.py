@@ -1,4 +1,4 @@
-"""Writes helm/values.schema.json: its shape is that of values.yaml, its settings are those of the code (`make readme`)."""
+"""Writes helm/values.schema.json: shaped like values.yaml, with the settings of the code (`make readme`)."""
 
 import json
 from pathlib import Path
