@@ -31,9 +31,7 @@ def header(study: int, series: int, number: int, sop_class: str = CT) -> Dataset
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     ds.SOPClassUID = sop_class
     ds.SOPInstanceUID = f"{ROOT}.{study}.{series}.{number}"
-    day = f"{1 + study % 28:02d}"
-    month = f"{1 + study // 28 % 12:02d}"
-    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = f"20{10 + study % 15}{month}{day}"
+    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = date_of(study)
     ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = "101500.000"
     ds.AccessionNumber = f"A{study:08d}"
     ds.Modality = "CT" if study % 3 else "MR"
@@ -107,6 +105,27 @@ def ct_series(study: int, count: int = 200, series: int = 1) -> Iterator[bytes]:
 def small_study(study: int) -> bytes:
     """One instance of about 9 KB."""
     return part10(image(header(study, 1, 1), 1, 40, 40))
+
+
+def small_studies(count: int) -> Iterator[bytes]:
+    """Up to 10,000 studies as `small_study` makes them, numbered from 10,001 and quickly: one is made, and what tells
+    them apart has the same length in all."""
+    first = 10_001
+    made = small_study(first)
+
+    def marks(study: int) -> list[bytes]:
+        return [each.encode() for each in (f"{ROOT}.{study}", f"A{study:08d}", f"PID{study:07d}", date_of(study))]
+
+    for study in range(first, first + count):
+        one = made
+        for old, new in zip(marks(first), marks(study), strict=True):
+            one = one.replace(old, new)
+        yield one
+
+
+def date_of(study: int) -> str:
+    """The date of a study: spread over fifteen years."""
+    return f"20{10 + study % 15}{1 + study // 28 % 12:02d}{1 + study % 28:02d}"
 
 
 def multi_frame(study: int, frames: int, rows: int, columns: int, bits: int = 16) -> bytes:
