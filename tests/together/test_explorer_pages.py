@@ -197,6 +197,21 @@ def test_lists_are_used_by_keys_alone(page: Browsed) -> None:
     expect(page.page.locator(".counter")).to_have_text("1 study")
 
 
+def test_menus_are_used_by_keys_alone(page: Browsed) -> None:
+    page.open("studies?name=doe")
+    page.page.get_by_role("button", name="Actions with this study").focus()
+    page.page.keyboard.press("Enter")
+    items = page.page.get_by_role("menuitem")
+    expect(items.first).to_be_focused()
+    page.page.keyboard.press("ArrowDown")
+    expect(items.nth(1)).to_be_focused()
+    page.page.keyboard.press("End")
+    expect(items.last).to_have_text("Delete…")
+    expect(items.last).to_be_focused()
+    page.page.keyboard.press("Escape")
+    expect(items).to_have_count(0)
+
+
 def test_patients_of_one_id_are_told_apart_by_its_issuer(page: Browsed) -> None:
     page.open("patients?id=P1")
     expect(page.page.locator(".line .mono", has_text="P1").first).to_be_visible()

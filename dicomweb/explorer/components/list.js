@@ -337,7 +337,7 @@ export class List {
   }
 
   #key(event) {
-    const typing = event.target.closest("input:not([type=checkbox]), select, textarea, .opened, .heads");
+    const typing = event.target.closest("input:not([type=checkbox]), select, textarea, .opened, .heads, [role=menu]");
     if (typing || event.altKey || event.metaKey) return;
     const steps = Math.max(1, Math.floor(this.element.clientHeight / LINE) - 2);
     const to = {

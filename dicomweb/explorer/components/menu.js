@@ -8,21 +8,27 @@ import { toast } from "./toast.js";
 // `subjects` is a function, asked when the menu opens; `done` is told what actions tell.
 export function actionMenu(subjects, done = () => {}, { label = "Actions", text = "" } = {}) {
   const button = el("button.quiet", { type: "button", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": text ? null : label, title: text ? null : label, onclick: toggle }, icon("more"), text && el("span", {}, text));
-  const list = el("div.menu", { role: "menu", "aria-label": label, popover: "auto" });
-  const holder = el("span.menu-holder", {}, button, list);
-  list.addEventListener("toggle", (event) => {
-    button.setAttribute("aria-expanded", String(event.newState === "open"));
-    if (event.newState === "open") list.firstElementChild?.focus();
-  });
-  list.addEventListener("keydown", (event) => {
-    const items = [...list.children];
-    const at = items.indexOf(document.activeElement);
-    const next = { ArrowDown: at + 1, ArrowUp: at - 1 + items.length, Home: 0, End: items.length - 1 }[event.key];
-    if (next === undefined) return;
-    event.preventDefault();
-    items[next % items.length].focus();
-  });
+  const holder = el("span.menu-holder", {}, button);
+  let list = null; // made when it is first opened: a list of studies has many that never are
+  function make() {
+    list = el("div.menu", { role: "menu", "aria-label": label, popover: "auto" });
+    list.addEventListener("toggle", (event) => {
+      button.setAttribute("aria-expanded", String(event.newState === "open"));
+      if (event.newState === "open") list.firstElementChild?.focus();
+    });
+    list.addEventListener("keydown", (event) => {
+      const items = [...list.children];
+      const at = items.indexOf(document.activeElement);
+      const next = { ArrowDown: at + 1, ArrowUp: at - 1 + items.length, Home: 0, End: items.length - 1 }[event.key];
+      if (next === undefined) return;
+      event.preventDefault();
+      event.stopPropagation();
+      items[next % items.length].focus();
+    });
+    holder.append(list);
+  }
   function toggle() {
+    if (!list) make();
     const chosen = subjects();
     list.replaceChildren(...fitting(chosen).map((action) => item(action, chosen)));
     list.togglePopover();

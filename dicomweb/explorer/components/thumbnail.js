@@ -3,7 +3,7 @@
 import { el } from "../dom.js";
 import { thumbnail } from "../subjects.js";
 
-const WAIT = 120; // ms: what scrolls past is not asked for
+const WAIT = 350; // ms: what scrolls past, or stands there between two keys of a search, is not asked for
 
 const waiting = new WeakMap();
 const seen = new IntersectionObserver((entries) => {
