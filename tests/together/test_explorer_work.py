@@ -345,7 +345,7 @@ def test_another_roentgate_is_searched_and_sends_to_here_and_to_a_third(
 @pytest.mark.long
 def test_a_patient_is_sent(world: World, page: Browsed) -> None:
     world.store(ct(1, study=42), ct(1, study=43, PatientID="P42", PatientName="Test^Patient42"))
-    page.open("patient?id=P42")
+    page.open("patient?PatientID=P42")
     page.page.get_by_role("button", name="Patient", exact=True).click()
     page.page.get_by_role("menuitem", name="Send to a node…").click()
     dialog = page.page.get_by_role("dialog")
