@@ -18,11 +18,11 @@ export function drawTop(place, pages) {
   );
 }
 
-// Mark the entry of the page that is open; a page below one (studies/…) counts to it.
+// Mark the entry of the page that is open; a page below one (studies/…), and that of one patient, counts to it.
 export function markCurrent(pattern) {
   const top = pattern.split("/")[0];
   for (const link of links) {
-    if (link.dataset.page === top) link.setAttribute("aria-current", "page");
+    if ([top, `${top}s`].includes(link.dataset.page)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
