@@ -28,8 +28,8 @@ def object_key(sha256: bytes, version: int, bare: bool = False) -> str:
     are a data set without what makes it a file (preamble, prefix, File Meta group; PS3.10 7.1). Whoever sends
     the object on sees by its key that these have to be put before it.
 
-    Folders are 256, so that they are soon all there: making another one for nearly every object, as 65,536 of them
-    would want, took two syncs more and a tenth of the CPU of a store.
+    Folders are 256, so that they are soon all there: 65,536 of them want another one for nearly every object, which
+    takes two syncs more.
     """
     digest = sha256.hex()
     return f"objects/{digest[:2]}/{digest}-{version:016x}{_BARE if bare else ''}"
