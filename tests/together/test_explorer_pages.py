@@ -323,6 +323,23 @@ def test_greys_are_those_of_the_server(page: Browsed, world: World, attributes: 
     assert shades > 1
 
 
+def test_overlays_are_seen(page: Browsed, world: World) -> None:
+    number = 39
+    ds = dataset(1, study=number, Rows=SIZE, Columns=SIZE, PixelData=bytes(SIZE * SIZE * 2))
+    ds.add_new(0x60000010, "US", SIZE)
+    ds.add_new(0x60000011, "US", SIZE)
+    ds.add_new(0x60000040, "CS", "G")
+    ds.add_new(0x60000050, "SS", [1, 1])
+    ds.add_new(0x60000100, "US", 1)
+    ds.add_new(0x60000102, "US", 0)
+    ds.add_new(0x60003000, "OW", b"\xff" * (SIZE * SIZE // 8))
+    world.store(part10(ds))
+    uid = f"{PREFIX}.{number}"
+    page.open(f"studies/{uid}/series/{uid}.1")
+    shown(page, 0)
+    assert grey(page) == [255] * 3
+
+
 def test_dragging_windows_and_reset_takes_it_back(page: Browsed) -> None:
     page.open(SERIES)
     shown(page, 0)

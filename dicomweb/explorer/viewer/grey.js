@@ -5,6 +5,9 @@ import { all, first, text } from "../words.js";
 
 const DOSE = "1.2.840.10008.5.1.4.1.1.481.2";
 
+// Overlay Data, and the bits of old overlays that lie among the samples (PS3.3 C.9.2); the server draws both.
+const OVERLAY = /^60[01][02468ACE](3000|0102)$/;
+
 const numeric = (dataset, tag) => {
   const value = first(dataset, tag);
   return value === undefined || value === null || value === "" ? undefined : Number(value);
@@ -39,6 +42,7 @@ export function describe(dataset, index) {
   const whole = [8, 16, 32].includes(allocated) && stored > 0 && stored <= allocated;
   const coloured = "00620002" in dataset || "00281101" in dataset || text(dataset, "00080016") === DOSE;
   const tabled = "00283000" in modality || "00283000" in dataset || (windows.length === 0 && ("00283010" in voi || "00283010" in dataset));
+  const overlaid = Object.keys(dataset).some((tag) => OVERLAY.test(tag) && (tag.endsWith("3000") || numeric(dataset, tag) > 0));
   return {
     rows: numeric(dataset, "00280010") ?? 0,
     columns: numeric(dataset, "00280011") ?? 0,
@@ -46,7 +50,7 @@ export function describe(dataset, index) {
     grey, allocated, stored,
     high: numeric(dataset, "00280102") ?? stored - 1,
     signed: numeric(dataset, "00280103") === 1,
-    raw: grey && whole && !tabled && !coloured && "7FE00010" in dataset && (numeric(dataset, "00280002") ?? 1) === 1,
+    raw: grey && whole && !tabled && !coloured && !overlaid && "7FE00010" in dataset && (numeric(dataset, "00280002") ?? 1) === 1,
     inverse: (photometric === "MONOCHROME1") !== (text(dataset, "20500020") === "INVERSE" && photometric !== "MONOCHROME1"),
     slope: slope === 0 ? 1 : slope,
     intercept: numeric(modality, "00281052") ?? 0,
