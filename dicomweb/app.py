@@ -85,6 +85,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
             read_meanings(config.tls_clients),
             remember_seconds=config.access_remember_seconds,
             failures=config.access_failures,
+            origins=config.cors_origins,
         )
         login = Login(
             door,

@@ -3,8 +3,9 @@ shows.
 
 A line is a JSON object whose last two members are `prev`, the hash of the line before ("" at the beginning), and
 `hash`, SHA-256 of the line up to there. A chain goes through the files of one process, whose names end in a number, and
-ends with the event `end`. What was cut off at the end of a chain whose process did not end
-it, and a chain that is away as a whole, nobody can tell; whoever fears that keeps a copy elsewhere as it is written.
+ends with the event `end`. What was cut off at the end of a chain whose process did not end it, a chain that is away as
+a whole, and lines that were written anew with all hashes after them, nobody can tell; whoever fears that keeps a copy
+elsewhere as it is written.
 """
 
 import hashlib
@@ -73,7 +74,7 @@ def read(line: bytes) -> dict[str, Any] | None:
         found: dict[str, Any] = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return found
+    return found if isinstance(found.get("number"), int) and isinstance(found.get("prev"), str) else None
 
 
 def check(name: str, lines: Iterable[bytes], before: Checked | None, findings: list[Finding]) -> Checked:

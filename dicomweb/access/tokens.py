@@ -111,7 +111,16 @@ class Tokens:
             ).validate(token.claims)
             end = float(token.claims["exp"])
             principal = self._principal(token.claims)
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError, BadRequest, RecursionError) as error:
+        except (
+            JoseError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            ArithmeticError,
+            BadRequest,
+            RecursionError,
+        ) as error:
             raise NotIdentified(_NO, shown=True) from error
         return principal, min(now + _REMEMBERED, end + wanted.leeway)
 
@@ -138,7 +147,9 @@ class Tokens:
         if EVERYTHING in (studies or ()) or EVERYTHING in (patients or ()):
             scope = None
         nodes = _named(claims, wanted.nodes)
-        return Principal(name, "token", frozenset(roles), scope, None if EVERYTHING in (nodes or ()) else nodes)
+        # Goes into records and answers, which hold no half of a character
+        shown = "".join(one if one.isprintable() else "?" for one in name)
+        return Principal(shown, "token", frozenset(roles), scope, None if EVERYTHING in (nodes or ()) else nodes)
 
 
 def _named(claims: Mapping[str, Any], path: str) -> frozenset[str] | None:

@@ -8,7 +8,7 @@ lately is remembered by a digest, so that a request costs a look into a dictiona
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,9 +40,19 @@ _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _REMEMBERED = 4096
 _LONGEST = 16 << 10
 _WINDOW = 60.0
+_DOTS = 2
+"""In a signed token (RFC 7515 7.1); in what has others somebody guesses a key or the bridge's secret."""
 
 _NOBODY = "this server wants to know who asks: send an API key or token as Authorization: Bearer, or a key as X-API-Key"
 _REFUSED = "the key, token or certificate is not valid here, or no longer"
+
+
+def knows_study(request: Request, study: str) -> bool:
+    """Say whether a study may exist for whoever sent a request. Blocks where that is asked of the index."""
+    principal: Principal | None = request.scope.get(PRINCIPAL)
+    if principal is None or principal.scope is None:
+        return True
+    return _is_in(request.app.state.archive.index, study, principal.scope)
 
 
 def nodes_of(request: Request) -> frozenset[str] | None:
@@ -64,6 +74,8 @@ class Door:
         remember_seconds: how long what was found of a credential holds, and so how long a key opens after it was
             revoked.
         failures: wrong credentials from one address in a minute, after which it is not listened to.
+        origins: whose pages may change something in the name of who holds a certificate, such as
+            "https://viewer.example".
         clock: seconds since 1970.
     """
 
@@ -76,6 +88,7 @@ class Door:
         certificates: Mapping[str, frozenset[str]] | None = None,
         remember_seconds: float = 5.0,
         failures: int = 30,
+        origins: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._archive = archive
@@ -85,6 +98,7 @@ class Door:
         self._certificates = certificates or {}
         self._remember = remember_seconds
         self._most = failures
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -105,9 +119,20 @@ class Door:
         if shown is None:
             name = scope.get("state", {}).get(CERTIFIED, "")
             if name in self._certificates:
+                if scope["method"] not in _SAFE and self._is_foreign_page(scope):
+                    raise Forbidden(
+                        "a page of another server may change nothing in the name of who holds a certificate"
+                    )
                 return Principal(name, "certificate", self._certificates[name])
             raise NotIdentified(_NOBODY)
         return await self.identify(shown, scope)
+
+    def _is_foreign_page(self, scope: Scope) -> bool:
+        """Say whether a page of a server that is neither ours nor listed sent a request. A browser shows its
+        certificate whoever asks for it; programs say nothing of pages."""
+        sent = {name: value for name, value in scope["headers"] if name in (b"sec-fetch-site", b"origin")}
+        listed = sent.get(b"origin", b"").decode("latin-1").lower() in self._origins
+        return bool(sent) and not listed and not is_our_own_page(scope, self._addresses)
 
     async def identify(self, shown: bytes, scope: Scope) -> Principal:
         """Return whose key or token something is.
@@ -135,7 +160,7 @@ class Door:
                 principal, until = await hop_elsewhere(self._tokens, text)
         except NotIdentified:
             self._known.pop(digest, None)
-            if text.startswith(keys.PREFIX) or self._tokens is None:  # a token that has ended is nobody's guess
+            if self._tokens is None or text.count(".") != _DOTS:  # a token that has ended is nobody's guess
                 self._note_failure(address, now)
             raise
         self._known[digest] = (principal, until)

@@ -31,6 +31,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.]{1,64}")
 _AGENTS = re.compile(rb"[ -~]{1,1000}")
 _UIDS = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _MOST_NAMED = 100
+_OF_ONE = frozenset(("method", "path", "study", "series", "instance", "aet", "node", "job"))
+"""Members of a record that need not hold for those that are counted with it."""
 
 
 class Writer(Protocol):
@@ -129,7 +131,9 @@ class Recorder:
         }
         if principal is not None and principal.kind == "bridge" and (agent := _agent(scope)):
             told["agent"] = agent
-        key = (*told.values(), named.get("study"), params.get("aet"))
+        # Whoever is nobody may name a thousand studies that are none, and fills no disk by that
+        about = () if event == "login failure" else (named.get("study"), params.get("aet"))
+        key = (*told.values(), *about)
         told |= {"method": scope["method"], "path": path, **named}
         told |= {name: str(params[name])[:64] for name in ("aet", "node", "job") if name in params}
         if event in ("query", "query or retrieve"):
@@ -143,7 +147,8 @@ class Recorder:
                 if (open_ := self._open.get(key)) is not None:
                     open_[1][0] += 1
                     return
-                again = {name: told[name] for name in told if name not in ("method", "path", "series", "instance")}
+                alike = ("study", "aet") if about else ()
+                again = {name: told[name] for name in told if name not in _OF_ONE or name in alike}
                 self._open[key] = (now + self._merge, [0], again)
                 self._next = min(self._next, now + self._merge)
         self._trail.record(told)

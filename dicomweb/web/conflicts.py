@@ -18,6 +18,7 @@ from dicomweb.web.threads import hop
 
 _MOST = 1000
 _WIDTH = 16
+_LARGEST = (1 << 63) - 1
 
 
 async def listing(request: Request) -> Response:
@@ -58,9 +59,10 @@ def _batches(archive: Archive, held: Held) -> Iterator[list[bytes]]:
 
 def _read_version(text: str) -> int | None:
     try:
-        return int(text, 16) if len(text) == _WIDTH and text.isalnum() and text.isascii() else None
+        version = int(text, 16) if len(text) == _WIDTH and text.isalnum() and text.isascii() else None
     except ValueError:
         return None
+    return version if version is not None and version <= _LARGEST else None
 
 
 def _write(held: Held) -> dict[str, Any]:

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dicomweb.web.problems import problem
+
 METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 REQUEST_HEADERS = b"accept, authorization, content-type, if-none-match, if-range, range, content-location"
 EXPOSED = b"Content-Range, ETag, Location, Content-Location, Warning, Link, Retry-After, Content-Disposition"
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+_SHOWN = {b"authorization", b"x-api-key"}
 MAX_AGE = b"7200"
 """Seconds for which a preflight holds; no browser keeps it longer."""
 
@@ -30,7 +34,15 @@ class Cors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI)."""
-        if scope["type"] != "http" or not self._origins:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] not in _SAFE and self._is_foreign(scope):
+            await problem(403, "Pages of other sites may change nothing here; cors_origins names those that may.")(
+                scope, receive, send
+            )
+            return
+        if not self._origins:
             await self._app(scope, receive, send)
             return
         origin, preflight = None, False
@@ -50,6 +62,15 @@ class Cors:
             await send(message)
 
         await self._app(scope, receive, sending)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Say whether a browser sends a request for a page of another site that is not listed (Fetch Metadata). What
+        shows a key was asked for by a preflight; else whoever is near, or signed in, is made to do what the page
+        wants."""
+        asked = dict(scope["headers"])
+        if self._all or asked.get(b"sec-fetch-site") != b"cross-site" or asked.keys() & _SHOWN:
+            return False
+        return asked.get(b"origin", b"").lower() not in self._origins
 
     def _fields(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         """What says that the page may read the answer; only Vary for a page that may not. A listed origin may

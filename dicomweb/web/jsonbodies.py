@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dicomweb.errors import BadRequest, TooLarge
@@ -24,14 +24,17 @@ async def read(request: Request) -> dict[str, Any]:
     """Read the body of a request, an object; an empty one is `{}`.
 
     Raises:
-        BadRequest: it is no JSON, or no object.
+        BadRequest: it is no JSON, or no object, or ends too early.
         TooLarge: it has more than `LARGEST` bytes.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST:
-            raise TooLarge(f"the body has more than {LARGEST:,} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST:
+                raise TooLarge(f"the body has more than {LARGEST:,} bytes")
+    except ClientDisconnect as error:
+        raise BadRequest("the client left before the body was complete") from error
     if not body:
         return {}
     try:

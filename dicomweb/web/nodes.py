@@ -11,14 +11,17 @@ from starlette.responses import Response
 from dicomweb.archive.nodes import Nodes
 from dicomweb.standard.nodes import Node, write_node
 from dicomweb.web import jsonbodies
+from dicomweb.web.access import nodes_of
 from dicomweb.web.threads import hop
 
 
 async def listing(request: Request) -> Response:
     """GET /nodes: all nodes, and what is wrong with `nodes.toml` if it cannot be used."""
     nodes: Nodes = request.app.state.nodes
-    found = await hop(nodes.all)
-    value: dict[str, Any] = {"nodes": [write(request, node) for node in found.values()]}
+    found, known = await hop(nodes.all), nodes_of(request)
+    value: dict[str, Any] = {
+        "nodes": [write(request, node) for node in found.values() if known is None or node.name in known]
+    }
     if problem := nodes.problem():
         value["problem"] = problem
     return jsonbodies.respond(value)

@@ -26,6 +26,7 @@ from dicomweb.standard.media import Accepted
 from dicomweb.standard.negotiation import Choice
 from dicomweb.standard.rendering import PICTURES, Rendering, read_rendering
 from dicomweb.web import bodies
+from dicomweb.web.access import knows_study
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import read_accepted, read_uids
 from dicomweb.web.threads import hop_waiting
@@ -141,13 +142,16 @@ def respond_other(request: Request, held: Held, choice: Choice, rendering: Rende
     """
     renderer: Renderer = request.app.state.renderer
     base = base_url(request)
-    content = renderer.other(held, rendering, functools.partial(_link, request.app.state.retrieval, base))
+    content = renderer.other(held, rendering, functools.partial(_link, request, base))
     etag = bodies.tag("rendered", held.digest, rendering, choice.multipart, base, REVISION)
     return _respond(request, lambda: (content,), choice, etag, rendering)
 
 
-def _link(retrieval: Retrieval, base: str, reference: Reference) -> str:
-    """The URL of what a report refers to, as far as it is here."""
+def _link(request: Request, base: str, reference: Reference) -> str:
+    """The URL of what a report refers to, as far as it is here for whoever asks."""
+    retrieval: Retrieval = request.app.state.retrieval
+    if not knows_study(request, reference.study):
+        return ""
     try:
         held = retrieval.locate(reference.study, reference.series, reference.instance)
     except NotFound:
@@ -182,7 +186,7 @@ def _several(request: Request, members: Sequence[Held]) -> Response:
     facts = [(each.digest, rendering) for each, rendering in wanted]
     base = base_url(request)
     etag = bodies.tag("rendered", facts, base, REVISION)
-    link = functools.partial(_link, request.app.state.retrieval, base)
+    link = functools.partial(_link, request, base)
 
     def contents() -> Iterator[Content]:
         some, failed = False, None

@@ -1,5 +1,6 @@
 """The audit trail: what is recorded stays in order and whole, and whatever is done to it afterwards shows."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -101,6 +102,17 @@ def test_whatever_is_done_to_a_trail_shows(tmp_path, how):
     path.write_bytes(b"".join(changed(path.read_bytes().splitlines(keepends=True), how)))
     counts, findings, _ = verify(tmp_path)
     assert findings, counts
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":1', b'{"number":"x","prev":""', b'{"number":0,"prev":null', b'{"number":1.5,"prev":""']
+)
+def test_a_line_with_a_good_hash_that_no_trail_writes_is_found(tmp_path, body):
+    path = written(tmp_path)
+    own = body + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+    path.write_bytes(path.read_bytes() + own)
+    _, findings, _ = verify(tmp_path)
+    assert [(one.line, one.sentence) for one in findings] == [(8, "the line is not as it was written")]
 
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))

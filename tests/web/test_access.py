@@ -9,7 +9,7 @@ import dicoms
 import exchanging
 import httpx
 import pytest
-from served import Served
+from served import Served, with_items
 
 from dicomweb.access import keys
 from dicomweb.access.keys import Key
@@ -184,6 +184,16 @@ def test_an_address_that_tries_many_wrong_keys_is_not_listened_to_but_others_and
     served.archive.close()
 
 
+def test_where_there_is_an_issuer_too_who_guesses_what_is_no_token_is_not_listened_to(tmp_path):
+    served = Served(
+        tmp_path, access=True, access_failures=3, bridge_token="SECRET", oidc_issuer="http://127.0.0.1:1",
+        oidc_audience="x",
+    )  # fmt: skip
+    guessed = [{"authorization": f"Bearer SECRE{number}"} for number in range(4)]
+    assert [served.client.get("/dicom-web/studies", headers=one).status_code for one in guessed][-1] == 429
+    served.archive.close()
+
+
 def test_of_a_key_the_index_holds_what_cannot_be_turned_into_it(served):
     text = add_key(served, "kept", "read")["authorization"].removeprefix("Bearer ")
     kept = next(key for key in served.archive.index.keys.all() if key.name == "kept")
@@ -309,6 +319,48 @@ def test_objects_of_one_request_are_judged_each_by_itself(tmp_path):
     served.archive.close()
 
 
+def report(*studies: int) -> bytes:
+    """A report in our study that refers to an image of each of these."""
+    found, evidence = [], []
+    for study in studies:
+        image = {"ReferencedSOPClassUID": dicoms.CT, "ReferencedSOPInstanceUID": f"{uid(study)}.1.1"}
+        series = {"SeriesInstanceUID": f"{uid(study)}.1", "ReferencedSOPSequence": with_items([image])}
+        evidence.append({"StudyInstanceUID": uid(study), "ReferencedSeriesSequence": with_items([series])})
+        named = {"CodeValue": "121200", "CodingSchemeDesignator": "DCM", "CodeMeaning": "Illustration of ROI"}
+        found.append(
+            {
+                "RelationshipType": "CONTAINS", "ValueType": "IMAGE", "ReferencedSOPSequence": with_items([image]),
+                "ConceptNameCodeSequence": with_items([named]),
+            }
+        )  # fmt: skip
+    return dicoms.ct(
+        9, study=OURS, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.22", Modality="SR", ValueType="CONTAINER",
+        ContentSequence=with_items(found), CurrentRequestedProcedureEvidenceSequence=with_items(evidence),
+        PixelData=None, Rows=None, Columns=None,
+    )  # fmt: skip
+
+
+def test_a_report_of_ones_own_leads_to_nothing_foreign(tmp_path):
+    served = Served(tmp_path, access=True)
+    everybody = add_key(served, "everybody", "read", "write")
+    for study in (OURS, THEIRS):
+        assert store(served, everybody, study).status_code == 200
+    narrow = add_key(served, "narrow", "read", "write", scope=SCOPES["study"])
+    headers = {"content-type": "application/dicom", **narrow}
+    stored = served.client.post("/dicom-web/studies", content=report(OURS, THEIRS, UNKNOWN), headers=headers)
+    assert stored.status_code in (200, 202), stored.text
+
+    def led_to(who: dict[str, str]) -> list[int]:
+        where = f"/dicom-web/studies/{uid(OURS)}/series/{uid(OURS)}.1/instances/{uid(OURS)}.1.9/rendered"
+        page = served.client.get(where, headers={"accept": "text/html", **who})
+        assert page.status_code == 200
+        return [study for study in (OURS, THEIRS, UNKNOWN) if f"/studies/{uid(study)}/" in page.text]
+
+    assert led_to(everybody) == [OURS, THEIRS]
+    assert led_to(narrow) == [OURS]
+    served.archive.close()
+
+
 # -- nodes ---------------------------------------------------------------------------------------------------
 def test_who_may_know_of_some_nodes_only_sees_no_other_and_no_job_of_one(served):
     jobs = served.archive.index.jobs
@@ -320,6 +372,8 @@ def test_who_may_know_of_some_nodes_only_sees_no_other_and_no_job_of_one(served)
         return served.client.get(path, headers=who)
 
     assert [aet["name"] for aet in get("/aets", one).json()["aets"]] == ["STORESCP"]
+    assert [node["name"] for node in get("/nodes", one).json()["nodes"]] == ["STORESCP"]
+    assert get("/nodes", none).json()["nodes"] == []
     assert get("/aets", none).json()["aets"] == []
     assert {job["node"] for job in get("/jobs", one).json()["jobs"]} == {"STORESCP"}
     assert get("/jobs", none).json()["jobs"] == []
@@ -338,6 +392,13 @@ def test_the_bridge_is_known_by_its_token_and_may_neither_delete_nor_administrat
     assert served.client.get("/nodes", headers=bridge).status_code == 200
     assert served.client.delete(f"/dicom-web/studies/{uid(UNKNOWN)}", headers=bridge).status_code == 403
     assert served.client.request("PUT", "/nodes/NEW", json={}, headers=bridge).status_code == 403
+
+
+@pytest.mark.parametrize("version", ["f" * 16, "8" + "0" * 15])
+def test_a_version_that_is_larger_than_any_is_none(served, version):
+    admin = add_key(served, f"asks for {version}", "admin")
+    assert served.client.get(f"/conflicts/{version}", headers=admin).status_code == 404
+    assert served.client.get(f"/conflicts?after={version}", headers=admin).status_code == 400
 
 
 def test_access_control_has_objects_sent_without_what_stands_before_them(tmp_path):

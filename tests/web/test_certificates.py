@@ -46,7 +46,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     cert, key = authority.issue("server")
     tls: dict[str, Any] = {"tls_cert": cert, "tls_key": key, "tls_client_ca": str(authority.file)}
     clients = ("reader=read", "ct.hospital.example=read+delete", "a=b=read")
-    served = Served(folder / "data", **tls, tls_clients=clients, access=True)
+    served = Served(folder / "data", **tls, tls_clients=clients, access=True, cors_origins=("https://viewer.example",))
     with running(served.client.app, **tls) as server:
         yield Secured(served, authority, server.port)
     served.archive.close()
@@ -73,6 +73,23 @@ def test_nobody_becomes_somebody_by_header_fields_about_a_certificate(secured):
 
 def test_a_key_that_is_shown_besides_decides(secured):
     assert secured.ask("reader", authorization="Bearer rg_nothing") == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 404),
+        ({"sec-fetch-site": "same-origin"}, 404),
+        ({"sec-fetch-site": "cross-site", "origin": "https://evil.example"}, 403),
+        ({"sec-fetch-site": "same-site", "origin": "https://evil.example"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site", "origin": "https://viewer.example"}, 404),
+    ],
+)
+def test_no_foreign_page_changes_anything_by_the_certificate_that_a_browser_shows(secured, headers, status):
+    assert secured.ask("ct.hospital.example", "DELETE", f"{STUDIES}/1.2.3", **headers) == status
+    assert secured.ask("reader", **headers) == 200
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl: apt-get install curl")

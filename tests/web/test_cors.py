@@ -95,3 +95,24 @@ def test_without_origins_nothing_is_said(headers):
     response = client().get("/", headers=headers)
     assert not [name for name in response.headers if name.startswith("access-control")]
     assert response.headers["vary"] == "Accept"
+
+
+FOREIGN = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "origins", "status"),
+    [
+        (FOREIGN, (), 403),
+        (FOREIGN, (VIEWER,), 403),
+        ({**FOREIGN, "origin": VIEWER}, (VIEWER,), 405),
+        (FOREIGN, ("*",), 405),
+        ({**FOREIGN, "authorization": "Bearer x"}, (), 405),  # no page sends that unasked
+        ({"origin": "http://localhost", "sec-fetch-site": "same-origin"}, (), 405),
+        ({"origin": "https://evil.example"}, (), 405),  # no browser says so; what may be done is asked elsewhere
+        ({}, (), 405),
+    ],
+)
+def test_a_page_of_another_site_changes_nothing_through_the_browser_of_somebody_near(headers, origins, status):
+    assert client(*origins).post("/", headers=headers, content=b"{}").status_code == status
+    assert client(*origins).get("/", headers=headers).status_code == 200

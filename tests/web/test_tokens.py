@@ -10,6 +10,7 @@ from typing import Any
 import dicoms
 import pytest
 from issuing import AUDIENCE, Issuing, issuing
+from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 from served import Served
 from starlette.responses import Response
@@ -121,6 +122,19 @@ def test_good_tokens_open_what_their_roles_say(served, issuer):
         assert status(served, issuer.sign(roles=roles, studies="*")) == 403
     assert status(served, issuer.sign(exp=int(time.time()) - 30, studies="*")) == 200  # within the leeway
     assert status(served, issuer.sign(aud=["other", AUDIENCE], studies="*")) == 200
+
+
+def test_a_name_of_half_characters_or_lines_is_told_and_recorded_all_the_same(issuer, tmp_path):
+    made = Served(tmp_path, oidc_issuer=issuer.url, oidc_audience=AUDIENCE, access=True, audit_sync="always")
+    key = issuer.keys[0]
+    for name in ("half \ud800", "two\nlines"):
+        claims = json.dumps(issuer.claims(sub=name)).encode()  # escaped, as JSON may be
+        token = jws.serialize_compact({"alg": "RS256", "kid": key.kid}, claims, key, ["RS256"])
+        assert status(made, token) == 200
+        assert status(made, token, "DELETE", f"/dicom-web/studies/{dicoms.PREFIX}.1") == 403
+    made.archive.close()
+    trail = [line for path in (tmp_path / "audit").iterdir() for line in path.read_bytes().splitlines()]
+    assert {json.loads(line).get("who") for line in trail} >= {"half ?", "two?lines"}
 
 
 def test_claims_name_the_scope_and_one_that_is_missing_leaves_nothing(served, issuer):
