@@ -111,8 +111,10 @@ class Recorder:
             event = event or "denied"
         if not event:
             return
+        notes: Mapping[str, Any] = scope.get(NOTES) or {}
         params = scope.get("path_params", {})
-        named = {name: params[name] for name in ("study", "series", "instance") if name in params}
+        known = {**params, **notes}
+        named = {name: str(known[name]) for name in ("study", "series", "instance") if name in known}
         if path == "/wado":
             query = Request(scope).query_params
             named = {
@@ -138,7 +140,7 @@ class Recorder:
         told |= {name: str(params[name])[:64] for name in ("aet", "node", "job") if name in params}
         if event in ("query", "query or retrieve"):
             told["keys"] = _keys(scope["query_string"])
-        told |= scope.get(NOTES) or {}
+        told |= {**notes, **named}
         now = self._clock()
         with self._lock:
             if now >= self._next:

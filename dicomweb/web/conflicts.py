@@ -13,6 +13,7 @@ from dicomweb.archive.versions import is_bare, time_of
 from dicomweb.errors import BadRequest, NotFound
 from dicomweb.index import Held
 from dicomweb.web import jsonbodies
+from dicomweb.web.auditing import note
 from dicomweb.web.bodies import Answer
 from dicomweb.web.threads import hop
 
@@ -34,15 +35,17 @@ async def listing(request: Request) -> Response:
 
 async def one(request: Request) -> Response:
     """GET /conflicts/{version}: the object, as it was received."""
-    return await hop(_content, request.app.state.archive, request.path_params["version"])
+    return await hop(_content, request, request.path_params["version"])
 
 
-def _content(archive: Archive, text: str) -> Response:
+def _content(request: Request, text: str) -> Response:
+    archive: Archive = request.app.state.archive
     version = _read_version(text)
     found = archive.index.others(1, version - 1) if version is not None else []
     if not found or found[0].version != version:
         raise NotFound("there is no such conflict")
     (held,) = found
+    note(request, study=held.study, series=held.series, instance=held.instance, version=text.lower())
     kind = "application/octet-stream" if is_bare(held.key) else "application/dicom"
     fields = {
         "content-type": kind, "content-length": str(held.size), "cache-control": "no-store",

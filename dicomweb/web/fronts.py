@@ -38,6 +38,7 @@ from dicomweb.standard.outcomes import Outcome
 from dicomweb.standard.query import Query
 from dicomweb.web import qido, stow
 from dicomweb.web.addresses import DICOMWEB, Addresses
+from dicomweb.web.auditing import note
 from dicomweb.web.bridge import Bridge, Call
 from dicomweb.web.methods import Methods
 from dicomweb.web.remembered import Answer, Remembered
@@ -130,7 +131,7 @@ async def _unless_left(receive: Receive, work: Awaitable[Response], call: Call) 
 
 
 def _match(mirrored: Sequence[_Mirrored], request: Request, method: str) -> tuple[Handler, dict[str, str]]:
-    """Find who answers a resource.
+    """Find who answers a resource; what it names is recorded.
 
     Raises:
         HTTPException: nobody does.
@@ -141,7 +142,9 @@ def _match(mirrored: Sequence[_Mirrored], request: Request, method: str) -> tupl
         if (match := one.pattern.match(f"/{request.path_params['resource']}")) is None:
             continue
         if method in one.handlers:
-            return one.handlers[method], match.groupdict()
+            params = match.groupdict()
+            note(request, **{name: params[name] for name in ("study", "series", "instance") if name in params})
+            return one.handlers[method], params
         known = True
     raise HTTPException(405 if known else 404)
 
