@@ -58,6 +58,11 @@ class Job:
     progress: Mapping[str, Any] | None = None
     error: str = ""
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Names of all nodes that it concerns: its own, and the one to which it brings something."""
+        return frozenset((self.node, str(self.task.get("destination") or self.node)))
+
 
 _COLUMNS = "id, kind, node, task, state, created, changed, due, owner, lease, fence, attempts, cancel, progress, error"
 _OPEN = "((state = 'waiting' AND due <= ?) OR (state = 'running' AND lease <= ?))"

@@ -226,7 +226,7 @@ class Door:
             raise NotFound(f"there is no node {name!r}; nodes.toml or /nodes can add it")
         if (number := params.get("job")) is not None and number.isascii() and number.isdigit() and len(number) <= 18:
             job = await hop(self._archive.index.jobs.get, int(number))
-            if not principal.knows_node(job.node):
+            if not all(map(principal.knows_node, job.nodes)):
                 raise NotFound(f"there is no job {int(number)}")
 
 

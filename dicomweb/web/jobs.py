@@ -7,7 +7,7 @@ answered by 409, and it stops.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -44,8 +44,22 @@ async def listing(request: Request) -> Response:
     limit = jsonbodies.count(request, "limit", 100, _MOST)
     before = jsonbodies.count(request, "before", 0, 1 << 62) or None
     node = request.query_params.get("node") or None
-    found = await hop(_jobs(request).latest, limit, before, states or STATES, node, nodes_of(request))
+    found = await hop(_latest, _jobs(request), limit, before, states or STATES, node, nodes_of(request))
     return jsonbodies.respond({"jobs": [write(job) for job in found]})
+
+
+def _latest(
+    jobs: Jobs, limit: int, before: int | None, states: Sequence[str], node: str | None, known: frozenset[str] | None
+) -> list[Job]:
+    """The latest jobs of which every node is known."""
+    found: list[Job] = []
+    while len(found) < limit:
+        page = jobs.latest(limit, before, states, node, known)
+        found += [job for job in page if known is None or job.nodes <= known]
+        if len(page) < limit:
+            break
+        before = page[-1].id
+    return found[:limit]
 
 
 async def one(request: Request) -> Response:

@@ -377,6 +377,12 @@ def test_who_may_know_of_some_nodes_only_sees_no_other_and_no_job_of_one(served)
     assert get("/aets", none).json()["aets"] == []
     assert {job["node"] for job in get("/jobs", one).json()["jobs"]} == {"STORESCP"}
     assert get("/jobs", none).json()["jobs"] == []
+    onwards = [
+        jobs.add("retrieve", "STORESCP", {"resources": [], "destination": name}) for name in ("STORESCP", "ELSEWHERE")
+    ]
+    assert [get(f"/jobs/{job.id}", one).status_code for job in onwards] == [200, 404]
+    assert served.client.post(f"/jobs/{onwards[1].id}/retry", headers=one).status_code == 404
+    assert [job["id"] for job in get("/jobs?limit=2", one).json()["jobs"]] == [onwards[0].id, exchanging.OVER]
     assert get(f"/jobs/{foreign.id}", one).status_code == 404
     assert get(f"/jobs/{foreign.id}", one).json()["detail"].startswith("There is no job")
     body = {"resources": [{"study": uid(OURS)}]}
