@@ -291,6 +291,8 @@ class Guarded:
             if not over:
                 failed = status_of(error) if isinstance(error, Exception) else 499
                 recorder.record(scope, rule, self._path, status or failed, whole=not status)
+                if recorder.waits and isinstance(error, Exception):  # the answer that tells of it is still to come
+                    await hop(recorder.flush)
             raise
 
 

@@ -77,6 +77,14 @@ def test_it_is_recorded_of_which_study_something_was_asked_at_a_node(tmp_path):
     ]
 
 
+def test_the_record_of_what_was_refused_lies_there_before_the_answer_ends_too(tmp_path):
+    served = Served(tmp_path, access=True, audit_sync="always", audit_merge_seconds=0.0)
+    for count in range(1, 30):
+        assert served.client.get("/dicom-web/studies").status_code == 401
+        assert len(trail_of(tmp_path, "login failure")) == count
+    served.archive.close()
+
+
 def test_it_is_recorded_which_object_that_was_kept_beside_another_was_got(tmp_path):
     served = Served(tmp_path, audit=True, audit_sync="always", on_conflict="keep")
     for study in (1, 2):
