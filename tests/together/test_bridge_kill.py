@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -43,6 +44,8 @@ MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 TOKEN = "a secret of both"
 LEASE = 3.0
 AWAY = 1.0
+_SMALL = 48 << 10
+"""Bytes that a file may have while SQLite is away: enough for each object, not for the index and its log."""
 SECONDS = 60
 """For anything that is waited for."""
 _WEB = (
@@ -67,7 +70,6 @@ class System:
     env: dict[str, str]
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    moved: list[Path] = field(default_factory=list)
 
     def start_web(self) -> None:
         command = [sys.executable, "-W", "error", "-c", _WEB, "serve", "--http-port", "0"]
@@ -118,10 +120,7 @@ class System:
         if victim in ("bridge", "web"):
             os.kill(self.processes[victim].pid, signal.SIGKILL)
         elif victim == "sqlite":
-            index = self.folder / "data"
-            self.moved = [path for path in index.iterdir() if path.name.startswith("index.")]
-            for path in self.moved:
-                path.rename(path.with_name(f"away-{path.name}"))
+            resource.prlimit(self.processes["web"].pid, resource.RLIMIT_FSIZE, (_SMALL, resource.RLIM_INFINITY))
         else:
             self.relays[victim].cut()
 
@@ -145,8 +144,8 @@ class System:
             self.processes[victim].wait(60)
             self.start_web() if victim == "web" else self.start_bridge()
         elif victim == "sqlite":
-            for path in self.moved:
-                path.with_name(f"away-{path.name}").rename(path)
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(self.processes["web"].pid, resource.RLIMIT_FSIZE, unlimited)
         else:
             self.relays[victim].mend()
 
