@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "PIL", "imagecodecs", "av", "pydicom", "pynetdicom", "boto3", "psycopg", "rich", "yaml")
+HEAVY = ("numpy", "PIL", "imagecodecs", "av", "pydicom", "pynetdicom", "boto3", "psycopg", "rich", "yaml", "joserfc")
 
 
 @pytest.mark.parametrize("module", ["dicomweb.app", "dicomweb.cli", "dicomweb.workshop.process"])

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from dicomweb.archive.census import room
 from dicomweb.errors import Error
-from dicomweb.telemetry import exposition
 from dicomweb.telemetry.measures import Gauge
 from dicomweb.web.health import Readiness
 from dicomweb.web.status import Service, versions
@@ -26,6 +25,8 @@ async def metrics(request: Request) -> Response:
 
 
 def _write(request: Request) -> tuple[bytes, str]:
+    from dicomweb.telemetry import exposition
+
     state = request.app.state
     gauges = [*_health(state.readiness), *_held(state.service), *_jobs(request)]
     return exposition.write(state.together.total(), gauges, request.headers.get("accept", ""))

@@ -14,12 +14,12 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb.access.issuer import Issuer
 from dicomweb.access.rights import Principal
 from dicomweb.errors import BadRequest, Forbidden, NotFound, NotIdentified, Unavailable
 from dicomweb.web import explorer, jsonbodies
@@ -27,6 +27,9 @@ from dicomweb.web.access import COOKIE, Door, is_our_own_page
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import PRINCIPAL
 from dicomweb.web.threads import hop_elsewhere
+
+if TYPE_CHECKING:
+    from dicomweb.access.issuer import Issuer
 
 _FLOW = "roentgate-login"
 _FLOW_SECONDS = 600
@@ -47,7 +50,7 @@ class Login:
     """
 
     door: Door
-    issuer: Issuer | None = None
+    issuer: "Issuer | None" = None
     client: str = ""
     secret: str = ""
     scopes: str = "openid"
@@ -171,7 +174,7 @@ def _login(request: Request) -> Login:
     return login
 
 
-def _issuer(login: Login) -> Issuer:
+def _issuer(login: Login) -> "Issuer":
     if login.issuer is None:
         raise NotFound("there is no issuer at which people could sign in; a key does")
     return login.issuer
