@@ -1,8 +1,6 @@
 """What a browser makes of it: a video plays and seeks (Chromium)."""
 
 import http.server
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +8,12 @@ from pathlib import Path
 
 import commands
 import pytest
+from browsing import PATIENCE, browser, needs_chromium
 from realdata import real_files
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VIDEOS = [file for file in real_files() if file.name == "h264-hp41.dcm"]
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt install chromium")
+pytestmark = needs_chromium
 
 PLAYS = """<!DOCTYPE html><title>waiting</title><video id=v muted src="{url}"></video><script>
 const v = document.getElementById("v"), said = [];
@@ -59,20 +57,6 @@ def page(text: str) -> Iterator[str]:
             thread.join()
 
 
-def browse(url: str, profile: Path) -> str:
-    """Open a page, let it run for a few seconds of its own time, and return its DOM."""
-    done = subprocess.run(
-        [
-            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={profile}", "--timeout=20000",
-            "--virtual-time-budget=8000", "--dump-dom", url,
-        ],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    return done.stdout
-
-
 def imported(served: commands.Served, file: Path) -> str:
     """Store a file, and return the URL of its instance."""
     import json
@@ -86,15 +70,13 @@ def imported(served: commands.Served, file: Path) -> str:
     return url
 
 
-@pytest.mark.long
 @pytest.mark.skipif(not VIDEOS, reason="no real files beside the project")
 def test_a_video_plays_to_its_end_and_seeks(tmp_path: Path) -> None:
-    with commands.served(tmp_path) as served:
+    with commands.served(tmp_path) as served, browser() as chromium:
         url = imported(served, VIDEOS[0])
         with page(PLAYS.format(url=f"{url}/rendered")) as address:
-            dom = browse(address, tmp_path / "profile")
-    said = dom.partition('data-said="')[2].partition('"')[0]
-    assert "error" not in said
-    assert "long1.2" in said, dom
-    assert "seeked0.8" in said
-    assert "playing" in said
+            opened = chromium.new_page()
+            opened.goto(address)
+            opened.wait_for_function("/ended|error/.test(document.body.dataset.said)", timeout=PATIENCE)
+            said = opened.evaluate("document.body.dataset.said")
+    assert said.split() == ["long1.2", "seeked0.8", "playing", "ended"]
