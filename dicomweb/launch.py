@@ -42,7 +42,8 @@ def begin_log(config: Config) -> None:
 
 
 def greeting(config: Config, port: int) -> str:
-    """What a user is told when the server answers: addresses, the data folder, one line to try."""
+    """What a user is told when the server answers: the page to open, addresses for programs, the data folder, one line
+    to try."""
     from importlib.metadata import version
 
     root = config.public_url or config.local_url(port)
@@ -51,6 +52,7 @@ def greeting(config: Config, port: int) -> str:
     return "\n".join(
         [
             f"Roentgate {version('roentgate')}",
+            f"  Explorer   {root}/",
             f"  DICOMweb   {root}/dicom-web",
             f"  API        {root}/docs",
             f"  data       {where}",

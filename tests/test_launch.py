@@ -53,10 +53,12 @@ def test_every_address_of_a_name_is_listened_on_at_the_same_port():
 
 def test_the_greeting_tells_addresses_data_and_a_line_to_try(tmp_path):
     lines = launch.greeting(Config(data=tmp_path), 8123).splitlines()
+    assert lines[1].split() == ["Explorer", "http://127.0.0.1:8123/"]
     assert any(line.endswith("http://127.0.0.1:8123/dicom-web") for line in lines)
     assert any(line.endswith(str(tmp_path)) for line in lines)
     assert any("curl -s http://127.0.0.1:8123/dicom-web/studies" in line for line in lines)
     public = launch.greeting(Config(public_url="https://pacs.example", storage="s3://bucket"), 8123)
+    assert "https://pacs.example/\n" in public
     assert "https://pacs.example/dicom-web" in public
     assert "s3://bucket" in public
 
