@@ -96,10 +96,11 @@ class Shelf:
         self._memory.drop(lambda name: name.partition(" ")[0] in gone)
         for digest in gone:
             folder, beginning = self._place(digest)
-            with contextlib.suppress(OSError):
-                for entry in os.scandir(folder):
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
                     if entry.name.startswith(beginning):
-                        os.unlink(entry.path)
+                        with contextlib.suppress(FileNotFoundError):  # another process was first
+                            os.unlink(entry.path)
 
     def _place(self, digest: str) -> tuple[Path, str]:
         """The folder of the results of an object, and how their names begin."""

@@ -150,3 +150,21 @@ def test_without_a_folder_results_are_made_all_the_same(tmp_path):
     assert shelf.get("a", make) + shelf.get("a", make) == b"mademade"
     assert Shelf(tmp_path / "none", 0, 0).get("a", make) == b"made"
     assert not (tmp_path / "none").exists()
+
+
+def test_all_results_of_an_object_go_though_another_process_has_just_removed_one(tmp_path, monkeypatch):
+    shelf = Shelf(tmp_path, 0, 1 << 20)
+    for form in "abc":
+        shelf.get(f"digest {form}", Counted())
+    unlink, gone = os.unlink, []
+
+    def raced(path: str) -> None:
+        unlink(path)
+        gone.append(path)
+        if len(gone) == 1:
+            raise FileNotFoundError(path)
+
+    monkeypatch.setattr("dicomweb.archive.shelf.os.unlink", raced)
+    shelf.forget(["digest"])
+    assert len(gone) == 3
+    assert not [*tmp_path.glob("??/*")]
