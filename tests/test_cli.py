@@ -279,6 +279,16 @@ def test_an_export_gives_back_the_same_bytes(filled):
         assert sorted(map(packed.read, packed.namelist())) == sorted(map(ct, (1, 2, 3)))
 
 
+def test_an_export_is_in_the_audit_trail_however_it_ends(filled):
+    (filled / "note.txt").write_text("no folder")
+    for where, status in (("out", 0), ("note.txt/out.zip", 1)):
+        run(filled, "export", "--study", STUDY, "--to", where, status=status, ROENTGATE_AUDIT="true")
+    files = [path.read_text() for path in (filled / "data" / "audit").iterdir()]
+    lines = [json.loads(line) for text in files for line in text.splitlines()]
+    told = [[line[name] for name in ("to", "outcome", "written")] for line in lines if line["event"] == "export"]
+    assert sorted(told) == [["note.txt/out.zip", "failed", 0], ["out", "success", 3]]
+
+
 def test_verify_is_content_with_what_is_whole_and_finds_what_is_not(filled):
     assert "all as they should be" in run(filled, "verify").stdout
     first = next(path for path in sorted((filled / "data" / "files" / "objects").rglob("*")) if path.is_file())

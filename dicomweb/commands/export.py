@@ -19,21 +19,25 @@ def run(config: Config, args: argparse.Namespace) -> int:
     counts = {"written": 0, "already": 0, "refused": 0}
     size = 0
     with opened(config) as archive, audited(config) as trail, meter("Exporting", shown=not args.json) as bar:
-        helds = list(
-            chain.from_iterable(
-                exporting.select(archive.index, study, args.series, args.instance) for study in args.study
+        outcome = "failed"
+        try:
+            helds = list(
+                chain.from_iterable(
+                    exporting.select(archive.index, study, args.series, args.instance) for study in args.study
+                )
             )
-        )
-        bar.expect(len(helds))
-        named = exporting.name_all(archive.index, helds)
-        write = exporting.to_zip if args.to.suffix.lower() == ".zip" else exporting.to_folder
-        for step in write(archive.storage, named, args.to):
-            counts[step.state] += 1
-            size += step.size
-            if step.state == "refused":
-                refused.append(step)
-            bar.advance(step.size)
-        trail({"event": "export", "studies": args.study, "to": str(args.to), **counts})
+            bar.expect(len(helds))
+            named = exporting.name_all(archive.index, helds)
+            write = exporting.to_zip if args.to.suffix.lower() == ".zip" else exporting.to_folder
+            for step in write(archive.storage, named, args.to):
+                counts[step.state] += 1
+                size += step.size
+                if step.state == "refused":
+                    refused.append(step)
+                bar.advance(step.size)
+            outcome = "failed" if refused else "success"
+        finally:
+            trail({"event": "export", "outcome": outcome, "studies": args.study, "to": str(args.to), **counts})
     if args.json:
         refusals = [{"name": step.name, "reason": step.reason} for step in refused]
         show_json({**counts, "bytes": size, "to": str(args.to), "refusals": refusals})
