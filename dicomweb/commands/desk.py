@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from bridge.client import Origin
-from bridge.ledger import STATES, Ledger
+from bridge.ledger import Ledger
 from dicomweb.commands.node_clients import origin_of
 from dicomweb.commands.terminal import show_json
 from dicomweb.config import Config
@@ -14,13 +14,13 @@ from dicomweb.standard.nodes import Node
 
 
 class Desk(Protocol):
-    """Takes jobs and tells of them; they are JSON objects as `/jobs` gives them."""
+    """Takes jobs and tells of them; they are JSON objects as `/jobs` gives them. The bridge's `Ledger` is one."""
 
     def add(self, kind: str, node: str, task: Mapping[str, Any]) -> dict[str, Any]:
         """Add a job: `send` or `retrieve`."""
 
-    def latest(self, limit: int, states: Sequence[str], node: str) -> list[dict[str, Any]]:
-        """Return jobs, the latest first; no states are all."""
+    def latest(self, limit: int, *, states: Sequence[str], node: str) -> list[dict[str, Any]]:
+        """Return jobs in these states, the latest first, of one node or (`""`) of all."""
 
     def get(self, number: int) -> dict[str, Any]:
         """Return a job. Raises NotFound."""
@@ -46,7 +46,7 @@ class WebDesk:
         job: dict[str, Any] = self._origin.call("POST", f"/aets/{node}/{kind}", dict(task))
         return job
 
-    def latest(self, limit: int, states: Sequence[str], node: str) -> list[dict[str, Any]]:
+    def latest(self, limit: int, *, states: Sequence[str], node: str) -> list[dict[str, Any]]:
         """See Desk."""
         query = urlencode([("limit", str(limit)), ("state", ",".join(states)), ("node", node)])
         jobs: list[dict[str, Any]] = self._origin.call("GET", f"/jobs?{query}")["jobs"]
@@ -73,37 +73,6 @@ class WebDesk:
         return refusals
 
 
-class LedgerDesk:
-    """The bridge's own file."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def add(self, kind: str, node: str, task: Mapping[str, Any]) -> dict[str, Any]:
-        """See Desk."""
-        return self._ledger.add(kind, node, task)
-
-    def latest(self, limit: int, states: Sequence[str], node: str) -> list[dict[str, Any]]:
-        """See Desk."""
-        return self._ledger.latest(limit, None, states or STATES, node)
-
-    def get(self, number: int) -> dict[str, Any]:
-        """See Desk."""
-        return self._ledger.get(number)
-
-    def cancel(self, number: int) -> dict[str, Any]:
-        """See Desk."""
-        return self._ledger.cancel(number)
-
-    def retry(self, number: int) -> dict[str, Any]:
-        """See Desk."""
-        return self._ledger.retry(number)
-
-    def refusals(self, limit: int) -> list[dict[str, Any]]:
-        """See Desk."""
-        return self._ledger.refusals(limit)
-
-
 def desk_of(config: Config) -> Desk:
     """Return where jobs are kept.
 
@@ -117,7 +86,7 @@ def desk_of(config: Config) -> Desk:
     except Unavailable:
         if not config.ledger.is_file():
             raise
-    return LedgerDesk(Ledger(config.ledger, config.job_attempts, config.job_days))
+    return Ledger(config.ledger, config.job_attempts, config.job_days)
 
 
 def add_job(config: Config, kind: str, node: Node, task: Mapping[str, Any], as_json: bool) -> int:

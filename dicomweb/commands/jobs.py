@@ -4,6 +4,7 @@ import argparse
 import time
 from typing import Any
 
+from bridge.ledger import STATES
 from dicomweb.commands.desk import Desk, desk_of
 from dicomweb.commands.terminal import meter, show_json, show_table, write_size
 from dicomweb.config import Config
@@ -23,7 +24,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
         job = _follow(desk, args.follow, not args.json)
         _tell([job], args.json)
         return 0 if job["state"] == "done" else 1
-    return _tell(desk.latest(args.limit, args.state, args.node), args.json)
+    return _tell(desk.latest(args.limit, states=args.state or STATES, node=args.node), args.json)
 
 
 def _follow(desk: Desk, number: int, shown: bool) -> dict[str, Any]:
