@@ -77,14 +77,7 @@ class _Sizes:
 
 
 def _copy(source: Storage, target: Storage, stored: Stored, spool: Spool) -> None:
-    reception = spool.receive()
-    try:
-        for piece in source.stream(stored.key):
-            reception.write(piece)
-    except BaseException:
-        reception.discard()
-        raise
-    upload = reception.finish()
+    upload = spool.take(source.stream(stored.key))
     try:
         named = digest_of(stored.key)
         if named and named != upload.sha256.hex():

@@ -54,14 +54,7 @@ class Comparison:
     @contextlib.contextmanager
     def stored(self, held: Held) -> Iterator[Upload]:
         """Bring a stored object within reach as a buffer, in memory or spooled."""
-        reception = self._spool.receive()
-        try:
-            for chunk in self._storage.stream(held.key):
-                reception.write(chunk)
-        except BaseException:
-            reception.discard()
-            raise
-        upload = reception.finish()
+        upload = self._spool.take(self._storage.stream(held.key))
         try:
             yield upload
         finally:

@@ -8,7 +8,7 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -68,6 +68,22 @@ class Spool:
     def receive(self, memory: int | None = None) -> "Reception":
         """Begin to receive one object, with so many bytes in memory at most; None is what the spool has."""
         return Reception(self, self.memory if memory is None else memory)
+
+    def take(self, pieces: Iterable[bytes]) -> Upload:
+        """Receive one object whole.
+
+        Raises:
+            TooLarge, OutOfSpace, Unavailable: as `Reception.write`.
+            Whatever the pieces raise.
+        """
+        reception = self.receive()
+        try:
+            for piece in pieces:
+                reception.write(piece)
+        except BaseException:
+            reception.discard()
+            raise
+        return reception.finish()
 
     def scratch(self) -> Path:
         """Make an empty file here and return its path; the caller removes or moves it.

@@ -16,7 +16,7 @@ from typing import Literal
 from dicomweb.archive import tombstones
 from dicomweb.archive.copies import FORMS, copy_key
 from dicomweb.archive.entries import EntryReader
-from dicomweb.archive.spool import Spool, Upload
+from dicomweb.archive.spool import Spool
 from dicomweb.archive.versions import digest_of, is_key_of, kept_key, version_of
 from dicomweb.errors import AlreadyStored, BadObject, Error, NotFound, Unavailable
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
@@ -343,7 +343,7 @@ class Upkeep:
 
     def _entry(self, version: int, stored: Stored) -> Entry | None:
         """Read the object's entry; None if its bytes do not have the digest in its key."""
-        upload = self._fetch(stored.key)
+        upload = self._spool.take(self._storage.stream(stored.key))
         try:
             if not is_key_of(stored.key, upload.sha256, version):
                 return None
@@ -351,16 +351,6 @@ class Upkeep:
             return replace(entry, held=replace(entry.held, key=stored.key))
         finally:
             upload.discard()
-
-    def _fetch(self, key: str) -> Upload:
-        reception = self._spool.receive()
-        try:
-            for chunk in self._storage.stream(key):
-                reception.write(chunk)
-        except BaseException:
-            reception.discard()
-            raise
-        return reception.finish()
 
 
 def _tombstones_first(pending: tuple[Intent, str]) -> bool:
