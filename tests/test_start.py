@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "PIL", "imagecodecs", "av", "pydicom", "pynetdicom", "boto3", "psycopg", "rich", "yaml", "joserfc")
+HEAVY = (
+    "numpy", "PIL", "imagecodecs", "av", "pydicom", "pynetdicom", "boto3", "psycopg", "rich", "yaml", "joserfc",
+    "prometheus_client", "tarfile",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ["dicomweb.app", "dicomweb.cli", "dicomweb.workshop.process"])

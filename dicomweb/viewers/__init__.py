@@ -22,7 +22,6 @@ from pathlib import Path
 
 from dicomweb.errors import BadPackage, NotFound, OutOfSpace
 from dicomweb.viewers import ohif
-from dicomweb.viewers.unpacking import unpack, zip_files
 
 RECORD = "installed.json"
 CONFIGURATION = "app-config.js"
@@ -121,6 +120,8 @@ def install(root: Path, kind: Kind, package: Path, progress: Progress = lambda _
         NotFound: there is no such file.
         OutOfSpace: the folder cannot be written to.
     """
+    from dicomweb.viewers.unpacking import unpack, zip_files
+
     own = root / kind.name
     draft = own / f"{DRAFT}{secrets.token_hex(4)}"
     try:
