@@ -90,7 +90,6 @@ class Recorder:
         self._clock = clock
         self.waits = waits
         self._open: dict[tuple[Any, ...], tuple[float, list[int], dict[str, Any]]] = {}
-        self._next = float("inf")
         self._lock = threading.Lock()
 
     def record(self, scope: Scope, rule: Rule, path: str, status: int, whole: bool = True) -> None:
@@ -141,10 +140,9 @@ class Recorder:
         if event in ("query", "query or retrieve"):
             told["keys"] = _keys(scope["query_string"])
         told |= {**notes, **named}
-        now = self._clock()
         with self._lock:
-            if now >= self._next:
-                self._tell(now)
+            now = self._clock()
+            self._tell(now)
             if self._merge and told["event"] in _MERGED:
                 if (open_ := self._open.get(key)) is not None:
                     open_[1][0] += 1
@@ -152,17 +150,17 @@ class Recorder:
                 alike = ("study", "aet") if about else ()
                 again = {name: told[name] for name in told if name not in _OF_ONE or name in alike}
                 self._open[key] = (now + self._merge, [0], again)
-                self._next = min(self._next, now + self._merge)
         self._trail.record(told)
 
     def _tell(self, now: float) -> None:
-        """Record how often that was repeated whose while is over."""
-        over = [key for key, (end, _, _) in self._open.items() if end <= now]
-        for key in over:
-            _, (count,), told = self._open.pop(key)
+        """Record how often that was repeated whose while is over; what began first is over first."""
+        while self._open:
+            key, (end, (count,), told) = next(iter(self._open.items()))
+            if end > now:
+                return
+            del self._open[key]
             if count:
                 self._trail.record({**told, "again": count, "within": self._merge})
-        self._next = min((end for end, _, _ in self._open.values()), default=float("inf"))
 
     def flush(self) -> None:
         """Return when everything so far is written. Blocks."""
