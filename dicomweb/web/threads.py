@@ -39,12 +39,12 @@ _elsewhere = ThreadPoolExecutor(ELSEWHERE, "elsewhere")
 
 def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a blocking call in a thread; awaiting gives its result or raises its error."""
-    return _lane.run(functools.partial(contextvars.copy_context().run, function, *args, **kwargs))
+    return _lane.run(functools.partial(function, *args, **kwargs))
 
 
 def hop_waiting(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a call that may wait for the workshop; awaiting gives its result or raises its error."""
-    return _waiting.run(functools.partial(contextvars.copy_context().run, function, *args, **kwargs))
+    return _waiting.run(functools.partial(function, *args, **kwargs))
 
 
 async def hop_twice(
@@ -63,7 +63,7 @@ def hop_elsewhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 
 class Pump:
-    """Draws the batches of a blocking generator, one ahead of whoever awaits them.
+    """Draws the batches of a blocking generator in the context of whoever made it, one ahead of whoever awaits them.
 
     Ends by `close`, whatever happened: the generator is closed in a thread, after the batch that is being
     made is done, so that open files go back and nothing more is read for a client who left.
@@ -71,6 +71,7 @@ class Pump:
 
     def __init__(self, batches: Iterator[list[bytes]]) -> None:
         self._batches = batches
+        self._run = contextvars.copy_context().run
         self._ahead: Future[list[bytes] | None] | None = None
 
     def _draw(self) -> list[bytes] | None:
@@ -78,19 +79,19 @@ class Pump:
 
     async def next(self) -> list[bytes] | None:
         """Return the next batch and begin to make the one after it; None at the end."""
-        current = self._ahead or _pool.submit(self._draw)
+        current = self._ahead or _pool.submit(self._run, self._draw)
         self._ahead = current
         batch = await asyncio.wrap_future(current)
-        self._ahead = None if batch is None else _pool.submit(self._draw)
+        self._ahead = None if batch is None else _pool.submit(self._run, self._draw)
         return batch
 
     def close(self) -> None:
         """Give up what is not drawn yet; returns at once."""
         pending, self._ahead = self._ahead, None
         if pending is None:
-            _pool.submit(self._finish)
+            _pool.submit(self._run, self._finish)
         else:
-            pending.add_done_callback(lambda _: self._finish())
+            pending.add_done_callback(lambda _: self._run(self._finish))
 
     def _finish(self) -> None:
         close: Callable[[], None] | None = getattr(self._batches, "close", None)

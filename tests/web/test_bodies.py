@@ -9,6 +9,7 @@ from starlette.responses import Response
 from dicomweb.archive.content import Content, Made, Stretch, read, total
 from dicomweb.errors import BadRange, Unavailable
 from dicomweb.storage.memory import Memory
+from dicomweb.telemetry import traces
 from dicomweb.web import bodies
 from dicomweb.web.bodies import Answer, Body, accepts_gzip, document, respond, tag
 from dicomweb.web.methods import Methods
@@ -185,6 +186,25 @@ class Watched:
 
 async def run(answer: Answer, receive, send) -> None:
     await answer({"type": "http", "method": "GET"}, receive, send)
+
+
+def test_a_body_is_read_for_the_trace_of_its_request_to_its_end():
+    trace, told = traces.begin(), []
+
+    def batches():
+        try:
+            for _ in range(3):
+                told.append(traces.current.get())
+                yield [b"x"]
+        finally:
+            told.append(traces.current.get())
+
+    async def get(_: Request) -> Response:
+        traces.current.set(trace)
+        return Answer(200, [], batches=batches())
+
+    assert Client(Methods(GET=get)).get("/").content == b"xxx"
+    assert told == [trace] * 4
 
 
 def test_a_client_that_takes_nothing_has_two_batches_made_at_most():

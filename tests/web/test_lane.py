@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from dicomweb.telemetry import traces
 from dicomweb.web.lane import Lane
 
 
@@ -20,6 +21,17 @@ def test_a_call_gives_its_result_or_its_error() -> None:
         assert await lane.run(lambda: 7) == 7
         with pytest.raises(KeyError):
             await lane.run(fail)
+
+    asyncio.run(ask())
+
+
+def test_a_call_works_for_the_trace_of_whoever_had_it_run() -> None:
+    lane = Lane(1)
+
+    async def ask() -> None:
+        for trace in (traces.begin(), traces.begin()):
+            traces.current.set(trace)
+            assert await lane.run(traces.current.get) == trace
 
     asyncio.run(ask())
 
