@@ -43,6 +43,7 @@ from dicomweb.standard.rendering import PICTURES
 from dicomweb.standard.syntaxes import SYNTAXES
 from dicomweb.web import capabilities, cors, problems
 from dicomweb.web.documentation import EXAMPLE_ROOT, operations, resolve, write_page, write_prose
+from dicomweb.web.rights import rule_of
 from dicomweb.web.routes import TABLE
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +87,16 @@ def test_routes_and_document_list_the_same_paths_and_methods():
     there = {re.sub(r"\{(\w+):path\}", r"{\1}", path): {name.lower() for name in one.handlers} for path, one in TABLE}
     told = {path: {key for key in item if key != "parameters"} for path, item in DOCUMENT["paths"].items()}
     assert told == there
+
+
+def test_the_document_says_which_operations_ask_nobody_who_he_is():
+    public = {
+        (re.sub(r"\{(\w+):path\}", r"{\1}", path), method.lower())
+        for path, one in TABLE
+        for method in one.handlers
+        if rule_of(path, method).public
+    }
+    assert {(path, method) for path, method, one, _ in OPERATIONS.values() if one.get("security") == []} == public
 
 
 def test_the_variables_of_a_path_are_its_parameters():
