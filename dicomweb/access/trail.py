@@ -95,7 +95,7 @@ class Trail:
             self._write()
             now = time.monotonic()
             wanted = closing or told or self._sync == "always" or now - brought >= _TICK
-            if self._dirty and self._sync != "never" and wanted:
+            if self._dirty and wanted:
                 self._bring()
                 brought = now
             for event in told:
@@ -135,7 +135,7 @@ class Trail:
                 piece = b"".join(self._waiting)
                 done = os.write(self._file, piece)
                 self._size += done
-                self._dirty = True
+                self._dirty = self._sync != "never"
                 self._waiting = [piece[done:]] if done < len(piece) else []
             self._ill = False
         except OSError as error:
