@@ -38,8 +38,8 @@ from dicomweb.web.viewers import Viewers
 def build(config: Config, archive: Archive | None = None, measures: Path | None = None) -> Starlette:
     """Make the application.
 
-    Its `state` has what the handlers use: `archive`, `retrieval`, `renderer`, `addresses`, `nodes`, `bridge`,
-    `visits`, `service`, `readiness`, `sweeper`, `viewers`.
+    Its `state` has what the handlers use: `archive`, `retrieval`, `renderer`, `addresses`, `nodes`, `bridge`, `login`,
+    `visits`, `service`, `readiness`, `sweeper`, `viewers`, `together`.
 
     Args:
         config: what holds for this process.
