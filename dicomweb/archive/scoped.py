@@ -5,6 +5,7 @@ it: to a study that is named, or to a patient who is and to no study of anybody 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dicomweb.access.rights import Scope
@@ -72,31 +73,30 @@ class ScopedArchive:
         """Store those objects that belong to the part; see Archive. What others stored is never replaced."""
         if on_conflict is None and self._archive.config.on_conflict == "replace":
             on_conflict = "refuse"
-        refused: dict[int, Outcome] = {}
+        refusals: list[Outcome | None] = []
         taken = []
-        for position, upload in enumerate(uploads):
+        for upload in uploads:
             try:
-                self._check(self._reader.parse(upload), refused, position)
+                refusal = self._refusal(self._reader.parse(upload))
             except Error as error:
-                refused[position] = outcomes.from_error(error)
-            if position in refused:
-                upload.discard()
-            else:
+                refusal = outcomes.from_error(error)
+            refusals.append(refusal)
+            if refusal is None:
                 taken.append(upload)
+            else:
+                upload.discard()
         stored = iter(self._archive.store(taken, study, on_conflict) if taken else [])
-        return [refused.get(position) or next(stored) for position in range(len(uploads))]
+        return [refusal or next(stored) for refusal in refusals]
 
-    def _check(self, parsed: part10.Part10, refused: dict[int, Outcome], position: int) -> None:
+    def _refusal(self, parsed: part10.Part10) -> Outcome | None:
+        """What becomes of an object that does not belong to the part."""
         if parsed.study in self._scope.studies:
-            return
+            return None
         patient = text(parsed.dataset, _PATIENT).strip(), text(parsed.dataset, _ISSUER).strip()
         if patient in self._scope.patients and admits(self._archive.index, parsed.study, self._scope):
-            return
+            return None
         error = Forbidden("the object belongs to a study or patient that whoever sends it may not store to")
-        outcome = outcomes.from_error(error)
-        refused[position] = Outcome(
-            outcome.state, parsed.sop_class, parsed.instance, reason=outcome.reason, detail=outcome.detail
-        )
+        return replace(outcomes.from_error(error), sop_class=parsed.sop_class, instance=parsed.instance)
 
 
 def admits(index: Index, study: str, scope: Scope) -> bool:
