@@ -40,6 +40,15 @@ GROUPS = {
 
 _RIGHTS = ("echo", "store", "find", "get", "move")
 
+# Where it is below `data`, for each path that is not set
+_BELOW_DATA = {
+    "scratch": "scratch",
+    "cache": "cache",
+    "viewers": "viewers",
+    "audit_folder": "audit",
+    "ledger": "bridge/ledger.sqlite",
+}
+
 
 @dataclass(frozen=True, repr=False)
 class Config:
@@ -365,12 +374,9 @@ class Config:
         fill(self, "data", data)
         fill(self, "storage", self.storage or f"file:{data / 'files'}")
         fill(self, "index", self.index or f"sqlite:{data / 'index.sqlite'}")
-        scratch = data / "scratch" if self.scratch == Path() else Path(os.path.abspath(self.scratch))
-        fill(self, "scratch", scratch)
-        fill(self, "cache", data / "cache" if self.cache == Path() else Path(os.path.abspath(self.cache)))
-        fill(self, "viewers", data / "viewers" if self.viewers == Path() else Path(os.path.abspath(self.viewers)))
-        ledger = data / "bridge" / "ledger.sqlite"
-        fill(self, "ledger", ledger if self.ledger == Path() else Path(os.path.abspath(self.ledger)))
+        for name, below in _BELOW_DATA.items():
+            path = getattr(self, name)
+            fill(self, name, data / below if path == Path() else Path(os.path.abspath(path)))
         fill(self, "public_url", self.public_url.rstrip("/"))
         prefix = self.path_prefix.strip("/")
         fill(self, "path_prefix", f"/{prefix}" if prefix else "")
@@ -387,11 +393,6 @@ class Config:
             fill(self, "access", True)
         if self.access and "audit" not in self.origins:
             fill(self, "audit", True)
-        fill(
-            self,
-            "audit_folder",
-            data / "audit" if self.audit_folder == Path() else Path(os.path.abspath(self.audit_folder)),
-        )
         if self.access and "zero_preamble" not in self.origins:
             fill(self, "zero_preamble", True)
         self._check_together()
