@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dicomweb.errors import Error
 from dicomweb.index import Counts, Index
+from dicomweb.storage import folder_of
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +88,9 @@ def room(storage: str, data: Path) -> tuple[int, int] | None:
         storage: URL of the storage.
         data: the data folder, which lies there unless the URL says otherwise.
     """
-    if not storage.startswith("file:"):
+    folder = folder_of(storage)
+    if folder is None:
         return None
-    path = storage.removeprefix("file:")
-    folder = Path(path.removeprefix("//") if path.startswith("///") else path)
     try:
         usage = shutil.disk_usage(folder if folder.exists() else data)
     except OSError:

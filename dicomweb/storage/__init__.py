@@ -122,10 +122,11 @@ def open_storage(
         Unavailable: the folder cannot be made or opened.
     """
     scheme, _, rest = url.partition(":")
-    if scheme == "file" and rest:
+    folder = folder_of(url)
+    if folder is not None:
         from dicomweb.storage.filesystem import Filesystem
 
-        return Filesystem(Path(rest.removeprefix("//") if rest.startswith("///") else rest))
+        return Filesystem(folder)
     if scheme == "s3":
         from dicomweb.storage.patience import Patience
         from dicomweb.storage.s3 import S3
@@ -144,3 +145,11 @@ def open_storage(
 
         return Memory()
     raise BadSetting(f"storage: {url!r} is no file:FOLDER, s3://BUCKET/PREFIX or memory: URL.")
+
+
+def folder_of(url: str) -> Path | None:
+    """Return the folder that a `file:` URL names; None for any other."""
+    scheme, _, rest = url.partition(":")
+    if scheme != "file" or not rest:
+        return None
+    return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
