@@ -197,6 +197,17 @@ def test_lists_are_used_by_keys_alone(page: Browsed) -> None:
     expect(page.page.locator(".counter")).to_have_text("1 study")
 
 
+def test_a_double_click_opens_a_study_and_selects_nothing(page: Browsed) -> None:
+    page.open("studies?name=doe")
+    expect(page.page.locator(".counter")).to_have_text("1 study")
+    page.page.locator(".line .cell").nth(5).hover()
+    for clicks in (1, 2):  # the page has opened before the second, as it has for people
+        page.page.mouse.down(click_count=clicks)
+        page.page.mouse.up(click_count=clicks)
+        expect(page.page.get_by_role("heading", level=1)).to_have_text("Doe, Jane")
+    assert page.page.evaluate("getSelection().type") != "Range"
+
+
 def test_menus_are_used_by_keys_alone(page: Browsed) -> None:
     page.open("studies?name=doe")
     page.page.get_by_role("button", name="Actions with this study").focus()

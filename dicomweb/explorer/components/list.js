@@ -5,7 +5,7 @@
 //     columns,            [{ name, label, width: "minmax(8rem, 2fr)", cell: (row) => text or node, sort: "PatientName", filter: node, narrow: false }]
 //     label,              of the table, for screen readers
 //     fetchPage,          async (offset, limit, next, signal) => { rows, next, remaining, atLeast }
-//     key, open,          (row) => a name that is its own; (row) => go there (Enter, double click)
+//     key, open,          (row) => a name that is its own; (row) => go there (Enter, click)
 //     expand,             optional: async (row, signal) => { nodes, height }, shown below the line
 //     selected,           optional: (rows) => told when the selection changes; makes a column of check boxes
 //     sorted, sort,       optional: "-StudyDate"; (order) => told when a head is pressed
@@ -233,7 +233,11 @@ export class List {
       this.active = index;
       line.focus({ preventScroll: true });
       if (event.shiftKey || event.ctrlKey || event.metaKey) this.#mark(index, event.shiftKey);
-      else if (this.open) this.open(row);
+      else if (this.open) {
+        // The second click of a double click falls on the page that opens: it selects no words there.
+        window.addEventListener("mousedown", (again) => again.detail > 1 && again.preventDefault(), { once: true });
+        this.open(row);
+      }
     });
     return line;
   }
