@@ -208,6 +208,21 @@ def test_a_double_click_opens_a_study_and_selects_nothing(page: Browsed) -> None
     assert page.page.evaluate("getSelection().type") != "Range"
 
 
+def test_a_field_that_is_left_as_it_was_searched_for_asks_nothing_again(page: Browsed) -> None:
+    asked: list[str] = []
+    page.page.on("request", lambda one: asked.append(one.url) if "PatientName" in one.url else None)
+    page.open("patients")
+    page.page.get_by_label("Patient name", exact=True).fill("jane")
+    expect(page.page.locator(".counter")).to_have_text("1 patient")
+    before = list(asked)
+    assert before
+    page.page.keyboard.press("Tab")
+    page.page.get_by_role("button", name="Patient", exact=True).click()
+    expect(page.page.locator("[aria-sort=ascending]")).to_have_count(1)
+    expect(page.page.locator(".list[aria-busy]")).to_have_count(0)
+    assert [one for one in asked[len(before) :] if "orderby" not in one] == []
+
+
 def test_menus_are_used_by_keys_alone(page: Browsed) -> None:
     page.open("studies?name=doe")
     page.page.get_by_role("button", name="Actions with this study").focus()

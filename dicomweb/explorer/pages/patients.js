@@ -32,6 +32,7 @@ export async function open(view, { query, signal }) {
   read(query);
 
   function change(name, value) {
+    if (state[name] === value.trim()) return;
     state[name] = value.trim();
     replaceQuery(Object.fromEntries(Object.entries(state).filter(([, one]) => one)));
     list.sorted = state.order;
