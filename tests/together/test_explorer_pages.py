@@ -131,6 +131,14 @@ def grey(made: Browsed) -> list[int]:
     return made.page.evaluate(code)
 
 
+NEAR = """shade => {
+  const canvas = document.querySelector(".stage canvas");
+  const at = canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data;
+  return Math.abs(at[0] - shade) < 4;
+}"""
+"""Whether the middle of the picture has this shade, as a JPEG keeps it."""
+
+
 def settled(made: Browsed) -> None:
     """Two frames of the screen later, everything that was asked for is painted."""
     made.page.evaluate("() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
@@ -349,21 +357,40 @@ def test_greys_are_those_of_the_server(page: Browsed, world: World, attributes: 
     assert shades > 1
 
 
-def test_overlays_are_seen(page: Browsed, world: World) -> None:
-    number = 39
-    ds = dataset(1, study=number, Rows=SIZE, Columns=SIZE, PixelData=bytes(SIZE * SIZE * 2))
+def overlaid(number: int, study: int, value: int, bits: int) -> bytes:
+    """A slice of one value under an overlay whose bytes are `bits`: the server draws it."""
+    pixels = np.full((SIZE, SIZE), value, "<i2")
+    ds = dataset(number, study=study, Rows=SIZE, Columns=SIZE, PixelData=pixels.tobytes())
+    ds.RescaleSlope, ds.RescaleIntercept = "1", "0"
+    ds.WindowCenter, ds.WindowWidth = ["600", "40"], ["1201", "400"]
     ds.add_new(0x60000010, "US", SIZE)
     ds.add_new(0x60000011, "US", SIZE)
     ds.add_new(0x60000040, "CS", "G")
     ds.add_new(0x60000050, "SS", [1, 1])
     ds.add_new(0x60000100, "US", 1)
     ds.add_new(0x60000102, "US", 0)
-    ds.add_new(0x60003000, "OW", b"\xff" * (SIZE * SIZE // 8))
-    world.store(part10(ds))
-    uid = f"{PREFIX}.{number}"
-    page.open(f"studies/{uid}/series/{uid}.1")
+    ds.add_new(0x60003000, "OW", bytes([bits]) * (SIZE * SIZE // 8))
+    return part10(ds)
+
+
+def test_overlays_are_seen(page: Browsed, world: World) -> None:
+    world.store(overlaid(1, 39, 0, 0xFF))
+    page.open(f"studies/{PREFIX}.39/series/{PREFIX}.39.1")
     shown(page, 0)
     assert grey(page) == [255] * 3
+
+
+def test_a_window_holds_for_the_next_picture_that_the_server_draws(page: Browsed, world: World) -> None:
+    world.store(*(overlaid(number, 38, 100 * number, 0) for number in (1, 2)))
+    page.open(f"studies/{PREFIX}.38/series/{PREFIX}.38.1")
+    shown(page, 0)
+    page.page.get_by_label("Window preset").select_option(label="As stored 2")
+    page.page.locator(".stage canvas").focus()
+    page.page.keyboard.press("End")
+    shown(page, 1)
+    expect(page.page.locator(".corner.bottom-right")).to_contain_text("C 40   W 400")
+    page.allowed.append("willReadFrequently")  # it is the test that reads
+    page.page.wait_for_function(NEAR, arg=230)  # 200 of -160 to 240
 
 
 def test_dragging_windows_and_reset_takes_it_back(page: Browsed) -> None:

@@ -135,6 +135,7 @@ export class Viewer {
     this.message.hidden = true;
     this.current = { picture, ...loaded };
     this.own = null;
+    if (picture.kind === "drawn") this.#askDrawn();
     this.#redraw();
   }
 
