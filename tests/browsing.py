@@ -55,10 +55,12 @@ class Browsed:
 
     def barriers(self) -> list[str]:
         """What axe-core finds on the page that keeps people out seriously, a sentence for each."""
-        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        axe = pytest.importorskip(
+            "axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python"
+        ).Axe()
         found = axe.run(self.page).response["violations"]
         return [
-            f"{one['id']}: {one['help']}: {node['html'][:200]}"
+            f"{one['id']}: {one['help']}: {node['html'][:200]} {node['failureSummary']}"
             for one in found
             if one["impact"] in ("serious", "critical")
             for node in one["nodes"]
