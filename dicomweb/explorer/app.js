@@ -19,7 +19,7 @@
 //
 // An ApiError that `open` throws is shown in the place of the page. A page moves on with `go("jobs/7")`, links with
 // `href("studies", { PatientID: "1" })`, and keeps its state in the address with `replaceQuery` (no new entry in the
-// history) or `pushQuery`. `nav` makes an entry of the navigation. Keys: `keys(signal, { "ArrowDown": fn, … })` of
+// history). `nav` makes an entry of the navigation. Keys: `keys(signal, { "ArrowDown": fn, … })` of
 // components/keys.js. Dialogs: components/dialog.js. Messages: toast(text) of components/toast.js. What can be done
 // with studies and the like is registered in actions.js; modules in actions/ are listed in ACTIONS below.
 
@@ -66,12 +66,7 @@ export function go(path, query) {
 
 // Change the query of the page that is open, without a new entry in the history; the page is not told.
 export function replaceQuery(query) {
-  history.replaceState(history.state, "", href(read().path, Object.fromEntries(query instanceof URLSearchParams ? query : Object.entries(query))));
-}
-
-// The same with a new entry; the page is not told.
-export function pushQuery(query) {
-  history.pushState(null, "", href(read().path, Object.fromEntries(query instanceof URLSearchParams ? query : Object.entries(query))));
+  history.replaceState(history.state, "", href(read().path, query));
 }
 
 export function setTitle(text) {

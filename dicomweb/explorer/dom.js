@@ -5,7 +5,7 @@ const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "selected"
 
 // Make an element: el("a.link", { href: "#/studies", onclick: … }, "text", otherElement, [more], null).
 // Attributes that are null, undefined or false are left out; true writes an empty one; `on…` listens;
-// `data` and `aria` are objects of data-… and aria-… attributes; `style` an object of CSS properties.
+// `data` is an object of data-… attributes, `style` one of CSS properties.
 export function el(name, attributes = {}, ...children) {
   const [tag, ...classes] = name.split(".");
   const made = document.createElement(tag || "div");
@@ -13,18 +13,10 @@ export function el(name, attributes = {}, ...children) {
   return fill(set(made, attributes), children);
 }
 
-// As `el`, in SVG: for icons and drawings.
-export function svg(name, attributes = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return fill(made, children);
-}
-
 export function set(element, attributes) {
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (key === "data") for (const [name, one] of Object.entries(value)) element.dataset[name] = one;
-    else if (key === "aria") for (const [name, one] of Object.entries(value)) element.setAttribute(`aria-${name}`, one);
     else if (key === "style") for (const [name, one] of Object.entries(value)) element.style.setProperty(name, one);
     else if (PROPERTIES.has(key)) element[key] = value;
     else if (value === true) element.setAttribute(key, "");

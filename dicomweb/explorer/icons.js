@@ -23,7 +23,6 @@ const PATHS = {
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   check: "M5 13l5 5 9-11",
   warning: "M12 4 2.500 20h19zM12 10v4M12 17v.01",
-  info: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 11v5M12 8v.01",
   play: "M7 4l13 8-13 8z",
   pause: "M8 5v14M16 5v14",
   zoom: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16 16l5 5M8 11h6M11 8v6",
@@ -43,7 +42,6 @@ const PATHS = {
   edit: "M4 20h4L19 9l-4-4L4 16z",
   retry: "M20 5v5h-5M4 19v-5h5M19 10a7.500 7.500 0 0 0-14-1M5 14a7.500 7.500 0 0 0 14 1",
   eye: "M2 12c3-5 6.500-7 10-7s7 2 10 7c-3 5-6.500 7-10 7s-7-2-10-7zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
-  film: "M4 4h16v16H4zM8 4v16M16 4v16M4 9h4M4 15h4M16 9h4M16 15h4",
   file: "M6 3h8l5 5v13H6zM14 3v5h5",
   folder: "M3 6h6l2 2h10v11H3z",
 };

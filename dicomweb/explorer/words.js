@@ -1,7 +1,6 @@
 // DICOM values as people read them (PS3.5 6.2), and the DICOM JSON model as plain values (PS3.18 F.2).
 
 const NUMBERS = new Intl.NumberFormat("en");
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 // First value of an element of a DICOM JSON data set, or undefined; a person name as its groups.
 export const first = (dataset, tag) => dataset?.[tag]?.Value?.[0];
@@ -33,12 +32,6 @@ export const patientName = (dataset) => name(first(dataset, "00100010"));
 export function date(value) {
   const found = /^(\d{4})[.-]?(\d{2})[.-]?(\d{2})/.exec(value ?? "");
   return found ? `${found[1]}-${found[2]}-${found[3]}` : String(value ?? "");
-}
-
-// A date in words: 31 Jan 2024.
-export function longDate(value) {
-  const found = /^(\d{4})(\d{2})(\d{2})$/.exec(value ?? "");
-  return found && MONTHS[found[2] - 1] ? `${Number(found[3])} ${MONTHS[found[2] - 1]} ${found[1]}` : date(value);
 }
 
 // A time (TM) as 13:45, with seconds where asked.

@@ -56,7 +56,7 @@ async function remove(subjects, done) {
   });
   await counting;
   if (answer) toast(`${count(subjects.length, level, PLURAL[level])} deleted`);
-  if (gone) done({ gone: answer === true, count: gone });
+  if (gone) done({ gone: answer === true });
 }
 
 // How much goes with the subjects, in words.

@@ -13,7 +13,7 @@
 //     counted,            ({ total, atLeast }) => told when the number of rows is known
 //   });
 //
-// `list.element` goes into the page, `list.load()` starts anew, `list.remove(keys)` takes deleted rows out.
+// `list.element` goes into the page, `list.load()` starts anew, `list.refresh()` too, where we are.
 
 import { aborted, Newest } from "../api.js";
 import { el, icon, replace } from "../dom.js";
@@ -281,13 +281,6 @@ export class List {
     this.lines.delete(index);
     this.#plan(true);
     if (focused) this.lines.get(index)?.focus({ preventScroll: true });
-  }
-
-  // Redraw every line that is on screen.
-  redraw() {
-    this.lines.forEach((line) => line.remove());
-    this.lines.clear();
-    this.#plan(true);
   }
 
   #mark(index, through) {

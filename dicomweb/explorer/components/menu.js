@@ -37,7 +37,7 @@ export function actionMenu(subjects, done = () => {}, { label = "Actions", text 
     list.style.left = `${Math.max(8, Math.min(box.left, innerWidth - list.offsetWidth - 8))}px`;
   }
   function item(action, chosen) {
-    return actionElement(action, chosen, done, { role: "menuitem", before: () => list.hidePopover(), danger: "danger" });
+    return actionElement(action, chosen, done, { role: "menuitem", before: () => list.hidePopover() });
   }
   return holder;
 }

@@ -18,9 +18,7 @@ function names() {
 }
 
 export class TagTree {
-  constructor(dataset, { study, series }) {
-    this.of = { study, series };
-    this.private = true;
+  constructor(dataset) {
     this.open = new Set();
     this.field = el("input", { type: "search", placeholder: "Search name, tag or value", "aria-label": "Search the attributes", autocomplete: "off", spellcheck: "false", oninput: () => this.#draw() });
     this.privates = el("input", { type: "checkbox", checked: true, onchange: () => this.#draw() });

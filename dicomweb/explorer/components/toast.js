@@ -4,16 +4,14 @@ import { el, icon } from "../dom.js";
 
 const place = document.getElementById("toasts");
 
-// kind: "done" (goes by itself), "info" (too) or "error" (stays until closed).
-export function toast(text, { kind = "done", action = null } = {}) {
+// kind: "done" (goes by itself) or "error" (stays until closed).
+export function toast(text, { kind = "done" } = {}) {
   const close = () => made.remove();
   const made = el(`div.toast.${kind}`, kind === "error" ? { role: "alert" } : {},
-    icon({ done: "check", info: "info", error: "warning" }[kind]),
+    icon({ done: "check", error: "warning" }[kind]),
     el("span", {}, text),
-    action && el("a", { href: action.href, onclick: close }, action.label),
     el("button.quiet.iconic", { type: "button", "aria-label": "Close this message", onclick: close }, icon("close", 14)),
   );
   place.append(made);
   if (kind !== "error") setTimeout(close, 7000);
-  return close;
 }

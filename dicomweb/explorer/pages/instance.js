@@ -19,7 +19,7 @@ export async function open(view, { params: { study, series, instance }, signal }
   const subject = { ...instanceSubject(dataset, study, series), pictured: ["grey", "drawn"].includes(list[0].kind) };
   const done = (what) => (what?.gone ? (location.hash = `#/${seriesPage(study, series)}`) : location.reload());
   const viewer = new Viewer({ pictures: list, signal });
-  const tags = new TagTree(dataset, { study, series });
+  const tags = new TagTree(dataset);
   const offered = fitting([subject]).filter((action) => action.href);
   replace(view,
     banner(dataset, { study, series, instance }, { subject, done, words: { study: text(dataset, "00081030"), series: text(dataset, "0008103E") } }),

@@ -54,7 +54,7 @@ export async function open(view, { params: { study, series }, query, signal }) {
     tagsButton.setAttribute("aria-expanded", String(!side.hidden));
     if (side.hidden || tags) return;
     const { TagTree } = await import("../components/tags.js");
-    tags = new TagTree(viewer.picture.dataset, { study, series });
+    tags = new TagTree(viewer.picture.dataset);
     replace(side, tags.element);
   }
 

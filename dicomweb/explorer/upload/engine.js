@@ -77,10 +77,8 @@ class Upload extends EventTarget {
   }
 
   async run(anew = true) {
-    const kept = this.sources;
     if (anew) this.reset();
     else this.controller = new AbortController();
-    this.sources = kept;
     this.state = "running";
     this.begun = performance.now();
     this.base = this.bytes;
