@@ -2,19 +2,18 @@
 
 import { el, icon } from "../dom.js";
 import { patientOf, patientPage, seriesPage, studyPage } from "../subjects.js";
-import { age, date, patientName, sex, text } from "../words.js";
+import { age, date, sex, text } from "../words.js";
 import { actionMenu } from "./menu.js";
 
 // row: data set with the patient's attributes; of: UIDs down to the level of the page; subject: of the menu of actions;
 // words: of the last steps ({ study, series, instance }); more: further nodes before the menu.
 export function banner(row, of, { subject, done, words = {}, more = [] }) {
   const patient = patientOf(row);
-  const born = text(row, "00100030");
   const facts = [
     patient.id && el("span.mono", {}, patient.id),
     patient.issuer && `issued by ${patient.issuer}`,
-    born && `born ${date(born)}`,
-    age(born, text(row, "00080020")),
+    patient.birth && `born ${date(patient.birth)}`,
+    age(patient.birth, text(row, "00080020")),
     sex(text(row, "00100040")),
   ].filter(Boolean);
   const steps = [el("a", { href: "#/studies" }, "Studies")];
@@ -22,10 +21,10 @@ export function banner(row, of, { subject, done, words = {}, more = [] }) {
   if (of.instance) steps.push(el("a", { href: `#/${seriesPage(of.study, of.series)}` }, words.series || "Series"));
   return el("div.banner", {},
     el("nav.crumbs", { "aria-label": "Where this is" }, steps.map((step, at) => [at ? icon("right", 12) : null, step])),
-    el("h1", {}, el("a", { href: patientPage(patient) }, patientName(row) || patient.id || "Patient without name")),
+    el("h1", {}, el("a", { href: patientPage(patient) }, patient.name || patient.id || "Patient without name")),
     el("span.who", {}, facts.map((fact) => el("span", {}, fact))),
     el("div.grow"),
     more,
-    actionMenu(() => [typeof subject === "function" ? subject() : subject], done, { label: `Actions with this ${of.instance ? "instance" : of.series ? "series" : "study"}`, text: "Actions" }),
+    actionMenu(() => [subject], done, { label: `Actions with this ${of.instance ? "instance" : of.series ? "series" : "study"}`, text: "Actions" }),
   );
 }

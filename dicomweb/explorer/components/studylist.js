@@ -5,7 +5,7 @@ import { more, search } from "../api.js";
 import { fitting } from "../actions.js";
 import { el, icon, replace } from "../dom.js";
 import { seriesPage, studyPage, studySubject } from "../subjects.js";
-import { all, count, date, number, patientName, text, time } from "../words.js";
+import { all, count, date, number, patientName, sex, text, time } from "../words.js";
 import { List } from "./list.js";
 import { actionElement, actionMenu } from "./menu.js";
 import { nothing } from "./notice.js";
@@ -173,8 +173,8 @@ function nameCell(row) {
 }
 
 function sexMark(row) {
-  const sex = text(row, "00100040");
-  return sex ? el("span.faint", { title: { M: "male", F: "female", O: "other" }[sex] ?? sex }, sex) : null;
+  const letter = text(row, "00100040");
+  return letter ? el("span.faint", { title: sex(letter) || letter }, letter) : null;
 }
 
 // A series as a card with its picture.

@@ -6,6 +6,7 @@ import { bar } from "../components/bar.js";
 import { buttons, figures, jobCard, OPEN, share, stateBadge, title } from "../components/jobs.js";
 import { nothing } from "../components/notice.js";
 import { el, icon, replace } from "../dom.js";
+import { studyPage } from "../subjects.js";
 import { count, moment, number } from "../words.js";
 
 const SOON = 1000, LATER = 5000;
@@ -97,7 +98,7 @@ async function one(view, id, signal) {
       ),
       el("h2", {}, "What"),
       el("ul.plain", {}, (job.task.resources ?? []).slice(0, 100).map((resource) => el("li", {},
-        local(resource) ? el("a", { href: `#/studies/${encodeURIComponent(resource.study)}` }, words(resource)) : words(resource)))),
+        local(resource) ? el("a", { href: `#/${studyPage(resource.study)}` }, words(resource)) : words(resource)))),
       (job.task.resources ?? []).length > 100 && el("p.quiet", {}, `and ${number(job.task.resources.length - 100)} more`),
     ),
     reasons,

@@ -7,6 +7,7 @@ import { jobCard } from "../components/jobs.js";
 import { failure, nothing } from "../components/notice.js";
 import { toast } from "../components/toast.js";
 import { el, icon, replace } from "../dom.js";
+import { studyPage } from "../subjects.js";
 import { all, count, date, day, first, number, patientName, text } from "../words.js";
 
 const PAGE = 100;
@@ -160,7 +161,7 @@ export async function open(view, { params, query, signal }) {
     ];
     return [
       el("tr.study", { data: { study: uid } }, el("td", {}, box(uid, { study: uid }, `the study of ${label}`)), el("td", {}, turn), values.map((value) => el("td", {}, value)),
-        el("td", {}, has && el("a", { href: href(`studies/${encodeURIComponent(uid)}`) }, `Open (${number(has)})`))),
+        el("td", {}, has && el("a", { href: href(studyPage(uid)) }, `Open (${number(has)})`))),
       below,
     ];
   }
@@ -205,10 +206,10 @@ export async function open(view, { params, query, signal }) {
     const studies = [...new Set(resources.map((one) => one.study))];
     for (const uid of studies) {
       const cell = [...place.querySelectorAll("tr.study")].find((row) => row.dataset.study === uid)?.lastElementChild;
-      if (cell && !cell.children.length) cell.append(el("a", { href: href(`studies/${encodeURIComponent(uid)}`) }, "Open"));
+      if (cell && !cell.children.length) cell.append(el("a", { href: href(studyPage(uid)) }, "Open"));
     }
     const only = studies.length === 1;
-    return el("a.button.primary", { href: only ? href(`studies/${encodeURIComponent(studies[0])}`) : "#/studies" }, only ? "Open the study" : "Open the list of studies");
+    return el("a.button.primary", { href: only ? href(studyPage(studies[0])) : "#/studies" }, only ? "Open the study" : "Open the list of studies");
   }
 
   if ([...inputs.values()].some((input) => input.value)) run();

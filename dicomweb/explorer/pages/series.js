@@ -7,7 +7,7 @@ import { keys } from "../components/keys.js";
 import { seriesCard } from "../components/studylist.js";
 import { el, icon, replace } from "../dom.js";
 import { addressOf, liesOverImages, viewers } from "../installed.js";
-import { instancePage, seriesPage, studyPage } from "../subjects.js";
+import { instancePage, seriesPage, seriesSubject, studyPage } from "../subjects.js";
 import { all, patientName, text } from "../words.js";
 import { pictures } from "../viewer/stack.js";
 import { Viewer } from "../viewer/viewer.js";
@@ -20,7 +20,6 @@ export async function open(view, { params: { study, series }, query, signal }) {
   const list = pictures(datasets, study, series);
   const wanted = list.findIndex((one) => one.instance === query.get("instance") && (!query.get("frame") || String(one.frame) === query.get("frame")));
   const row = datasets[0];
-  const subject = () => seriesOf(row, study, series);
   const side = el("aside.side", { hidden: true, "aria-label": "Attributes" });
   const strip = el("nav.strip", { "aria-label": "Series of this study" });
   const tagsButton = el("button.quiet", { type: "button", title: "Attributes (T)", "aria-expanded": "false", onclick: toggleTags }, icon("tags"), "Attributes");
@@ -60,7 +59,7 @@ export async function open(view, { params: { study, series }, query, signal }) {
 
   replace(view,
     banner(row, { study, series }, {
-      subject, words: { study: text(row, "00081030") },
+      subject: seriesSubject(row, study), words: { study: text(row, "00081030") },
       done: (what) => (what?.gone ? (location.hash = `#/${studyPage(study)}`) : location.reload()),
     }),
     el("div.viewer-page", {}, strip, viewer.element, side),
@@ -80,9 +79,4 @@ export async function open(view, { params: { study, series }, query, signal }) {
   keys(signal, { ...viewer.keys, t: toggleTags, "[": beside(-1), "]": beside(1) });
   setTitle([patientName(row), text(row, "0008103E") || all(row, "00080060")[0]].filter(Boolean).join(" · "));
   return { changed: () => {}, close: () => viewer.pause() };
-}
-
-function seriesOf(row, study, series) {
-  const label = [text(row, "00080060"), text(row, "0008103E") || `series ${text(row, "00200011")}`].join(" · ");
-  return { level: "series", study, series, patient: { id: text(row, "00100020"), issuer: text(row, "00100021"), name: patientName(row) }, label, row };
 }

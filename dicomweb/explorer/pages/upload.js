@@ -3,9 +3,10 @@
 import { search } from "../api.js";
 import { bar } from "../components/bar.js";
 import { el, icon, replace } from "../dom.js";
+import { studyPage, studySubject } from "../subjects.js";
 import { upload } from "../upload/engine.js";
 import { chosen } from "../upload/sources.js";
-import { count, date, duration, number, patientName, size, text } from "../words.js";
+import { count, duration, number, size, text } from "../words.js";
 
 const SHOWN = 100;
 const NAMED = 50;
@@ -83,8 +84,8 @@ export async function open(view, { signal }) {
       el("h2", {}, uids.length === 1 ? "The study" : count(uids.length, "study", "studies")),
       el("ul.links", {}, uids.slice(0, NAMED).map((uid) => {
         const row = known.get(uid);
-        const words = row ? [patientName(row) || text(row, "00100020") || "No name", text(row, "00081030"), date(text(row, "00080020"))].filter(Boolean).join(" · ") : uid;
-        return el("li", {}, el("a", { href: `#/studies/${encodeURIComponent(uid)}` }, icon("studies", 16), words), el("span.quiet", {}, count(upload.studies.get(uid), "instance")));
+        const words = row ? studySubject(row).label : uid;
+        return el("li", {}, el("a", { href: `#/${studyPage(uid)}` }, icon("studies", 16), words), el("span.quiet", {}, count(upload.studies.get(uid), "instance")));
       })),
       uids.length > NAMED && el("p", {}, el("a", { href: "#/studies" }, `and ${number(uids.length - NAMED)} more, in the list of studies`)),
     );
