@@ -41,8 +41,12 @@ export function time(value, seconds = false) {
   return [found[1], found[2] ?? "00", ...(seconds && found[3] ? [found[3]] : [])].join(":");
 }
 
-// Day of a Date as DA.
-export const day = (when) => `${when.getFullYear()}${String(when.getMonth() + 1).padStart(2, "0")}${String(when.getDate()).padStart(2, "0")}`;
+// The day so many days ago as DA: days of the calendar, of which some have 23 or 25 hours.
+export function daysAgo(days) {
+  const now = new Date();
+  const when = new Date(now.getFullYear(), now.getMonth(), now.getDate() - days);
+  return `${when.getFullYear()}${String(when.getMonth() + 1).padStart(2, "0")}${String(when.getDate()).padStart(2, "0")}`;
+}
 
 // Age at a day, from DA and DA: "45 y", "7 m", "12 d"; "" if either is missing.
 export function age(birth, at) {

@@ -178,6 +178,15 @@ def test_every_column_that_is_searched_finds_what_it_says(page: Browsed, world: 
     expect(page.page.get_by_role("heading", name="No study matches")).to_be_visible()
 
 
+def test_yesterday_is_a_day_of_the_calendar_also_when_clocks_were_put_forward(page: Browsed) -> None:
+    zone = {"timezoneId": "Europe/Berlin"}
+    page.page.context.new_cdp_session(page.page).send("Emulation.setTimezoneOverride", zone)
+    page.page.clock.set_fixed_time("2026-03-29T22:30:00Z")  # half past midnight, after a day of 23 hours
+    page.open("status")
+    read = "async () => (await import('./explorer/components/search.js')).dateRange('yesterday')"
+    assert page.page.evaluate(read) == "20260329"
+
+
 def test_a_long_list_is_as_large_as_a_screen(page: Browsed, world: World) -> None:
     page.open("studies?order=PatientID")
     expect(page.page.locator(".line").first).to_be_visible()

@@ -1,7 +1,7 @@
 // Search fields that answer while somebody types, and what they mean as a query (PS3.18 8.3.4).
 
 import { el } from "../dom.js";
-import { day } from "../words.js";
+import { daysAgo } from "../words.js";
 
 const WAIT = 60; // ms after a key: shorter than anybody reads, longer than a burst of keys
 
@@ -62,10 +62,9 @@ const PRESETS = [["", "Any date"], ["today", "Today"], ["yesterday", "Yesterday"
 
 // A range of dates as the query says it; "" for any.
 export function dateRange(value) {
-  const before = (days) => day(new Date(Date.now() - days * 86400000));
-  if (value === "today") return before(0);
-  if (value === "yesterday") return before(1);
-  if (/^\d{1,3}$/.test(value)) return `${before(Number(value))}-`;
+  if (value === "today") return daysAgo(0);
+  if (value === "yesterday") return daysAgo(1);
+  if (/^\d{1,3}$/.test(value)) return `${daysAgo(Number(value))}-`;
   return value;
 }
 

@@ -8,7 +8,7 @@ import { failure, nothing } from "../components/notice.js";
 import { toast } from "../components/toast.js";
 import { el, icon, replace } from "../dom.js";
 import { studyPage } from "../subjects.js";
-import { all, count, date, day, first, number, patientName, text } from "../words.js";
+import { all, count, date, daysAgo, first, number, patientName, text } from "../words.js";
 
 const PAGE = 100;
 const FIELDS = [
@@ -219,7 +219,5 @@ export async function open(view, { params, query, signal }) {
 
 function preset(value) {
   if (value === "") return "";
-  const now = new Date();
-  const back = (days) => day(new Date(now.getFullYear(), now.getMonth(), now.getDate() - days));
-  return Number(value) < 2 ? back(Number(value)) : `${back(Number(value))}-${back(0)}`;
+  return Number(value) < 2 ? daysAgo(value) : `${daysAgo(value)}-${daysAgo(0)}`;
 }
