@@ -62,8 +62,10 @@ export const sex = (value) => ({ M: "male", F: "female", O: "other" })[value] ??
 
 export const number = (value) => NUMBERS.format(value);
 
+const PLURALS = { study: "studies", series: "series" };
+
 // "1 study", "1,200 studies".
-export const count = (value, single, plural = `${single}s`) => `${number(value)} ${value === 1 ? single : plural}`;
+export const count = (value, single, plural = PLURALS[single] ?? `${single}s`) => `${number(value)} ${value === 1 ? single : plural}`;
 
 // Bytes: 512 B, 1.4 MB (powers of ten, as disks are sold).
 export function size(bytes) {

@@ -2,8 +2,6 @@
 
 import { register } from "../actions.js";
 
-const PLURAL = { study: "studies", series: "series", instance: "instances" };
-
 register({
   name: "delete",
   label: "Delete…",
@@ -20,7 +18,7 @@ async function remove(subjects, done) {
     import("../api.js"), import("../components/dialog.js"), import("../components/toast.js"), import("../dom.js"), import("../words.js"),
   ]);
   const { level } = subjects[0];
-  const what = subjects.length === 1 ? `this ${level}` : count(subjects.length, level, PLURAL[level]);
+  const what = subjects.length === 1 ? `this ${level}` : count(subjects.length, level);
   const goes = el("p", { "aria-live": "polite" }, "Counting what would go…");
   const reason = el("input", { id: "delete-reason", list: "delete-reasons", maxLength: 500, autocomplete: "off", autofocus: true });
   const reasons = ["Wrong patient", "Sent twice", "Test data", "Retention period is over", "Asked for by the patient"];
@@ -55,7 +53,7 @@ async function remove(subjects, done) {
     ],
   });
   await counting;
-  if (answer) toast(`${count(subjects.length, level, PLURAL[level])} deleted`);
+  if (answer) toast(`${count(subjects.length, level)} deleted`);
   if (gone) done({ gone: answer === true });
 }
 
@@ -77,6 +75,6 @@ async function contents(subjects) {
     series += level === "study" ? Number(first(row, "00201206") ?? 0) : 1;
     instances += Number(first(row, has) ?? 0);
   }
-  const parts = level === "study" ? [count(subjects.length, "study", "studies"), count(series, "series", "series")] : [count(series, "series", "series")];
+  const parts = level === "study" ? [count(subjects.length, "study"), count(series, "series")] : [count(series, "series")];
   return `${[...parts, count(instances, "instance")].join(", ")} would go.`;
 }

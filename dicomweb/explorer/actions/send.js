@@ -23,7 +23,7 @@ async function send(subjects) {
     import("../api.js"), import("../components/choose-node.js"), import("../components/dialog.js"), import("../components/jobs.js"), import("../words.js"),
   ]);
   const { level } = subjects[0];
-  const what = subjects.length === 1 ? subjects[0].label || `this ${level}` : count(subjects.length, level, { study: "studies", series: "series" }[level]);
+  const what = subjects.length === 1 ? subjects[0].label || `this ${level}` : count(subjects.length, level);
   const node = await chooseNode({ title: "Send", words: `Send ${what} to a node:`, yes: "Send" });
   if (node === undefined) return;
   const job = await sendJson("POST", `aets/${encodeURIComponent(node)}/send`, { resources: subjects.map(resourceOf) });

@@ -20,7 +20,7 @@ export function title(job) {
 function describe(resources) {
   const counts = { patient: 0, study: 0, series: 0, instance: 0 };
   for (const one of resources) counts[one.instance ? "instance" : one.series ? "series" : one.patient ? "patient" : "study"] += 1;
-  const parts = Object.entries(counts).filter(([, many]) => many).map(([level, many]) => count(many, level, { study: "studies", series: "series" }[level]));
+  const parts = Object.entries(counts).filter(([, many]) => many).map(([level, many]) => count(many, level));
   return parts.join(" and ");
 }
 

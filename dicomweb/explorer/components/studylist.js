@@ -135,7 +135,7 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
     },
     selected: (rows) => showChosen(rows),
     counted: ({ total, atLeast }) => {
-      counter.textContent = `${atLeast ? "more than " : ""}${count(total, "study", "studies")}`;
+      counter.textContent = `${atLeast ? "more than " : ""}${count(total, "study")}`;
       counter.title = `Answered in ${Math.round(searching)} ms`;
       clear.hidden = !searched();
     },
@@ -146,7 +146,7 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
     chosen.hidden = rows.length === 0;
     if (!rows.length) return;
     const subjects = rows.map(studySubject);
-    replace(chosen, el("strong", {}, `${count(rows.length, "study", "studies")} selected`),
+    replace(chosen, el("strong", {}, `${count(rows.length, "study")} selected`),
       fitting(subjects).map((action) => actionElement(action, subjects, done)),
       el("button.quiet", { type: "button", onclick: () => list.clearSelection() }, "Clear the selection"));
   }

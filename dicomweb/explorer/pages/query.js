@@ -95,7 +95,7 @@ export async function open(view, { params, query, signal }) {
       offset += rows.length;
       body.append(...rows.flatMap((row) => study(row, here)));
       more.hidden = rows.length < PAGE;
-      summary.textContent = `${offset ? count(offset, "study", "studies") : ""}${more.hidden ? "" : " so far"}`;
+      summary.textContent = `${offset ? count(offset, "study") : ""}${more.hidden ? "" : " so far"}`;
       if (warning) summary.append(" ", el("span.badge.warn", { title: warning }, /"((?:[^"\\]|\\.)*)"/.exec(warning)?.[1] ?? warning));
     }
     more.addEventListener("click", async () => {

@@ -30,7 +30,7 @@ export async function open(view, { params: { study }, signal }) {
       el("h2", {}, text(row, "00081030") || "Study without description"),
       el("dl.pairs", {}, facts.map(([label, value]) => el("div", {}, el("dt", {}, label), el("dd", {}, value)))),
     ),
-    el("h2.section", {}, count(series.rows.length, "series", "series")),
+    el("h2.section", {}, count(series.rows.length, "series")),
     el("div.series-cards", {}, series.rows.map((one) => seriesCard(one, study))),
   );
   keys(signal, { Enter: () => series.rows[0] && (location.hash = `#/${seriesPage(study, text(series.rows[0], "0020000E"))}`) && undefined });

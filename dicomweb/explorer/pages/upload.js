@@ -81,7 +81,7 @@ export async function open(view, { signal }) {
     }
     const known = new Map(rows.map((row) => [text(row, "0020000D"), row]));
     replace(studies,
-      el("h2", {}, uids.length === 1 ? "The study" : count(uids.length, "study", "studies")),
+      el("h2", {}, uids.length === 1 ? "The study" : count(uids.length, "study")),
       el("ul.links", {}, uids.slice(0, NAMED).map((uid) => {
         const row = known.get(uid);
         const words = row ? studySubject(row).label : uid;
