@@ -1,8 +1,5 @@
 """Chromium, driven by Playwright: pages whose requests, failures and messages are kept, and pictures on their
-canvases read back.
-
-Screenshots go to the folder that ROENTGATE_TEST_SCREENSHOTS names, if it does.
-"""
+canvases read back."""
 
 import contextlib
 import io
@@ -17,10 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from browsing import CHROMIUM, PICTURES
+from browsing import browser as chromium
 from PIL import Image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SCREENSHOTS = os.environ.get("ROENTGATE_TEST_SCREENSHOTS")
 CACHE = Path(os.environ.get("ROENTGATE_TEST_CACHE") or Path.home() / ".cache" / "roentgate-tests")
 """Packages of others that tests fetch once."""
 
@@ -110,23 +107,18 @@ class Visit:
 
     def shoot(self, name: str) -> None:
         """Take a picture of the page for people."""
-        if SCREENSHOTS:
-            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
+        if PICTURES:
+            Path(PICTURES).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
 
 
 @contextlib.contextmanager
 def browser() -> Iterator[Any]:
-    """Chromium with software WebGL, until the context ends. Skips where it or Playwright is not there."""
+    """Chromium with software WebGL, until the context ends. Skips where it is not there."""
     if not CHROMIUM:
-        pytest.skip("no Chromium on this machine: apt install chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        try:
-            yield opened
-        finally:
-            opened.close()
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with chromium(_ARGUMENTS) as opened:
+        yield opened
 
 
 @contextlib.contextmanager

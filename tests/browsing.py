@@ -3,13 +3,15 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PICTURES = os.environ.get("ROENTGATE_TEST_PICTURES")
+"""Folder for pictures that people look at; none are taken without one."""
 PATIENCE = 60_000
 """Milliseconds after which what is waited for will not come."""
 
@@ -44,13 +46,12 @@ class Browsed:
 
     def look(self, name: str) -> None:
         """Take a picture for people, in light and in dark, where a folder for them is named."""
-        folder = os.environ.get("ROENTGATE_TEST_PICTURES")
-        if not folder:
+        if not PICTURES:
             return
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
-            self.page.screenshot(path=f"{folder}/{name}-{scheme}.png", animations="disabled")
+            self.page.screenshot(path=f"{PICTURES}/{name}-{scheme}.png", animations="disabled")
         self.page.emulate_media(color_scheme="light")
 
     def barriers(self) -> list[str]:
@@ -72,11 +73,13 @@ class Browsed:
         assert self.strangers == []
 
 
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update")
+
+
 @contextlib.contextmanager
-def browser() -> Iterator["playwright.Browser"]:
+def browser(arguments: Sequence[str] = ARGUMENTS) -> Iterator["playwright.Browser"]:
     """A browser while the context lasts."""
     with playwright.sync_playwright() as started:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"]
         made = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
         try:
             yield made
