@@ -1,5 +1,6 @@
 // Search fields that answer while somebody types, and what they mean as a query (PS3.18 8.3.4).
 
+import { more, search } from "../api.js";
 import { el } from "../dom.js";
 import { daysAgo } from "../words.js";
 
@@ -21,9 +22,42 @@ const FORMS = [
   (text) => text.toLowerCase().replace(/(^|[^\p{L}])(\p{L})/gu, (_, before, letter) => before + letter.toUpperCase()),
 ];
 
+// A word is looked for anywhere in the names, several one after the other; where that finds nothing, they are beginnings
+// of the names in any order ("jo doe"), which takes longer.
+export function nameKey(value, form, anyOrder = false) {
+  if (!severalWords(value)) return { PatientName: inside(value) };
+  const words = value.replaceAll(",", " ").trim().split(/\s+/);
+  return anyOrder ? { PatientName: words.join(" "), fuzzymatching: "true" } : { PatientName: `*${words.join("*")}*` };
+}
+
+const severalWords = (value) => /[^\s,][\s,]+[^\s,]/.test(value) && !/["*?^]/.test(value);
+
+// The pages of a search for what the fields say, as a List fetches them. `keys` tells for each name in `state` what it is
+// as keys of the search, of (value, form, anyOrder); values of `cased` are compared with their case, `fixed` always hold.
+// What found something on the first page is what the others are asked for with.
+export function pagesOf(path, keys, state, cased, fixed = {}) {
+  let form = (value) => value;
+  let anyOrder = false;
+  return async (offset, limit, next, signal) => {
+    if (next) return more(next, { signal });
+    const ask = (tried, turned = false) => {
+      const wanted = { ...fixed, limit, ...(offset ? { offset } : {}) };
+      for (const [name, value] of Object.entries(state)) if (value) Object.assign(wanted, keys[name](value, tried, turned));
+      return search(path, wanted, { signal });
+    };
+    if (offset) return ask(form, anyOrder);
+    const texts = cased.map((name) => state[name]);
+    let answer = await inSomeCase(texts, ask);
+    anyOrder = !answer.found.rows.length && severalWords(state.name);
+    if (anyOrder) answer = await inSomeCase(texts, (tried) => ask(tried, true));
+    form = answer.form;
+    return answer.found;
+  };
+}
+
 // A search that goes on to the next form while nothing matches: `ask(form)` searches with `form` applied to the values.
 // Returns what was found and the form that found it.
-export async function inSomeCase(texts, ask) {
+async function inSomeCase(texts, ask) {
   const tried = new Set();
   let last = null;
   for (const form of FORMS) {

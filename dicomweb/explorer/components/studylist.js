@@ -1,7 +1,7 @@
 // The list of studies with a search field per column: of the archive, or of one patient.
 
 import { href, replaceQuery } from "../app.js";
-import { more, search } from "../api.js";
+import { search } from "../api.js";
 import { fitting } from "../actions.js";
 import { el, icon, replace } from "../dom.js";
 import { seriesPage, studyPage, studySubject } from "../subjects.js";
@@ -9,7 +9,7 @@ import { all, count, date, number, patientName, sex, text, time } from "../words
 import { List } from "./list.js";
 import { actionElement, actionMenu } from "./menu.js";
 import { nothing } from "./notice.js";
-import { choice, dateField, dateRange, inside, inSomeCase, modalityOptions, textField } from "./search.js";
+import { choice, dateField, dateRange, inside, modalityOptions, nameKey, pagesOf, textField } from "./search.js";
 import { thumb } from "./thumbnail.js";
 
 // Names in the address, and how they become keys of the search.
@@ -23,16 +23,6 @@ const KEYS = {
   order: (value) => ({ orderby: value }),
 };
 
-// A word is looked for anywhere in the names, several one after the other; where that finds nothing, they are beginnings
-// of the names in any order ("jo doe"), which takes longer.
-export function nameKey(value, form, anyOrder = false) {
-  if (/["*?^]/.test(value) || !severalWords(value)) return { PatientName: inside(value) };
-  const words = value.replaceAll(",", " ").trim().split(/\s+/);
-  return anyOrder ? { PatientName: words.join(" "), fuzzymatching: "true" } : { PatientName: `*${words.join("*")}*` };
-}
-
-export const severalWords = (value) => /[^\s,][\s,]+[^\s,]/.test(value) && !/["*?^]/.test(value);
-
 const PANEL = 112;
 
 // view: the page; query: of the address; fixed: keys that always hold, such as { PatientID, IssuerOfPatientID };
@@ -41,8 +31,6 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
   const state = {};
   const fields = {};
   let searching = 0;
-  let form = (value) => value;
-  let anyOrder = false;
 
   function read(from) {
     for (const name of Object.keys(KEYS)) state[name] = from.get(name) ?? "";
@@ -104,6 +92,7 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
 
   const searched = () => Object.entries(state).some(([name, value]) => value && name !== "order");
 
+  const fetchPage = pagesOf("studies", KEYS, state, ["id", "description", "accession"], fixed);
   const list = new List({
     label: "Studies",
     columns,
@@ -111,22 +100,11 @@ export function studyList(view, { query, signal, fixed = {}, without = [], above
     sort: (order) => change("order", order),
     key: (row) => text(row, "0020000D"),
     open: (row) => (location.hash = href(studyPage(text(row, "0020000D")))),
-    fetchPage: async (offset, limit, next, aborting) => {
-      if (next) return more(next, { signal: aborting });
-      const ask = (cased, turned = false) => {
-        const keys = { ...fixed, limit, ...(offset ? { offset } : {}) };
-        for (const [name, value] of Object.entries(state)) if (value) Object.assign(keys, KEYS[name](value, cased, turned));
-        return search("studies", keys, { signal: aborting });
-      };
-      if (offset) return ask(form, anyOrder);
+    fetchPage: async (offset, ...others) => {
       const begun = performance.now();
-      const texts = [state.id, state.description, state.accession];
-      let answer = await inSomeCase(texts, ask);
-      anyOrder = !answer.found.rows.length && severalWords(state.name);
-      if (anyOrder) answer = await inSomeCase(texts, (cased) => ask(cased, true));
-      searching = performance.now() - begun;
-      form = answer.form;
-      return answer.found;
+      const found = await fetchPage(offset, ...others);
+      if (!offset) searching = performance.now() - begun;
+      return found;
     },
     expand: async (row, aborting) => {
       const study = text(row, "0020000D");

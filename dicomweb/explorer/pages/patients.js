@@ -1,13 +1,11 @@
 // Patients of the archive, told apart by ID and issuer: the same ID of two hospitals is two people.
 
 import { href, replaceQuery } from "../app.js";
-import { more, search } from "../api.js";
 import { keys } from "../components/keys.js";
 import { List } from "../components/list.js";
 import { actionMenu } from "../components/menu.js";
 import { nothing } from "../components/notice.js";
-import { choice, dateRange, inside, inSomeCase, textField } from "../components/search.js";
-import { nameKey, severalWords } from "../components/studylist.js";
+import { choice, dateRange, inside, nameKey, pagesOf, textField } from "../components/search.js";
 import { el, icon, replace } from "../dom.js";
 import { patientOf, patientPage, patientSubject } from "../subjects.js";
 import { count, date, number, patientName, sex, text } from "../words.js";
@@ -24,8 +22,6 @@ const KEYS = {
 export async function open(view, { query, signal }) {
   const state = {};
   const fields = {};
-  let form = (value) => value;
-  let anyOrder = false;
   const read = (from) => {
     for (const name of Object.keys(KEYS)) state[name] = from.get(name) ?? "";
   };
@@ -73,20 +69,7 @@ export async function open(view, { query, signal }) {
     ],
     key: (row) => `${text(row, "00100020")}\n${text(row, "00100021")}`,
     open: (row) => (location.hash = patientPage(patientOf(row))),
-    fetchPage: async (offset, limit, next, aborting) => {
-      if (next) return more(next, { signal: aborting });
-      const ask = (cased, turned = false) => {
-        const wanted = { limit, ...(offset ? { offset } : {}) };
-        for (const [name, value] of Object.entries(state)) if (value) Object.assign(wanted, KEYS[name](value, cased, turned));
-        return search("patients", wanted, { signal: aborting });
-      };
-      if (offset) return ask(form, anyOrder);
-      let answer = await inSomeCase([state.id, state.issuer], ask);
-      anyOrder = !answer.found.rows.length && severalWords(state.name);
-      if (anyOrder) answer = await inSomeCase([state.id, state.issuer], (cased) => ask(cased, true));
-      form = answer.form;
-      return answer.found;
-    },
+    fetchPage: pagesOf("patients", KEYS, state, ["id", "issuer"]),
     counted: ({ total, atLeast }) => {
       counter.textContent = `${atLeast ? "more than " : ""}${count(total, "patient")}`;
       clear.hidden = !searched();
