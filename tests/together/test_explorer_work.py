@@ -276,6 +276,7 @@ def test_nodes_are_added_echoed_edited_and_removed(world: World, page: Browsed) 
     node.get_by_role("button", name="Edit NEW").click()
     dialog.get_by_label("Port").fill("1")
     dialog.get_by_role("button", name="Save").click()
+    expect(node.locator(".where")).to_have_text("PACS at 127.0.0.1:1")  # the card is that of what was saved
     node.get_by_role("button", name="Echo NEW").click()
     expect(node.locator(".layers li.bad")).to_contain_text("TCP")
     page.look("nodes")
