@@ -19,6 +19,7 @@ from dicomweb.standard.nodes import Node
 
 _EARLY = 30.0
 """Seconds before its end at which a token is no longer used."""
+_CONNECT_SECONDS, _READ_SECONDS = 10.0, 300.0
 
 
 class WebNode(Origin):
@@ -30,11 +31,12 @@ class WebNode(Origin):
     """
 
     def __init__(self, node: Node, connections: int = 8) -> None:
-        super().__init__(node.url, connections, ca=node.ca)
+        super().__init__(node.url, connections, _CONNECT_SECONDS, _READ_SECONDS, node.ca)
         self.node = node
         self.server = ""  # its other services, if it has some, are no business of ours
         given: dict[str, Any] = {
-            "maxsize": connections, "retries": False, "timeout": urllib3.Timeout(connect=10.0, read=300.0),
+            "maxsize": connections, "retries": False,
+            "timeout": urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
             "ca_certs": node.ca or None, "cert_file": node.client_cert or None, "key_file": node.client_key or None,
         }  # fmt: skip
         if node.proxy:

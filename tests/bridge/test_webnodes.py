@@ -109,6 +109,15 @@ def test_a_password_is_shown(there):
     assert search(WebNode(node(there, user="me", password="p@ss:word"))) == []
 
 
+def test_a_node_has_longer_for_its_answers_than_a_server_next_to_us(there, monkeypatch):
+    there.wanted = basic("me:secret")
+    web = WebNode(node(there, user="me", password="secret"))
+    ask, given = web._pool.request, []
+    monkeypatch.setattr(web._pool, "request", lambda *what, **how: given.append(how["timeout"]) or ask(*what, **how))
+    assert search(web) == []
+    assert [(each.connect_timeout, each.read_timeout) for each in given] == [(10.0, 300.0)]
+
+
 def test_a_token_is_fetched_once_and_shown(there):
     there.wanted, there.tokens = "Bearer one", ["one", "two"]
     web = WebNode(oauth(there))
