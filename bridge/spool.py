@@ -220,10 +220,15 @@ class Spool:
             yield multipart.write_end(boundary)
 
         try:
-            outcomes = self._origin.store(body(), multipart.write_type(boundary, _OBJECT)).outcomes
-        except (BadObject, UnsupportedMedia):
+            stored = self._origin.store(body(), multipart.write_type(boundary, _OBJECT))
+        except (Unavailable, OutOfSpace, TooLarge):
+            raise
+        except Error:
             return False
-        return bool(outcomes) and outcomes[0].reason is None
+        done = bool(stored.outcomes) and stored.outcomes[0].reason is None
+        if stored.temporary and not done:
+            raise Unavailable(next(iter(stored.sentences), "the DICOMweb server cannot store now"))
+        return done
 
     def _one_by_one(self, names: list[str]) -> None:
         for name in names:

@@ -5,14 +5,18 @@ import threading
 import time
 
 import commands
+import pytest
 from bridged import AET, bridge_to, bridged
-from dicoms import CT, PREFIX, ct
-from pydicom.uid import ExplicitVRLittleEndian
+from dicoms import CT, PREFIX, ct, dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
-from served import Served
+from served import Served, written
 from servers import running
 
-from bridge.spool import put_back, survey
+from bridge.client import Stored
+from bridge.spool import Spool, put_back, survey
+from dicomweb.errors import BadRequest, Conflict, UnsupportedMedia
+from dicomweb.standard.outcomes import Outcome
 
 
 def store(bridge, folder, *numbers: int) -> list[int]:
@@ -76,6 +80,43 @@ def test_an_object_that_is_refused_for_good_is_set_aside_and_blocks_nothing(tmp_
         assert system.instances() == {f"{PREFIX}.1.1.1", f"{PREFIX}.1.1.3"}
     (aside,) = (tmp_path / "bridge" / "spool" / "refused").glob("*.json")
     assert "ends" in json.loads(aside.read_text())["reason"]
+
+
+class Fussy:
+    """A server that takes no Implicit VR, and answers in turn to what was made anew for it."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def store(self, body, content_type, conflict="keep"):
+        sent = b"".join(body)
+        if f"{ImplicitVRLittleEndian}\0".encode() in sent:
+            raise UnsupportedMedia("no Implicit VR here")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+STORED = Stored([Outcome("stored", CT, "1.2")], (), temporary=False)
+FULL = Stored([Outcome("failed", CT, "1.2", reason=0xA700)], (), temporary=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [((BadRequest("no"), STORED), 1), ((Conflict("no"), STORED), 1), ((FULL, STORED, STORED), 0)],
+)
+def test_what_was_made_anew_blocks_nothing_when_it_is_refused_and_waits_when_there_is_no_room(
+    tmp_path, answers, refused
+):
+    (tmp_path / f"{1:016d}.dcm").write_bytes(written(dataset(1), ImplicitVRLittleEndian))
+    (tmp_path / f"{2:016d}.dcm").write_bytes(ct(2))
+    spool = Spool(tmp_path, Fussy(*answers), 1 << 20)
+    try:
+        until(lambda: not spool.status()["waiting"])
+        assert (spool.status()["refused"], spool.status()["delivered"]) == (refused, 2 - refused)
+    finally:
+        spool.close()
 
 
 def test_what_was_not_acknowledged_is_thrown_away_at_the_start(tmp_path):
