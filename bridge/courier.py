@@ -9,7 +9,7 @@ only after the web layer has said that this object is stored.
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bridge import agents
@@ -158,9 +158,18 @@ class Courier:
 def send(origin: Origin, files: Sequence[Sequence[bytes]]) -> Stored:
     """Send Part 10 files, each in pieces, in one Store request; see `Origin.store`."""
     boundary = multipart.boundary_for(secrets.token_hex(16))
-    body: list[bytes] = []
+    return origin.store(list(_body(boundary, files)), multipart.write_type(boundary, OBJECT))
+
+
+def stream(origin: Origin, files: Iterable[Iterable[bytes | memoryview]]) -> Stored:
+    """Send Part 10 files as they come, in one Store request; see `Origin.store`."""
+    boundary = multipart.boundary_for(secrets.token_hex(16))
+    return origin.store(_body(boundary, files), multipart.write_type(boundary, OBJECT))
+
+
+def _body(boundary: str, files: Iterable[Iterable[bytes | memoryview]]) -> Iterator[bytes]:
     for number, pieces in enumerate(files):
-        body.append(multipart.write_head(boundary, OBJECT, first=not number))
-        body += pieces
-    body.append(multipart.write_end(boundary))
-    return origin.store(body, multipart.write_type(boundary, OBJECT))
+        yield multipart.write_head(boundary, OBJECT, first=not number)
+        for piece in pieces:
+            yield bytes(piece)
+    yield multipart.write_end(boundary)

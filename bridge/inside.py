@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from bridge.client import Origin
+from bridge.courier import send
 from bridge.jobs import place_of
 from bridge.places import WebPlace
 from bridge.scu import Item, Layer, Remote
@@ -159,12 +160,10 @@ class Inside:
 
 def forward(origin: Origin, items: list[Item]) -> Iterator[dict[str, Any]]:
     """Store instances at a DICOMweb server, one after the other; yield what became of each."""
-    boundary = multipart.boundary_for(items[0].instance)
     for item in items:
-        data = b"".join(bytes(piece) for piece in item.open("*"))
-        body = multipart.write(boundary, [("application/dicom", data)])
+        pieces = [bytes(piece) for piece in item.open("*")]
         try:
-            outcome = next(iter(origin.store(body, multipart.write_type(boundary, "application/dicom")).outcomes), None)
+            outcome = next(iter(send(origin, [pieces]).outcomes), None)
             reason = "" if outcome and outcome.reason is None else (outcome.detail if outcome else "") or "refused"
         except FAULTS:
             raise

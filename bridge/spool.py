@@ -20,10 +20,10 @@ from typing import Any
 
 from bridge import statuses
 from bridge.client import Origin
+from bridge.courier import stream
 from bridge.statuses import Verdict
 from bridge.strict import anew
 from dicomweb.errors import BadObject, Error, OutOfSpace, TooLarge, Unavailable, UnsupportedMedia
-from dicomweb.standard import multipart
 from dicomweb.standard.outcomes import SYNTAX_NOT_SUPPORTED, Outcome
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ _PIECE = 1 << 20
 _LONGEST_PAUSE = 30.0
 _LOOK_SECONDS = 5.0
 """Between looks for what a command put back."""
-_OBJECT = "application/dicom"
 _NAME = re.compile(r"([0-9]{16})\.dcm")
 
 
@@ -174,8 +173,7 @@ class Spool:
     def _send(self, names: list[str]) -> None:
         """Deliver files in one request; one by one if it does not tell them apart or fails as a whole."""
         try:
-            boundary = multipart.boundary_for(secrets.token_hex(16))
-            stored = self._origin.store(self._body(boundary, names), multipart.write_type(boundary, _OBJECT))
+            stored = stream(self._origin, map(self._read, names))
         except Unavailable:
             raise
         except (OutOfSpace, TooLarge):
@@ -206,21 +204,14 @@ class Spool:
     def _send_anew(self, name: str) -> bool:
         """Deliver a file in Explicit VR Little Endian, where the web does not have what it is in; false if that is of
         no use either."""
-        boundary = multipart.boundary_for(secrets.token_hex(16))
         try:
             pieces = anew(self._folder / name)
         except BadObject:
             pieces = None
         if pieces is None:
             return False
-
-        def body() -> Iterator[bytes]:
-            yield multipart.write_head(boundary, _OBJECT, first=True)
-            yield from pieces
-            yield multipart.write_end(boundary)
-
         try:
-            stored = self._origin.store(body(), multipart.write_type(boundary, _OBJECT))
+            stored = stream(self._origin, [pieces])
         except (Unavailable, OutOfSpace, TooLarge):
             raise
         except Error:
@@ -236,13 +227,10 @@ class Spool:
                 return
             self._send([name])
 
-    def _body(self, boundary: str, names: list[str]) -> Iterator[bytes]:
-        for number, name in enumerate(names):
-            yield multipart.write_head(boundary, _OBJECT, first=not number)
-            with (self._folder / name).open("rb") as file:
-                while piece := file.read(_PIECE):
-                    yield piece
-        yield multipart.write_end(boundary)
+    def _read(self, name: str) -> Iterator[bytes]:
+        with (self._folder / name).open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
 
     def _remove(self, names: list[str]) -> None:
         for name in names:

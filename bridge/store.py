@@ -5,14 +5,13 @@ breaks, what is larger as a stream. Pixels are never decoded. Success is said af
 object is stored, or once it lies synced in the spool.
 """
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bridge import statuses
 from bridge.association import Association, Message
 from bridge.client import Origin, Stored
-from bridge.courier import OBJECT, Courier, send
+from bridge.courier import Courier, send, stream
 from bridge.policy import name_of
 from bridge.refusals import Peer, Refusals
 from bridge.spool import Spool
@@ -20,7 +19,6 @@ from bridge.statuses import Verdict
 from bridge.strict import Draft, is_legal
 from bridge.visits import Visits
 from dicomweb.errors import BadMessage, BadRequest, Error, PeerLeft, PeerSilent, UnsupportedMedia
-from dicomweb.standard import multipart
 from dicomweb.standard.encode import write_meta
 from dicomweb.standard.leniency import Element
 from dicomweb.standard.outcomes import SYNTAX_NOT_SUPPORTED
@@ -122,7 +120,7 @@ class StoreService:
             return store_held(self._sender(origin, message), message, meta, held)
         whole = _chain(held, pieces)
         if is_legal(message.context.syntax) or self._takes_all or visit is not None:
-            return stream(origin, _chain([meta], whole))
+            return read_stored(stream(origin, [_chain([meta], whole)]))
         with Draft(self._folder) as draft:
             return self._drafted(draft, message, meta, whole)
 
@@ -132,7 +130,7 @@ class StoreService:
         written = draft.through(pieces)
         if self._takes_all is None:
             try:
-                verdict = stream(self._origin, _chain([meta], written))
+                verdict = read_stored(stream(self._origin, [_chain([meta], written)]))
                 if verdict.status != SYNTAX_NOT_SUPPORTED:
                     self._takes_all = True
                     return verdict
@@ -142,7 +140,8 @@ class StoreService:
         for _ in written:  # what the server did not wait for
             pass
         instance = str(message.command.get("AffectedSOPInstanceUID", ""))
-        return stream(self._origin, draft.anew(message.context.syntax, message.context.abstract, instance))
+        made = draft.anew(message.context.syntax, message.context.abstract, instance)
+        return read_stored(stream(self._origin, [made]))
 
     def _sender(self, origin: Origin, message: Message) -> "Send":
         courier = self._courier
@@ -157,19 +156,6 @@ def _chain(first: list[bytes], rest: Iterable[bytes | memoryview]) -> Iterator[b
     while first:
         yield first.pop(0)
     yield from rest
-
-
-def stream(origin: Origin, pieces: Iterable[bytes | memoryview]) -> Verdict:
-    """Send a Part 10 file as it comes; see `Origin.store`."""
-    boundary = multipart.boundary_for(secrets.token_hex(16))
-
-    def body() -> Iterator[bytes]:
-        yield multipart.write_head(boundary, OBJECT, first=True)
-        for piece in pieces:
-            yield bytes(piece)
-        yield multipart.write_end(boundary)
-
-    return read_stored(origin.store(body(), multipart.write_type(boundary, OBJECT)))
 
 
 Send = Callable[[Sequence[bytes]], Stored]

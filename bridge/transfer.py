@@ -5,7 +5,6 @@ WADO and STOW (PS3.4 B, C.4.2, C.4.3; PS3.18 10.4, 10.5).
 What has arrived is asked first and not brought again. One instance that fails is told of, and the others go on.
 """
 
-import secrets
 import threading
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 from bridge.association import Association, Message
 from bridge.client import Origin, Stored
-from bridge.courier import OBJECT
+from bridge.courier import send, stream
 from bridge.lanes import Stop, fan_out
 from bridge.places import Listed, Place, RemotePlace, Resource, WebPlace
 from bridge.refusals import Peer, Refusals
@@ -23,7 +22,6 @@ from bridge.scu import UIDS, Counts, Item, Remote, batches, describe
 from bridge.store import StoreService
 from bridge.visits import message_id
 from dicomweb.errors import BadMessage, BadRequest, Error, NotAssociated, NotFound, PeerLeft, PeerSilent, Unavailable
-from dicomweb.standard import multipart
 from dicomweb.standard.outcomes import MEANINGS
 
 _LEAST_SHARE, _MOST_SHARE = 8, 200
@@ -219,8 +217,6 @@ def _item(origin: Origin, one: Listed) -> Item:
 
 def _copy(source: Origin, sink: Origin, missing: Sequence[Listed], progress: Progress, stop: Stop) -> None:
     """WADO and STOW: small instances share a request, a large one is streamed through."""
-    boundary = multipart.boundary_for(secrets.token_hex(16))
-    head = multipart.write_head(boundary, OBJECT, first=True)
     batch: list[tuple[Listed, bytes]] = []
     waiting = 0
     for one in missing:
@@ -236,8 +232,7 @@ def _copy(source: Origin, sink: Origin, missing: Sequence[Listed], progress: Pro
                         break
                 if len(gathered) > _REQUEST_BYTES:
                     size = [0]
-                    body = _streamed(head, gathered, pieces, multipart.write_end(boundary), size)
-                    _tell(sink.store(body, multipart.write_type(boundary, OBJECT)), [one], progress, size)
+                    _tell(stream(sink, [_counted(gathered, pieces, size)]), [one], progress, size)
                     continue
         except (Unavailable, PeerLeft):
             raise
@@ -253,22 +248,17 @@ def _copy(source: Origin, sink: Origin, missing: Sequence[Listed], progress: Pro
         _post(sink, batch, progress)
 
 
-def _streamed(
-    head: bytes, gathered: bytearray, rest: Iterable[bytes | memoryview], end: bytes, size: list[int]
-) -> Iterator[bytes]:
-    yield head + bytes(gathered)
+def _counted(gathered: bytearray, rest: Iterable[bytes | memoryview], size: list[int]) -> Iterator[bytes | memoryview]:
+    yield bytes(gathered)
     size[0] = len(gathered)
     gathered.clear()
     for piece in rest:
         size[0] += len(piece)
-        yield bytes(piece)
-    yield end
+        yield piece
 
 
 def _post(sink: Origin, batch: Sequence[tuple[Listed, bytes]], progress: Progress) -> None:
-    boundary = multipart.boundary_for(secrets.token_hex(16))
-    body = multipart.write(boundary, [(OBJECT, data) for _, data in batch])
-    stored = sink.store(body, multipart.write_type(boundary, OBJECT))
+    stored = send(sink, [[data] for _, data in batch])
     _tell(stored, [one for one, _ in batch], progress, [len(data) for _, data in batch])
 
 
