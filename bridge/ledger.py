@@ -235,11 +235,6 @@ class Ledger:
             )
             return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def forget_refusals(self) -> None:
-        """Forget all refusals."""
-        with self._open() as connection:
-            connection.execute("DELETE FROM refusal")
-
 
 def _get(connection: sqlite3.Connection, number: int) -> dict[str, Any]:
     row = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM job WHERE id = ?", (number,)).fetchone()
