@@ -4,13 +4,12 @@ import argparse
 import time
 from typing import Any
 
-from bridge.ledger import STATES
+from bridge.ledger import OVER, STATES
 from dicomweb.commands.desk import Desk, desk_of
 from dicomweb.commands.terminal import meter, show_json, show_table, write_size
 from dicomweb.config import Config
 
 _LOOK_SECONDS = 0.3
-_OVER = ("done", "failed", "canceled")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
@@ -29,17 +28,10 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 def _follow(desk: Desk, number: int, shown: bool) -> dict[str, Any]:
     job = desk.get(number)
-    seen = size = 0
     with meter(f"Job {number}: {job['kind']} {job['node']}", shown=shown) as bar:
         while True:
-            told = job["progress"]
-            bar.expect(told.get("total", 0))
-            now = told.get("done", 0) + told.get("failed", 0)
-            for step in range(now - seen):
-                bar.advance(told["bytes"] - size if step == 0 else 0)
-                size = told["bytes"]
-            seen = max(seen, now)
-            if job["state"] in _OVER:
+            bar.follow(job["progress"])
+            if job["state"] in OVER:
                 return job
             time.sleep(_LOOK_SECONDS)
             job = desk.get(number)

@@ -56,19 +56,10 @@ def follow(title: str, progress: Progress, work: Callable[[], None], shown: bool
     over = threading.Event()
 
     def show(bar: Meter) -> None:
-        seen = size = 0
-        while True:
+        last = False
+        while not last:
             last = over.wait(0.1)
-            told = progress.write()
-            bar.expect(told["total"])
-            now = told["done"] + told["failed"]
-            failed = f"failed {told['failed']:,}" if told["failed"] else ""
-            for step in range(now - seen):
-                bar.advance(told["bytes"] - size if step == 0 else 0, failed)
-                size = told["bytes"]
-            seen = now
-            if last:
-                return
+            bar.follow(progress.write())
 
     with meter(title, shown=shown) as bar:
         thread = threading.Thread(target=show, args=(bar,), daemon=True)

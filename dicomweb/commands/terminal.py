@@ -100,6 +100,17 @@ class Meter:
         self._bytes += size
         self._progress.update(self._task, advance=1, bytes=self._bytes, said=said)
 
+    def follow(self, told: Mapping[str, Any]) -> None:
+        """Show the progress of a transfer, which somebody else tells (see `bridge.transfer.Progress.write`)."""
+        failed = told.get("failed", 0)
+        self._progress.update(
+            self._task,
+            total=told.get("total") or None,  # None leaves it as it is
+            completed=told.get("done", 0) + failed,
+            bytes=told.get("bytes", 0),
+            said=f"failed {failed:,}" if failed else "",
+        )
+
 
 @contextlib.contextmanager
 def meter(title: str, shown: bool = True) -> Iterator[Meter]:

@@ -9,6 +9,9 @@ from commands import run, run_json
 from dicoms import PREFIX, ct
 from exchanged import exchanged
 from pacs import pacs
+from rich.progress import Progress
+
+from dicomweb.commands.terminal import Meter
 
 STUDY = f"{PREFIX}.1"
 
@@ -101,3 +104,16 @@ def test_a_third_node_receives(tmp_path, there):
 def test_what_the_node_does_not_have_is_one_sentence(tmp_path, there):
     done = run(tmp_path, "retrieve", at(there), "--study", "1.2.3", "--to", tmp_path / "x", status=1)
     assert done.stderr == "roentgate: nothing of what was asked for is there.\n"
+
+
+def test_a_bar_shows_what_is_told_of_a_transfer_even_when_it_begins_again():
+    with Progress(disable=True) as shown:
+        bar = Meter(shown, "Job 1")
+        (task,) = shown.tasks
+        for told, seen in (
+            ({}, (None, 0, 0, "")),
+            ({"total": 10, "done": 6, "failed": 2, "bytes": 700}, (10, 8, 700, "failed 2")),
+            ({"total": 10, "done": 1, "failed": 0, "bytes": 50}, (10, 1, 50, "")),
+        ):
+            bar.follow(told)
+            assert (task.total, task.completed, task.fields["bytes"], task.fields["said"]) == seen
