@@ -469,6 +469,9 @@ def test_documents_are_shown_in_a_frame(page: Browsed, world: World) -> None:
     page.open(f"studies/{PREFIX}.6/series/{PREFIX}.6.1")
     expect(page.page.frame_locator(".stage iframe").get_by_role("heading", level=1)).to_contain_text("Chest report")
     assert page.page.locator(".stage iframe").get_attribute("sandbox") == ""
+    for _ in range(2):  # words over images are switched off, and on again: they are not for documents
+        page.page.keyboard.press("o")
+        expect(page.page.locator(".corner.top-left")).to_be_hidden()
 
 
 # -- attributes ----------------------------------------------------------------------------------------------

@@ -366,7 +366,7 @@ export class Viewer {
   toggleWords() {
     this.words = !this.words;
     localStorage.setItem("roentgate.overlay", this.words ? "on" : "off");
-    for (const one of [...this.corners, ...this.edges]) one.hidden = !this.words;
+    for (const one of [...this.corners, ...this.edges]) one.hidden = this.canvas.hidden || !this.words;
     this.#showSwitches();
     this.#redraw();
   }
