@@ -23,7 +23,7 @@ from bridge.client import Origin
 from bridge.courier import stream
 from bridge.statuses import Verdict
 from bridge.strict import anew
-from dicomweb.errors import BadObject, Error, OutOfSpace, TooLarge, Unavailable, UnsupportedMedia
+from dicomweb.errors import BadObject, Error, Forbidden, OutOfSpace, TooLarge, Unavailable, UnsupportedMedia
 from dicomweb.standard.outcomes import SYNTAX_NOT_SUPPORTED, Outcome
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ class Spool:
         """Deliver files in one request; one by one if it does not tell them apart or fails as a whole."""
         try:
             stored = stream(self._origin, map(self._read, names))
-        except Unavailable:
+        except (Unavailable, Forbidden):  # who is not let in, for want of a key, says nothing about the objects
             raise
         except (OutOfSpace, TooLarge):
             if len(names) == 1:
@@ -212,7 +212,7 @@ class Spool:
             return False
         try:
             stored = stream(self._origin, [pieces])
-        except (Unavailable, OutOfSpace, TooLarge):
+        except (Unavailable, Forbidden, OutOfSpace, TooLarge):
             raise
         except Error:
             return False

@@ -15,7 +15,7 @@ from servers import running
 
 from bridge.client import Stored
 from bridge.spool import Spool, put_back, survey
-from dicomweb.errors import BadRequest, Conflict, UnsupportedMedia
+from dicomweb.errors import BadRequest, Conflict, Forbidden, UnsupportedMedia
 from dicomweb.standard.outcomes import Outcome
 
 
@@ -104,7 +104,12 @@ FULL = Stored([Outcome("failed", CT, "1.2", reason=0xA700)], (), temporary=True)
 
 @pytest.mark.parametrize(
     ("answers", "refused"),
-    [((BadRequest("no"), STORED), 1), ((Conflict("no"), STORED), 1), ((FULL, STORED, STORED), 0)],
+    [
+        ((BadRequest("no"), STORED), 1),
+        ((Conflict("no"), STORED), 1),
+        ((FULL, STORED, STORED), 0),
+        ((Forbidden("no"), STORED, STORED), 0),
+    ],
 )
 def test_what_was_made_anew_blocks_nothing_when_it_is_refused_and_waits_when_there_is_no_room(
     tmp_path, answers, refused
@@ -115,6 +120,18 @@ def test_what_was_made_anew_blocks_nothing_when_it_is_refused_and_waits_when_the
     try:
         until(lambda: not spool.status()["waiting"])
         assert (spool.status()["refused"], spool.status()["delivered"]) == (refused, 2 - refused)
+    finally:
+        spool.close()
+
+
+def test_nothing_is_set_aside_while_the_server_does_not_let_the_bridge_in(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"{number:016d}.dcm").write_bytes(ct(number))
+    both = Stored([*STORED.outcomes, Outcome("stored", CT, "1.3")], (), temporary=False)
+    spool = Spool(tmp_path, Fussy(Forbidden("no key"), both), 1 << 20)
+    try:
+        until(lambda: not spool.status()["waiting"])
+        assert (spool.status()["refused"], spool.status()["delivered"]) == (0, 2)
     finally:
         spool.close()
 
