@@ -387,6 +387,9 @@ def test_overlays_are_seen(page: Browsed, world: World) -> None:
     page.open(f"studies/{PREFIX}.39/series/{PREFIX}.39.1")
     shown(page, 0)
     assert grey(page) == [255] * 3
+    page.page.keyboard.press("i")
+    settled(page)
+    assert grey(page) == [0] * 3
 
 
 def test_a_window_holds_for_the_next_picture_that_the_server_draws(page: Browsed, world: World) -> None:

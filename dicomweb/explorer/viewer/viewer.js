@@ -248,7 +248,9 @@ export class Viewer {
     context.setTransform(...this.#matrix(size, picture.look.aspect, width, height));
     context.imageSmoothingEnabled = this.scale <= PIXELATED;
     context.imageSmoothingQuality = "high";
+    context.filter = this.invert && !current.values && picture.look.grey ? "invert(1)" : "none";
     context.drawImage(source, 0, 0, size.columns, size.rows);
+    context.filter = "none";
     this.#showWords();
     if (!current.standIn) {
       this.element.dataset.shown = this.index;
