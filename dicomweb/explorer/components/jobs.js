@@ -123,6 +123,7 @@ export function jobCard(job, { signal, over = () => null, link = true } = {}) {
     el("div.row", {}, el("strong", {}, title(job)), badge, el("span.grow"), tools),
     filled, line, why,
   );
+  let shown = "";
   function show(now) {
     if (!now) return;
     job = now;
@@ -130,6 +131,9 @@ export function jobCard(job, { signal, over = () => null, link = true } = {}) {
     line.textContent = figures(job);
     why.textContent = job.error;
     why.hidden = !job.error;
+    const phase = `${job.state} ${job.cancel}`;
+    if (phase === shown) return; // what stays the same keeps its place, and the keyboard its focus
+    shown = phase;
     replace(badge, stateBadge(job));
     replace(tools, buttons(job, again), !OPEN.has(job.state) && over(job), link && el("a.button.quiet", { href: `#/jobs/${job.id}` }, "Details"));
     made.dataset.state = job.state;

@@ -161,17 +161,17 @@ export class Viewer {
     }
   }
 
+  // The pictures to fetch next: three steps on in the way one goes for each step back, then the others, as many as there is room for.
   #ahead() {
     const room = Math.min(this.pixels.room(this.picture), this.pictures.length);
-    const wanted = [];
-    for (let step = 1; wanted.length < room && step < this.pictures.length; step++) {
-      for (const at of [this.index + step * this.way, step % 3 === 0 ? this.index - (step / 3) * this.way : -1]) {
-        const one = this.pictures[at];
-        if (one && (one.kind === "grey" || one.kind === "drawn") && !wanted.includes(one)) wanted.push(one);
-      }
+    const wanted = new Set();
+    const want = (one) => wanted.size < room && (one?.kind === "grey" || one?.kind === "drawn") && wanted.add(one);
+    for (let step = 1; wanted.size < room && step < this.pictures.length; step++) {
+      want(this.pictures[this.index + step * this.way]);
+      if (step % 3 === 0) want(this.pictures[this.index - (step / 3) * this.way]);
     }
-    if (wanted.length < room) for (const one of this.pictures) if (wanted.length < room && (one.kind === "grey" || one.kind === "drawn") && !wanted.includes(one)) wanted.push(one);
-    this.pixels.ahead(wanted);
+    this.pictures.forEach(want);
+    this.pixels.ahead([...wanted]);
   }
 
   #tellLoaded() {
