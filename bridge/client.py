@@ -24,6 +24,7 @@ from dicomweb.standard.outcomes import Outcome
 from dicomweb.telemetry import traces
 
 _JSON = "application/dicom+json, application/json;q=0.5"
+_FRAME = 'multipart/related; type="application/octet-stream"'
 _PIECE = 1 << 18
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
@@ -221,6 +222,37 @@ class Origin:
             response.release_conn()
             raise _error(response)
         return Parts(response)
+
+    def frame(self, path: str, number: int) -> bytes:
+        """Fetch one frame of an instance, decoded (PS3.18 10.4.1.1.6).
+
+        Raises:
+            NotFound, NotAcceptable, Unavailable, Forbidden: there is none.
+        """
+        response = self._ask("GET", f"{self.url}{path}/frames/{number}", {"Accept": _FRAME}, stream=True)
+        if response.status != 200:
+            with contextlib.suppress(HTTPError):
+                response.read()
+            response.release_conn()
+            raise _error(response)
+        with Parts(response) as parts:
+            for part in parts:
+                return b"".join(bytes(piece) for piece in part)
+        raise errors.Unavailable("the answer of the DICOMweb server has no part")
+
+    def delete(self, path: str) -> None:
+        """Delete a study, series or instance, where the server does that (no clause of the Standard).
+
+        Raises:
+            NotFound: there is none.
+            Forbidden: it may not be deleted by us, or the server deletes nothing.
+            Unavailable, BadRequest: as it answers.
+        """
+        response = self._ask("DELETE", f"{self.url}{path}", {"Accept": _JSON})
+        if response.status in (405, 501):
+            raise errors.Forbidden("the DICOMweb server deletes nothing")
+        if response.status >= 300:
+            raise _error(response)
 
     def call(self, method: str, path: str, value: Any = None, seconds: float = 0.0) -> Any:
         """Ask one of Roentgate's own services for JSON.

@@ -232,6 +232,20 @@ def _clients(add: Callable[..., argparse.ArgumentParser]) -> None:
         "Layers are tried one after the other: name, TCP, TLS, association, status. Exit status 0 if all are there.",
         "roentgate echo PACS@192.0.2.7:104",
     )  # fmt: skip
+    check = add(
+        "check", "check", "try whether a server works: store, find, fetch and delete a small image of nobody",
+        "URL is the root of its DICOMweb services. Nothing is stored unless it may be deleted again, and nothing is"
+        " left. Exit status 0 if all that was tried works.",
+        "roentgate check http://127.0.0.1:8080/dicom-web --dimse ROENTGATE@127.0.0.1:11112",
+    )  # fmt: skip
+    check.add_argument("url", nargs="?", metavar="URL", help="which server (the setting dicomweb)")
+    check.add_argument("--key-file", type=Path, metavar="FILE", help="an API key or token that may read, write, delete")
+    check.add_argument("--look", action="store_true", help="search only, store nothing")
+    check.add_argument("--dimse", metavar="NODE", help="also C-ECHO this one: HOST:PORT or AET@HOST:PORT")
+    check.add_argument("--refuses", action="store_true", help="it must turn us away, since we are no node there")
+    check.add_argument("--tls", action="store_true", help="call it over TLS")
+    check.add_argument("--aet", metavar="AET", help="our own AE title (ROENTGATE)")
+    _json(check)
     find = client(
         "find", "search at a node",
         "Keys are KEYWORD=VALUE as in C-FIND: wildcards, ranges, lists of UIDs.",

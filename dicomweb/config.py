@@ -4,6 +4,9 @@ A setting is a field of `Config`; its description, group and bounds stand beside
 and the table in README are made from them. The field `http_port` is `ROENTGATE_HTTP_PORT` in the environment
 and `http_port` in `roentgate.toml`; the command line wins over the environment, the environment over the
 file, the file over the default. A name that is no setting stops the start: it is a slip.
+
+What holds a secret may lie in a file of its own, as Kubernetes mounts it: `ROENTGATE_BRIDGE_TOKEN_FILE` names the one
+whose text is `bridge_token`.
 """
 
 # ruff: noqa: RUF009 (`setting` makes dataclass fields, which the rule cannot see)
@@ -25,6 +28,10 @@ RESERVED = "ROENTGATE_TEST_"
 """Names that begin like this belong to the tests and are passed over."""
 FILE = "ROENTGATE_CONFIG"
 """Names another file than `roentgate.toml` in the current folder."""
+
+IN_FILES = ("index", "dicomweb", "bridge_token", "oidc_client_secret")
+"""Settings that hold a secret, which `ROENTGATE_X_FILE` may name a file of."""
+_FILED = "_FILE"
 
 PLACES, HTTP, ACCESS, ARCHIVE = "places", "http", "access", "archive"
 IMAGES, LIMITS, BRIDGE = "images", "limits", "bridge"
@@ -56,7 +63,8 @@ class Config:
     `__post_init__`, so a reader never meets an empty `storage`, `index`, `scratch` or a `workers` of 0.
 
     Sizes are bytes and times seconds, as the names say. `origins` tells for each setting that was given where
-    it was given; `notices` holds sentences for the log, for example about a file that others can read.
+    it was given; `files` in which file a secret stands that may change while we run; `notices` holds sentences for the
+    log, for example about a file that others can read.
     """
 
     # -- places ------------------------------------------------------------------------------------------
@@ -359,6 +367,7 @@ class Config:
 
     # -- not settings ------------------------------------------------------------------------------------
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    files: Mapping[str, Path] = dataclasses.field(default_factory=dict, compare=False)
     notices: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -463,6 +472,7 @@ class Config:
         known = {spec.name: spec for spec in settings()}
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
+        files: dict[str, Path] = {}
         named = file or (Path(environ[FILE]) if environ.get(FILE) else None)
         path = named or Path("roentgate.toml")
         notices: list[str] = []
@@ -477,17 +487,35 @@ class Config:
         for variable, text in environ.items():
             if not variable.startswith(PREFIX) or variable.startswith(RESERVED) or variable == FILE:
                 continue
-            name = variable.removeprefix(PREFIX).lower()
+            name = variable.removeprefix(PREFIX).removesuffix(_FILED).lower()
+            filed = variable.endswith(_FILED) and name in IN_FILES
+            if not filed:
+                name = variable.removeprefix(PREFIX).lower()
             if name not in known or variable != variable.upper():
                 names = [PREFIX + each.upper() for each in known]
                 raise BadSetting(write_unknown("the environment has", variable, names))
+            if filed and known[name].variable in environ:
+                raise BadSetting(f"the environment has both {known[name].variable} and {variable}: keep one.")
+            if filed:
+                files[name] = Path(os.path.abspath(text))
+                text = read_secret(files[name], variable)
             values[name] = known[name].read(text, variable)
             origins[name] = variable
         for name, value in (given or {}).items():
             if value is not None:
                 values[name] = known[name].read(value, f"--{name.replace('_', '-')}")
                 origins[name] = "command line"
-        return cls(**values, origins=origins, notices=tuple(notices))
+                files.pop(name, None)
+        return cls(**values, origins=origins, files=files, notices=tuple(notices))
+
+    def index_now(self) -> str:
+        """`index`, read again if it stands in a file; as it was where the file cannot be read."""
+        if "index" not in self.files:
+            return self.index
+        try:
+            return read_secret(self.files["index"], "ROENTGATE_INDEX_FILE")
+        except BadSetting:
+            return self.index
 
     def check_exposure(self) -> None:
         """Refuse to be reachable from elsewhere while nothing asks who is calling.
@@ -560,6 +588,26 @@ def _check_url(name: str, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise BadSetting(f"{name} is {mask(url)!r}; it should look like https://pacs.example/path.")
+
+
+def read_secret(path: Path, where: str) -> str:
+    """Return the text of a file that holds one secret, without the line's end.
+
+    Args:
+        path: of the file.
+        where: names what pointed to it, in the error.
+
+    Raises:
+        BadSetting: it cannot be read, or nothing is in it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadSetting(f"{where} names {path}, which cannot be read: {why}.") from error
+    if not text:
+        raise BadSetting(f"{where} names {path}, in which nothing is.")
+    return text
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from dicomweb.config import GROUPS, Config, is_loopback, settings, write_table
+from dicomweb.config import GROUPS, IN_FILES, Config, is_loopback, settings, write_table
 from dicomweb.errors import BadSetting
 from dicomweb.settings import GIB
 
@@ -153,6 +153,50 @@ def test_secrets_and_passwords_in_urls_are_never_shown():
     assert shown["index"] == "postgresql://me:***@db.example/pacs?sslmode=require&password=***"
     assert "hunter2" not in repr(config)
     assert config.bridge_token == "hunter2"
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+def test_a_secret_may_lie_in_a_file_of_its_own(tmp_path, name):
+    file = tmp_path / "secret"
+    file.write_text("http://user:hunter2@host/x\n")
+    config = Config.read({f"ROENTGATE_{name.upper()}_FILE": str(file)})
+    assert getattr(config, name) == "http://user:hunter2@host/x"
+    assert config.files == {name: file}
+    assert config.origins[name] == f"ROENTGATE_{name.upper()}_FILE"
+    assert "hunter2" not in repr(config)
+
+
+def test_every_secret_may_lie_in_a_file():
+    assert {spec.name for spec in settings() if spec.secret} <= set(IN_FILES)
+
+
+def test_a_file_of_a_secret_that_cannot_be_used_is_told_and_never_shown(tmp_path):
+    file = tmp_path / "secret"
+    with pytest.raises(BadSetting, match=r"ROENTGATE_BRIDGE_TOKEN_FILE names .*secret, which cannot be read: No such"):
+        Config.read({"ROENTGATE_BRIDGE_TOKEN_FILE": str(file)})
+    file.write_text("\n")
+    with pytest.raises(BadSetting, match="in which nothing is"):
+        Config.read({"ROENTGATE_BRIDGE_TOKEN_FILE": str(file)})
+    file.write_text("hunter2")
+    with pytest.raises(BadSetting, match="both ROENTGATE_BRIDGE_TOKEN and ROENTGATE_BRIDGE_TOKEN_FILE") as caught:
+        Config.read({"ROENTGATE_BRIDGE_TOKEN_FILE": str(file), "ROENTGATE_BRIDGE_TOKEN": "hunter3"})
+    assert "hunter" not in str(caught.value)
+
+
+def test_only_secrets_lie_in_files(tmp_path):
+    with pytest.raises(BadSetting, match="ROENTGATE_TLS_CERT_FILE, which is no setting"):
+        Config.read({"ROENTGATE_TLS_CERT_FILE": str(tmp_path / "cert")})
+
+
+def test_a_changed_index_is_read_again_and_one_that_is_away_stays(tmp_path):
+    file = tmp_path / "uri"
+    file.write_text("postgresql://a:one@host/db")
+    config = Config.read({"ROENTGATE_INDEX_FILE": str(file)})
+    file.write_text("postgresql://a:two@host/db")
+    assert (config.index, config.index_now()) == ("postgresql://a:one@host/db", "postgresql://a:two@host/db")
+    file.unlink()
+    assert config.index_now() == config.index
+    assert Config(index="sqlite:/x").index_now() == "sqlite:/x"
 
 
 def test_a_secret_is_not_repeated_when_it_does_not_fit(tmp_path):

@@ -130,7 +130,8 @@ def open_archive(config: Config, shelf: Shelf | None = None) -> Archive:
         )
     try:
         with _naming("index", config.index):
-            index = open_index(config.index, scan_limit=config.scan_limit_instances)
+            login = config.index_now if "index" in config.files else None
+            index = open_index(config.index, scan_limit=config.scan_limit_instances, login=login)
     except BaseException:
         storage.close()
         raise

@@ -60,7 +60,7 @@ class Visits:
     def _make(self, node: str) -> Visited:
         config = self._archive.config
         storage = config.storage if config.storage.startswith("memory:") else f"{config.storage}/visits/{node}"
-        archive = open_archive(_apart(config, storage, beside(config.index, node)), self._archive.shelf)
+        archive = open_archive(_apart(config, storage, beside(config.index_now(), node)), self._archive.shelf)
         return Visited(archive, *self._readers(archive))
 
     def has(self, node: str, resource: str) -> bool:

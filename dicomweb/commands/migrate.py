@@ -23,6 +23,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
         BadSetting: there is nowhere to go, or the archive is there already.
     """
     target = dataclasses.replace(config, storage=args.to_storage or config.storage, index=args.to_index or config.index)
+    if args.to_index:
+        target = dataclasses.replace(target, files={})
     moves, indexes = target.storage != config.storage, target.index != config.index
     if not moves and not indexes:
         raise BadSetting("--to-storage, --to-index or both say where to, which must be elsewhere")

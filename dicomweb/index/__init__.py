@@ -4,7 +4,7 @@ A *version* is one stored object, named by a 63-bit integer that is never used a
 at most one current version; only current versions are visible to searches and retrievals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -381,12 +381,13 @@ def beside(url: str, name: str) -> str:
     return f"sqlite:{folder / name}.sqlite"
 
 
-def open_index(url: str, *, scan_limit: int = SCAN_LIMIT) -> Index:
+def open_index(url: str, *, scan_limit: int = SCAN_LIMIT, login: Callable[[], str] | None = None) -> Index:
     """Open an index, making or upgrading its tables first.
 
     Args:
         url: `sqlite:PATH`, `sqlite::memory:` (gone when closed), or `postgresql://...` as libpq reads it.
         scan_limit: how many instances one search may read for keys that have no column.
+        login: gives a PostgreSQL URL whose user and password each new connection takes; None takes those of `url`.
 
     Raises:
         BadSetting: the URL names no back end that we have, or the index is of a newer version.
@@ -403,7 +404,7 @@ def open_index(url: str, *, scan_limit: int = SCAN_LIMIT) -> Index:
     elif url.startswith(("postgresql://", "postgres://")):
         from dicomweb.index.postgres import PostgresEngine
 
-        engine = PostgresEngine(url)
+        engine = PostgresEngine(url, login)
     else:
         raise BadSetting("index: the URL must begin with sqlite: or postgresql:")
     return Database(engine, scan_limit)

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import select
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _CONNECTIONS = 16
 _WAIT = 10.0
+_LOGIN = ("user", "password")
 _LOCK = 0x526F656E74676174
 """Names the advisory lock under which tables are made and upgraded."""
 
@@ -82,11 +83,28 @@ class PostgresSession:
         return number
 
 
+def _logging_in(login: Callable[[], str] | None) -> "type[psycopg.Connection[Any]]":
+    """The class of connections that ask `login` who they are."""
+    if login is None:
+        return psycopg.Connection
+    ask = login
+
+    class LoggingIn(psycopg.Connection[Any]):
+        @classmethod
+        def connect(cls, conninfo: str = "", **kwargs: Any) -> "psycopg.Connection[Any]":  # type: ignore[override]
+            told = psycopg.conninfo.conninfo_to_dict(ask())
+            kwargs |= {name: told[name] for name in _LOGIN if name in told}
+            return super().connect(conninfo, **kwargs)
+
+    return LoggingIn
+
+
 class PostgresEngine:
     """A PostgreSQL database (see `Engine`).
 
     Args:
         url: as libpq reads it.
+        login: gives a URL whose user and password each new connection takes, so that they may change while we run.
 
     Raises:
         BadSetting: the URL is malformed, or the tables are of a newer version than this program.
@@ -95,7 +113,7 @@ class PostgresEngine:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, login: Callable[[], str] | None = None) -> None:
         settings: dict[str, Any] = {
             "autocommit": True,
             "connect_timeout": 5,
@@ -112,7 +130,13 @@ class PostgresEngine:
         with _translated():
             psycopg.connect(url, **kwargs).close()
         self._pool = psycopg_pool.ConnectionPool(
-            url, min_size=1, max_size=_CONNECTIONS, timeout=_WAIT, kwargs=kwargs, open=False
+            url,
+            min_size=1,
+            max_size=_CONNECTIONS,
+            timeout=_WAIT,
+            kwargs=kwargs,
+            open=False,
+            connection_class=_logging_in(login),
         )
         self._pool.open()
         try:

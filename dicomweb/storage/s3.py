@@ -35,6 +35,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dicomweb.errors import AlreadyStored, BadSetting, Error, NotFound, Unavailable
 from dicomweb.storage import Put, Stored
 from dicomweb.storage.answers import Answer, BrokenOff
+from dicomweb.storage.credentials import session
 from dicomweb.storage.keys import check_key, check_prefix
 from dicomweb.storage.patience import Attempt, Patience, TooSlow
 from dicomweb.storage.s3_errors import NO_BUCKET, TAKEN, may_pass, status_of, translated
@@ -98,7 +99,7 @@ class S3:
             raise BadSetting("storage: an S3 URL is s3://BUCKET or s3://BUCKET/PREFIX.")
         try:
             check_prefix(self._prefix)
-            self._client: S3Client = boto3.session.Session().client(
+            self._client: S3Client = boto3.session.Session(botocore_session=session()).client(
                 "s3",
                 endpoint_url=endpoint,
                 region_name=region,

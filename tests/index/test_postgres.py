@@ -88,6 +88,36 @@ def test_connections_that_the_server_closed_are_replaced(url: str) -> None:
     index.close()
 
 
+def test_a_changed_login_counts_for_new_connections(url: str) -> None:
+    import psycopg
+
+    role = f"next_{url.rpartition('/')[2]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'two'")
+    told = [url]
+    index: Any = open_index(url, login=lambda: told[0])
+    engine = index._engine
+
+    def who() -> str:
+        with engine.read() as session:
+            name: str = session.rows("SELECT current_user")[0][0]
+            return name
+
+    assert who() == "postgres"
+    told[0] = url.replace("postgres@", f"{role}:two@")
+    assert who() == "postgres", "connections that are open stay"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert who() == role
+    index.close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"REASSIGN OWNED BY {role} TO postgres")
+        connection.execute(f"DROP ROLE {role}")
+
+
 def test_a_database_that_does_not_answer_is_unavailable(url: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
