@@ -114,9 +114,10 @@ def parser() -> argparse.ArgumentParser:
     _json(verify)
 
     migrate = add(
-        "migrate", "migrate", "take the archive to another storage, another index, or both",
-        "Stop the server first. Objects are compared with their digests on the way, the indexes in the end; run it"
-        " again to go on after an interruption. Nothing is removed from where it was.",
+        "migrate", "migrate", "bring the index up to date, or take the archive to another storage or index",
+        "Without options the tables of the index are brought up to date, which a server does by itself when it starts."
+        " To move, stop the server first. Objects are compared with their digests on the way, the indexes in the end;"
+        " run it again to go on after an interruption. Nothing is removed from where it was.",
         "roentgate migrate --to-storage s3://images --to-index postgresql://roentgate@db/roentgate",
     )  # fmt: skip
     migrate.add_argument("--to-storage", metavar="URL", help="where objects are to lie")
@@ -316,6 +317,13 @@ def _desk(add: Callable[..., argparse.ArgumentParser]) -> None:
         "Exit status 1 if objects were refused for good.", "roentgate spool --again",
     )  # fmt: skip
     spool.add_argument("--again", action="store_true", help="let the bridge deliver once more what was refused")
+    spool.add_argument(
+        "--drain",
+        type=float,
+        metavar="SECONDS",
+        help="wait until nothing waits, so long at most; exit status 1 if something does",
+    )
+    spool.add_argument("--after", type=float, default=0.0, metavar="SECONDS", help="let so much time pass before")
     _json(spool)
     for sub in (jobs, refusals):
         sub.add_argument("--limit", type=int, default=100, metavar="N", help="the latest N (100)")

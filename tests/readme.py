@@ -8,7 +8,7 @@ import ast
 import re
 from pathlib import Path
 
-from chart import SCHEMA, write_schema
+from chart import CHART, SCHEMA, write_schema, write_values
 from conformance import tables
 
 from dicomweb.config import write_table
@@ -51,6 +51,7 @@ def made() -> dict[Path, dict[str, str]]:
     """What is made from the code, by the mark where it stands in each document."""
     return {
         README: {"settings": write_table(), "map": write_map()},
+        CHART / "README.md": {"values": write_values()},
         CONFORMANCE: tables((ROOT / "openapi" / "openapi.yaml").read_text()),
     }
 

@@ -10,6 +10,8 @@ from dicomweb.archive.spool import Spool
 from dicomweb.commands.terminal import meter, opened, show_json, show_table, write_size
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting
+from dicomweb.index import open_index
+from dicomweb.index.schema import VERSION
 
 if TYPE_CHECKING:
     from dicomweb.archive.archive import Archive
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
-    """Migrate; 0 only if everything is there and the same.
+    """Migrate, or bring the index up to date where nothing says where to; 0 only if everything is there and the same.
 
     Raises:
-        BadSetting: there is nowhere to go, or the archive is there already.
+        BadSetting: there is nowhere to go, the archive is there already, or the index is of a newer version.
+        Unavailable: a back end does not answer.
     """
+    if not (args.to_storage or args.to_index):
+        return _upgrade(config, args.json)
     target = dataclasses.replace(config, storage=args.to_storage or config.storage, index=args.to_index or config.index)
     if args.to_index:
         target = dataclasses.replace(target, files={})
@@ -62,6 +67,15 @@ def run(config: Config, args: argparse.Namespace) -> int:
             f" the index holds {instances:,} instances"
         )
     return 1 if refused or findings else 0
+
+
+def _upgrade(config: Config, as_json: bool) -> int:
+    open_index(config.index).close()
+    if as_json:
+        show_json({"schema": VERSION})
+    else:
+        print(f"the index is up to date (schema {VERSION})")
+    return 0
 
 
 def _rebuild(there: "Archive", args: argparse.Namespace) -> None:

@@ -43,6 +43,51 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* What clients call us. */}}
+{{- define "roentgate.publicUrl" -}}
+{{- if .Values.settings.public_url -}}
+{{- .Values.settings.public_url -}}
+{{- else if .Values.web.ingress.enabled -}}
+{{- printf "%s://%s" (ternary "https" "http" (ne .Values.web.ingress.tlsSecret "")) .Values.web.ingress.host -}}
+{{- else if .Values.web.httpRoute.enabled -}}
+{{- printf "https://%s" (first .Values.web.httpRoute.hostnames) -}}
+{{- else -}}
+{{- printf "http://%s-web.%s.svc:%d" (include "roentgate.fullname" .) .Release.Namespace (int .Values.web.service.port) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The DICOMweb server that the bridge serves. */}}
+{{- define "roentgate.dicomweb" -}}
+{{- if .Values.bridge.dicomweb -}}
+{{- .Values.bridge.dicomweb -}}
+{{- else -}}
+{{- printf "http://%s-web:%d%s/dicom-web" (include "roentgate.fullname" .) (int .Values.web.service.port) (include "roentgate.prefix" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "roentgate.prefix" -}}
+{{- with .Values.settings.path_prefix }}/{{ trimAll "/" . }}{{ end -}}
+{{- end -}}
+
+{{/* nodes.toml. JSON's texts, numbers and lists of texts are TOML's. */}}
+{{- define "roentgate.nodes" -}}
+{{- range $node, $settings := .Values.nodes }}
+[nodes.{{ $node | toJson }}]
+{{- range $name, $value := $settings }}
+{{ $name }} = {{ $value | toJson }}
+{{- end }}
+{{ end }}
+{{- end -}}
+
+{{/* All Services of DIMSE by the end of their names. */}}
+{{- define "roentgate.dimse" -}}
+{{- $found := list (merge (dict "name" "dimse") .Values.bridge.service) -}}
+{{- range .Values.bridge.moreServices -}}
+{{- $found = append $found (merge (dict "name" (printf "dimse-%s" .name)) .) -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end -}}
+
 {{- define "roentgate.embedded" -}}
 {{- if or (eq .Values.index.kind "sqlite") (eq .Values.storage.kind "file") }}true{{ end -}}
 {{- end -}}
@@ -50,6 +95,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What cannot work together is refused, in a sentence. */}}
 {{- define "roentgate.check" -}}
 {{- $v := .Values -}}
+{{- if not (or $v.web.enabled $v.bridge.enabled) -}}
+{{- fail "web.enabled and bridge.enabled are both off: there is nothing to install." -}}
+{{- end -}}
 {{- if include "roentgate.embedded" . -}}
 {{- if or (gt (int $v.web.replicas) 1) $v.web.autoscaling.enabled -}}
 {{- fail "More than one web replica needs index.kind postgresql and storage.kind s3: SQLite and files serve one pod." -}}
@@ -58,20 +106,42 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (eq $v.index.kind "postgresql") (not $v.index.existingSecret) -}}
 {{- fail "index.kind postgresql needs index.existingSecret, a Secret that holds the database's URL." -}}
 {{- end -}}
+{{- if gt (int $v.web.autoscaling.minReplicas) (int $v.web.autoscaling.maxReplicas) -}}
+{{- fail "web.autoscaling.minReplicas is more than maxReplicas." -}}
+{{- end -}}
+{{- if and $v.nodes $v.nodesSecret.existingSecret -}}
+{{- fail "nodes and nodesSecret.existingSecret both say which nodes there are: keep one." -}}
+{{- end -}}
+{{- range $node, $settings := $v.nodes -}}
+{{- range $secret := list "password" "client_secret" -}}
+{{- if hasKey $settings $secret -}}
+{{- fail (printf "nodes.%s has a %s, which is not rendered: put nodes.toml into a Secret and name it in nodesSecret." $node $secret) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $v.storage.kind "s3") (not $v.storage.bucket) -}}
 {{- fail "storage.kind s3 needs storage.bucket." -}}
 {{- end -}}
 {{- if and (eq $v.auth.mode "oidc") (not (and $v.auth.oidc.issuer $v.auth.oidc.audience)) -}}
 {{- fail "auth.mode oidc needs auth.oidc.issuer and auth.oidc.audience." -}}
 {{- end -}}
-{{- if and (eq $v.auth.mode "none") (or $v.web.ingress.enabled (ne $v.web.service.type "ClusterIP")) -}}
+{{- if and (eq $v.auth.mode "none") (or $v.web.ingress.enabled $v.web.httpRoute.enabled (ne $v.web.service.type "ClusterIP")) -}}
 {{- fail "auth.mode none is refused where the web server can be reached from outside of the cluster: choose keys or oidc." -}}
 {{- end -}}
 {{- if and $v.web.ingress.enabled (not $v.web.ingress.host) -}}
 {{- fail "web.ingress.enabled needs web.ingress.host." -}}
 {{- end -}}
+{{- if and $v.web.httpRoute.enabled (not (and $v.web.httpRoute.parentRefs $v.web.httpRoute.hostnames)) -}}
+{{- fail "web.httpRoute.enabled needs web.httpRoute.parentRefs and web.httpRoute.hostnames." -}}
+{{- end -}}
+{{- if and $v.web.httpRoute.enabled $v.web.ingress.enabled -}}
+{{- fail "web.ingress and web.httpRoute are both enabled: what clients call us is one of them." -}}
+{{- end -}}
 {{- if $v.bridge.enabled -}}
-{{- if not $v.bridgeToken.existingSecret -}}
+{{- if eq $v.web.enabled (ne $v.bridge.dicomweb "") -}}
+{{- fail "The bridge serves one DICOMweb server: ours (web.enabled), or the one that bridge.dicomweb names." -}}
+{{- end -}}
+{{- if and $v.web.enabled (not $v.bridgeToken.existingSecret) -}}
 {{- fail "The bridge needs bridgeToken.existingSecret, a Secret that holds what web and bridge know each other by." -}}
 {{- end -}}
 {{- if and (not (has $v.bridge.unknownAets (list "refuse" "echo"))) (not $v.bridge.insecureAcceptAny) -}}
@@ -79,6 +149,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if and $v.bridge.tls.enabled (not $v.bridge.tls.existingSecret) -}}
 {{- fail "bridge.tls.enabled needs bridge.tls.existingSecret." -}}
+{{- end -}}
+{{- if and $v.bridge.tlsRoute.enabled (not $v.bridge.tls.enabled) -}}
+{{- fail "bridge.tlsRoute.enabled needs bridge.tls.enabled: the gateway passes TLS through." -}}
+{{- end -}}
+{{- range $kind := list "tcpRoute" "tlsRoute" -}}
+{{- $route := get $v.bridge $kind -}}
+{{- if and $route.enabled (not $route.parentRefs) -}}
+{{- fail (printf "bridge.%s.enabled needs bridge.%s.parentRefs." $kind $kind) -}}
+{{- end -}}
+{{- end -}}
+{{- range $service := prepend $v.bridge.moreServices $v.bridge.service -}}
+{{- $type := default "ClusterIP" $service.type -}}
+{{- if and $service.nodePort (eq $type "ClusterIP") -}}
+{{- fail "A nodePort needs a Service of type NodePort or LoadBalancer." -}}
+{{- end -}}
+{{- if and $service.loadBalancerSourceRanges (ne $type "LoadBalancer") -}}
+{{- fail "loadBalancerSourceRanges need a Service of type LoadBalancer: nothing else enforces them." -}}
+{{- end -}}
 {{- end -}}
 {{- if and $v.bridge.tls.enabled (eq (int $v.bridge.tls.port) (int $v.bridge.service.port)) -}}
 {{- fail "bridge.tls.port and bridge.service.port are the same." -}}
@@ -98,16 +186,7 @@ serviceAccountName: {{ include "roentgate.serviceAccount" $root }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $root.Values.drain.terminationGracePeriodSeconds }}
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: { type: RuntimeDefault }
-{{- with $root.Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
-{{- end }}
+{{ include "roentgate.podSecurity" $root }}
 {{- with $root.Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -139,16 +218,31 @@ affinity:
 {{- end }}
 {{- if $root.Values.topologySpread }}
 topologySpreadConstraints:
+{{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
   - maxSkew: 1
-    topologyKey: topology.kubernetes.io/zone
+    topologyKey: {{ $key }}
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels:
         {{- include "roentgate.selector" $root | nindent 8 }}
-        app.kubernetes.io/component: {{ .component }}
+        app.kubernetes.io/component: {{ $.component }}
+{{- end }}
 {{- end }}
 {{- with $part.initContainers }}
 initContainers: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "roentgate.podSecurity" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: { type: RuntimeDefault }
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -158,11 +252,52 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end -}}
 
-{{/* Secrets, by reference alone. */}}
+{{/* Secrets, by reference alone, as files: each has a folder below /secrets. Root is the context, which one of web, bridge. */}}
 {{- define "roentgate.secretEnv" -}}
-{{- if .Values.bridgeToken.existingSecret }}
-- name: ROENTGATE_BRIDGE_TOKEN
-  valueFrom:
-    secretKeyRef: { name: {{ .Values.bridgeToken.existingSecret }}, key: {{ .Values.bridgeToken.existingSecretKey }} }
+{{- $v := .root.Values -}}
+{{- if and (eq .which "web") (eq $v.index.kind "postgresql") }}
+- { name: ROENTGATE_INDEX_FILE, value: /secrets/index/uri }
+{{- end }}
+{{- if $v.bridgeToken.existingSecret }}
+- { name: ROENTGATE_BRIDGE_TOKEN_FILE, value: /secrets/bridge/token }
+{{- end }}
+{{- if and (eq .which "web") (eq $v.auth.mode "oidc") $v.auth.oidc.existingSecret }}
+- { name: ROENTGATE_OIDC_CLIENT_SECRET_FILE, value: /secrets/oidc/client-secret }
+{{- end }}
+{{- end -}}
+
+{{- define "roentgate.secrets" -}}
+{{- $v := .root.Values -}}
+{{- $web := eq .which "web" -}}
+{{- $found := list -}}
+{{- if and $web (eq $v.index.kind "postgresql") -}}
+{{- $found = append $found (dict "name" "index" "secret" $v.index.existingSecret "key" $v.index.existingSecretKey "path" "uri") -}}
+{{- end -}}
+{{- if $v.bridgeToken.existingSecret -}}
+{{- $found = append $found (dict "name" "bridge" "secret" $v.bridgeToken.existingSecret "key" $v.bridgeToken.existingSecretKey "path" "token") -}}
+{{- end -}}
+{{- if and $web (eq $v.auth.mode "oidc") $v.auth.oidc.existingSecret -}}
+{{- $found = append $found (dict "name" "oidc" "secret" $v.auth.oidc.existingSecret "key" $v.auth.oidc.existingSecretKey "path" "client-secret") -}}
+{{- end -}}
+{{- if and $web (eq $v.storage.kind "s3") $v.storage.existingSecret -}}
+{{- $found = append $found (dict "name" "s3" "secret" $v.storage.existingSecret "key" $v.storage.existingSecretKey "path" "credentials") -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end -}}
+
+{{- define "roentgate.secretMounts" -}}
+{{- range include "roentgate.secrets" . | fromYamlArray }}
+- { name: secret-{{ .name }}, mountPath: /secrets/{{ .name }}, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "roentgate.secretVolumes" -}}
+{{- range include "roentgate.secrets" . | fromYamlArray }}
+- name: secret-{{ .name }}
+  secret:
+    secretName: {{ .secret }}
+    defaultMode: 0440
+    items:
+      - { key: {{ .key }}, path: {{ .path }} }
 {{- end }}
 {{- end -}}

@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 import subprocess
+import tarfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,20 @@ import pytest
 import yaml
 from helms import helm
 
-from dicomweb.config import Config, settings
+from dicomweb.cli import parser
+from dicomweb.config import IN_FILES, Config, settings
+from dicomweb.standard.nodes import read_nodes
 from dicomweb.web.routes import TABLE
 
 CASES = {path.stem: path for path in sorted((chart.CHART / "ci").glob("*.yaml"))}
 WORKLOADS = ("Deployment", "StatefulSet")
-NAMES = {f"ROENTGATE_{spec.name.upper()}" for spec in settings()}
+NAMES = {spec.variable for spec in settings()} | {f"ROENTGATE_{name.upper()}_FILE" for name in IN_FILES}
 GOOD = ("bridgeToken.existingSecret=b",)
 MANY = (
     *GOOD,
     *("index.kind=postgresql", "index.existingSecret=i", "storage.kind=s3", "storage.bucket=b", "web.replicas=2"),
 )  # fmt: skip
+ROUTED = ("web.httpRoute.enabled=true", "web.httpRoute.parentRefs[0].name=g", "web.httpRoute.hostnames[0]=a.b")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -59,21 +64,34 @@ def of(kind: str, objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}
 
 
+def own(spec: dict[str, Any]) -> dict[str, Any]:
+    """Our container of a pod."""
+    container: dict[str, Any] = spec["containers"][0]
+    return container
+
+
 def pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Specifications of all pods by the name of what makes them."""
-    made = [each for each in objects if each["kind"] in WORKLOADS]
+    made = [each for each in objects if each["kind"] in (*WORKLOADS, "Job")]
     found = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in made}
     return found | {name: each["spec"] for name, each in of("Pod", objects).items()}
 
 
-def variables(objects: list[dict[str, Any]], workload: dict[str, Any]) -> dict[str, str]:
-    """The environment of a workload's first container, as its pods see it; secrets are "secret"."""
-    container = workload["spec"]["template"]["spec"]["containers"][0]
+def variables(objects: list[dict[str, Any]], workload: dict[str, Any], secrets: Path) -> dict[str, str]:
+    """The environment of a workload's first container, as its pods see it; files of secrets are made below a folder."""
+    container = own(workload["spec"]["template"]["spec"])
     maps = of("ConfigMap", objects)
     seen: dict[str, str] = {}
-    for source in container["envFrom"]:
+    for source in container.get("envFrom", []):
         seen |= maps[source["configMapRef"]["name"]]["data"]
-    return seen | {each["name"]: each.get("value", "secret") for each in container["env"]}
+    seen |= {each["name"]: each.get("value", "pod-0") for each in container["env"]}
+    for name, value in seen.items():
+        if name.endswith("_FILE") and value.startswith("/secrets/"):
+            file = secrets / value.strip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("postgresql://somebody@database/archive" if "INDEX" in name else "secret")
+            seen[name] = str(file)
+    return seen
 
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -100,7 +118,7 @@ def test_helm_3_and_4_render_the_same(case):
 def test_kubernetes_takes_what_it_renders(case, version):
     validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
     for each in rendered(file=case):
-        if not each["apiVersion"].startswith("monitoring.coreos.com/"):
+        if not each["apiVersion"].startswith(("monitoring.coreos.com/", "gateway.networking.k8s.io/")):
             validate.validate(each, version, strict=True)
 
 
@@ -124,10 +142,92 @@ def test_what_the_chart_keeps_to_itself_are_settings():
         "index.kind=mysql",
         "bridge.aet=ABCDEFGHIJKLMNOPQ",
         "drain.gracefulSeconds=soon",
+        "bridge.moreServices[0].type=NodePort",
+        "bridge.moreServices[0].name=Ward",
+        "nodes.CT1.prot=104",
+        "nodes.CT1.port=many",
+        "networkPolicy.dimseFrom[0]=ct1.example",
+        "bridge.service.loadBalancerSourceRanges[0]=all",
+        "commonLabels.team=7",
+        "web.extraEnv[0]=A",
     ],
 )
 def test_a_slip_in_a_value_fails_the_install(value):
     assert "values don't meet the specifications" in refused(*GOOD, value)
+
+
+def _closed(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Paths of all objects whose names are known."""
+    if "properties" in schema:
+        yield path
+        for name, each in schema["properties"].items():
+            yield from _closed(each, f"{path}.{name}".strip("."))
+
+
+CLOSED = list(_closed(json.loads(chart.SCHEMA.read_text())))
+
+
+def test_k2_the_schema_is_closed_at_every_level():
+    def check(schema: dict[str, Any], path: str) -> None:
+        if schema.get("type") == "array":
+            assert "items" in schema, path
+            check(schema["items"], f"{path}[]")
+        elif schema.get("type") == "object" and "properties" in schema:
+            assert schema["additionalProperties"] is False, path
+            for name, each in schema["properties"].items():
+                check(each, f"{path}.{name}")
+        elif schema.get("type") == "object":
+            last = path.rpartition(".")[2].removesuffix("[]")
+            assert last in {*chart.FREE, "global"} or isinstance(schema.get("additionalProperties"), dict), path
+
+    check(json.loads(chart.SCHEMA.read_text()), "")
+    assert len(CLOSED) > 30
+
+
+def test_k2_a_slip_at_any_level_fails_the_install():
+    slips = [f"{path}.tpyo=1".strip(".") for path in CLOSED]
+    said = refused(*GOOD, *slips)
+    for path in CLOSED:
+        where = "/" * bool(path) + path.replace(".", "/")
+        assert f"at '{where}'" in said, path
+    assert said.count("'tpyo'") >= len(CLOSED)
+
+
+def test_the_readme_of_the_chart_lists_every_value():
+    table = chart.README.read_text()
+    values = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+
+    def check(value: Any, path: str) -> None:
+        if isinstance(value, dict) and value and f"| `{path}` |" not in table:
+            for name, each in value.items():
+                check(each, f"{path}.{name}".strip("."))
+        else:
+            assert f"| `{path}` |" in table, path
+
+    check(values, "")
+
+
+def test_k16_what_registries_show_is_there():
+    told = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    assert told["kubeVersion"] == ">=1.27.0-0"
+    notes = told["annotations"]
+    assert notes["artifacthub.io/license"] == "MIT"
+    (image,) = yaml.safe_load(notes["artifacthub.io/images"])
+    assert image["image"] == f"roentgate:{told['appVersion']}"
+    for change in yaml.safe_load(notes["artifacthub.io/changes"]):
+        assert change["kind"] in {"added", "changed", "deprecated", "removed", "fixed", "security"}
+        assert change["description"]
+
+
+@pytest.mark.parametrize("version", ["3", "4"])
+def test_k16_the_package_holds_what_is_needed_and_no_more(version, tmp_path):
+    done = ask(version, "package", str(chart.CHART), "--destination", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (package,) = tmp_path.glob("*.tgz")
+    with tarfile.open(package) as packed:
+        names = {name.removeprefix("roentgate/") for name in packed.getnames()}
+    assert {"README.md", "values.schema.json", "files/alerts.yaml", "files/dashboard.json"} <= names
+    assert not [name for name in names if name.startswith("ci")]
 
 
 def test_it_has_the_version_of_the_program():
@@ -154,6 +254,21 @@ def test_it_has_the_version_of_the_program():
         ((*GOOD, "bridge.tls.enabled=true"), "needs bridge.tls.existingSecret"),
         ((*GOOD, "drain.terminationGracePeriodSeconds=310"), "must be longer than"),
         ((*GOOD, "bridge.spool.enabled=true", "drain.terminationGracePeriodSeconds=430"), "must be longer than"),
+        ((*GOOD, *ROUTED, "auth.mode=none"), "auth.mode none is refused"),
+        ((*GOOD, "web.httpRoute.enabled=true"), "needs web.httpRoute.parentRefs"),
+        ((*GOOD, *ROUTED, "web.ingress.enabled=true", "web.ingress.host=a.b"), "are both enabled"),
+        ((*GOOD, "bridge.tcpRoute.enabled=true"), "needs bridge.tcpRoute.parentRefs"),
+        ((*GOOD, "bridge.tlsRoute.enabled=true", "bridge.tlsRoute.parentRefs[0].name=g"), "needs bridge.tls.enabled"),
+        ((*GOOD, "bridge.service.nodePort=30104"), "A nodePort needs a Service of type"),
+        ((*GOOD, "bridge.moreServices[0].name=a", "bridge.moreServices[0].nodePort=30104"), "A nodePort needs"),
+        ((*GOOD, "bridge.service.loadBalancerSourceRanges[0]=10.0.0.0/8"), "nothing else enforces them"),
+        ((*GOOD, "web.enabled=false"), "The bridge serves one DICOMweb server"),
+        ((*GOOD, "bridge.dicomweb=https://a.b/dicom-web"), "The bridge serves one DICOMweb server"),
+        (("web.enabled=false", "bridge.enabled=false"), "there is nothing to install"),
+        ((*GOOD, "nodes.A.password=x"), "put nodes.toml into a Secret"),
+        ((*GOOD, "nodes.A.client_secret=x"), "put nodes.toml into a Secret"),
+        ((*GOOD, "nodes.A.port=104", "nodesSecret.existingSecret=n"), "keep one"),
+        ((*MANY, "web.autoscaling.enabled=true", "web.autoscaling.minReplicas=9"), "is more than maxReplicas"),
     ],
 )
 def test_what_cannot_work_is_refused_in_a_sentence(values, sentence):
@@ -166,34 +281,32 @@ def test_every_setting_that_is_rendered_is_one_and_the_server_starts_with_them(c
     objects = rendered(file=case)
     workloads = [each for each in objects if each["kind"] in WORKLOADS]
     for workload in workloads:
-        environ = variables(objects, workload)
+        environ = variables(objects, workload, tmp_path)
         assert {name for name in environ if name.startswith("ROENTGATE_")} <= NAMES
-        if environ.get("ROENTGATE_INDEX") == "secret":
-            environ["ROENTGATE_INDEX"] = "postgresql://somebody@database/archive"
         config = Config.read(environ)
         if workload["metadata"]["name"].endswith("-web"):
             config.check_exposure()
 
 
-def test_settings_reach_both_programs_as_they_were_written():
+def test_settings_reach_both_programs_as_they_were_written(tmp_path):
     objects = rendered(file="postgres-s3")
     for workload in (each for each in objects if each["kind"] in WORKLOADS):
-        config = Config.read({**variables(objects, workload), "ROENTGATE_INDEX": "postgresql://a@b/c"})
+        config = Config.read(variables(objects, workload, tmp_path))
         assert (config.search_page, config.zero_preamble) == (500, True)
         assert config.cors_origins == ("https://viewer.example", "https://other.example")
     web = of("Deployment", objects)["rel-roentgate-web"]
-    config = Config.read({**variables(objects, web), "ROENTGATE_INDEX": "postgresql://a@b/c"})
+    config = Config.read(variables(objects, web, tmp_path))
     assert (config.storage, config.workers, config.access) == ("s3://images/archive", 2, True)
 
 
 @every_case
-def test_web_and_bridge_find_each_other(case):
+def test_web_and_bridge_find_each_other(case, tmp_path):
     objects = rendered(file=case)
     services = of("Service", objects)
     for workload in (each for each in objects if each["kind"] in WORKLOADS):
-        environ = variables(objects, workload)
+        environ = variables(objects, workload, tmp_path)
         for name in ("ROENTGATE_DICOMWEB", "ROENTGATE_BRIDGE_URL"):
-            if name in environ:
+            if name in environ and ".example" not in environ[name]:
                 host, port = re.findall(r"http://([^/:]+):(\d+)", environ[name])[0]
                 assert int(port) in {each["port"] for each in services[host]["spec"]["ports"]}, name
 
@@ -254,21 +367,23 @@ def test_a_long_release_name_still_gives_names():
 
 # -- hardening -----------------------------------------------------------------------------------------------
 @every_case
-def test_pods_are_restricted(case):
+def test_k10_pods_are_restricted(case):
     for spec in pods(rendered(file=case)).values():
         assert spec["automountServiceAccountToken"] is False
         assert spec["enableServiceLinks"] is False, "Kubernetes would set variables that look like settings"
         security = spec["securityContext"]
         assert (security["runAsNonRoot"], security["runAsUser"]) == (True, 10001)
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        own = spec["containers"][0]
-        assert own["securityContext"] == {
+        container = own(spec)
+        assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert own["resources"]["limits"]["memory"]
-        assert own["resources"]["requests"]["cpu"]
+        assert container["resources"]["requests"]["cpu"]
+        assert container["resources"]["limits"]["memory"]
+        for kind in ("requests", "limits"):
+            assert container["resources"][kind]["ephemeral-storage"]
         for volume in spec.get("volumes", []):
             assert "hostPath" not in volume
             if "emptyDir" in volume:
@@ -276,7 +391,7 @@ def test_pods_are_restricted(case):
 
 
 @every_case
-def test_what_is_written_has_a_volume(case):
+def test_what_is_written_has_a_volume(case, tmp_path):
     objects = rendered(file=case)
     for workload in (each for each in objects if each["kind"] in WORKLOADS):
         spec = workload["spec"]["template"]["spec"]
@@ -284,20 +399,41 @@ def test_what_is_written_has_a_volume(case):
         known = {volume["name"] for volume in spec["volumes"]}
         known |= {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
         assert {mount["name"] for mount in spec["containers"][0]["volumeMounts"]} <= known
-        environ = variables(objects, workload)
+        environ = variables(objects, workload, tmp_path)
         for name in ("ROENTGATE_DATA", "ROENTGATE_SCRATCH", "ROENTGATE_CACHE", "TMPDIR"):
             if name in environ:
                 assert any(environ[name].startswith(mount) for mount in mounts), name
 
 
 @every_case
-def test_secrets_are_named_and_never_rendered(case):
+def test_k9_secrets_are_named_and_never_rendered(case, tmp_path):
     objects = rendered(file=case)
     assert of("Secret", objects) == {}
+    filed = {f"ROENTGATE_{name.upper()}" for name in IN_FILES} - {"ROENTGATE_DICOMWEB"}
     for each in of("ConfigMap", objects).values():
-        assert not {"ROENTGATE_INDEX", "ROENTGATE_BRIDGE_TOKEN"} & each["data"].keys()
-    secret = {f"ROENTGATE_{spec.name.upper()}" for spec in settings() if spec.secret}
+        assert not filed & each["data"].keys()
+    for spec in pods(objects).values():
+        for each in own(spec).get("env", []):
+            assert "secretKeyRef" not in str(each), "secrets are files, which may change"
+            assert each["name"] not in filed
+    secret = {spec.variable for spec in settings() if spec.secret}
     assert not secret & {f"ROENTGATE_{name.upper()}" for name in _known_settings()}
+
+
+@every_case
+def test_k9_each_file_of_a_secret_is_mounted_from_the_secret_that_is_named(case):
+    for name, spec in pods(rendered(file=case)).items():
+        container = own(spec)
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        files = [each["value"] for each in container["env"] if each["name"].endswith("_FILE")]
+        for file in files:
+            folder, _, last = file.rpartition("/")
+            volume = volumes[mounts[folder]["name"]]["secret"]
+            assert mounts[folder]["readOnly"] is True
+            assert "subPath" not in mounts[folder], "what is mounted so never changes"
+            assert volume["secretName"], name
+            assert [item["path"] for item in volume["items"]] == [last]
 
 
 def _known_settings() -> set[str]:
@@ -309,21 +445,21 @@ def _known_settings() -> set[str]:
 def test_probes_ask_for_health_and_liveness_never_asks_the_back_ends(case):
     there = {path for path, _ in TABLE}
     for workload in (each for each in rendered(file=case) if each["kind"] in WORKLOADS):
-        own = workload["spec"]["template"]["spec"]["containers"][0]
-        named = {port["name"] for port in own["ports"]}
-        paths = {kind: own[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
+        container = own(workload["spec"]["template"]["spec"])
+        named = {port["name"] for port in container["ports"]}
+        paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
         assert paths == {"startup": "/health/live", "readiness": "/health/ready", "liveness": "/health/live"}
         assert set(paths.values()) <= there
         for kind in paths:
-            assert own[f"{kind}Probe"]["httpGet"]["port"] in named
+            assert container[f"{kind}Probe"]["httpGet"]["port"] in named
 
 
 @every_case
-def test_a_pod_that_goes_has_time_for_all_that_is_under_way(case):
+def test_a_pod_that_goes_has_time_for_all_that_is_under_way(case, tmp_path):
     objects = rendered(file=case)
     for workload in (each for each in objects if each["kind"] in WORKLOADS):
         spec = workload["spec"]["template"]["spec"]
-        environ = variables(objects, workload)
+        environ = variables(objects, workload, tmp_path)
         assert spec["terminationGracePeriodSeconds"] > float(environ["ROENTGATE_GRACEFUL_SECONDS"]) + 10
         assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
 
@@ -354,12 +490,11 @@ def test_with_a_spool_the_bridge_keeps_its_volume_and_empties_it_before_it_goes(
     objects = rendered(file="everything-on")
     bridge = of("StatefulSet", objects)["pacs-bridge"]
     assert bridge["spec"]["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
-    own = bridge["spec"]["template"]["spec"]["containers"][0]
-    assert {"name": "data", "mountPath": "/data"} in own["volumeMounts"]
-    program, flag, script = own["lifecycle"]["preStop"]["exec"]["command"]
-    assert (program, flag) == ("python3", "-c")
-    compile(script, "preStop", "exec")
-    assert "\\nroentgate_spool_objects 0.0\\n" in script
+    container = own(bridge["spec"]["template"]["spec"])
+    assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
+    command = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == ["roentgate", "spool", "--drain", "120", "--after", "10"]
+    parser().parse_args(command[1:])
 
 
 def test_dimse_keeps_the_address_of_the_peer():
@@ -372,7 +507,9 @@ def test_dimse_keeps_the_address_of_the_peer():
 def test_network_policies_let_in_who_is_named():
     policies = of("NetworkPolicy", rendered(file="everything-on"))
     dimse, inside, health = policies["pacs-bridge"]["spec"]["ingress"]
-    assert dimse["from"] == [{"ipBlock": {"cidr": "10.20.0.0/16"}}]
+    smoke, devices = dimse["from"]
+    assert smoke["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "smoke"
+    assert devices == {"ipBlock": {"cidr": "10.20.0.0/16"}}
     assert inside["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "web"
     assert health["from"] == [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
     names = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
@@ -392,11 +529,135 @@ def test_without_the_operator_nothing_of_it_is_rendered():
     assert "monitoring.coreos.com" not in done.stdout
 
 
-def test_the_smoke_pod_runs_python():
-    for case in CASES:
-        (pod,) = of("Pod", rendered(file=case)).values()
-        compile(pod["spec"]["containers"][0]["command"][2], "smoke", "exec")
-        assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+@every_case
+def test_k15_the_smoke_pod_runs_a_command_that_there_is(case):
+    objects = rendered(file=case)
+    (pod,) = of("Pod", objects).values()
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    given = parser().parse_args(own(pod["spec"])["args"])
+    services = of("Service", objects)
+    if ".example" not in given.url:
+        host, port = re.findall(r"http://([^/:]+):(\d+)/", given.url)[0]
+        assert int(port) in {each["port"] for each in services[host]["spec"]["ports"]}
+    if given.dimse:
+        host, port = given.dimse.partition("@")[2].split(":")
+        assert int(port) in {each["port"] for each in services[host]["spec"]["ports"]}
+    assert given.look == (case not in {"everything-on", "web-only"})
+
+
+def test_k15_notes_tell_where_everything_is_and_what_to_try():
+    done = ask(
+        "4", "install", "rel", str(chart.CHART), "--dry-run=client", "-n", "pacs", "-f", str(CASES["everything-on"])
+    )
+    notes = done.stdout.partition("NOTES:")[2]
+    for told in ("https://pacs.example/dicom-web", "ROENTGATE@pacs-dimse.pacs.svc:104 (LoadBalancer)",
+                 "ROENTGATE@pacs-dimse-theatre.pacs.svc:104 (NodePort)", "ROENTGATE@pacs-dimse-ward.pacs.svc:11112",
+                 "echo+store", "helm test rel --namespace pacs"):  # fmt: skip
+        assert told in notes, told
+    key = re.findall(r"-- (roentgate key add .*)\)", notes)[0]
+    assert parser().parse_args(key.split()[1:]).role == ["admin"]
+    assert re.search(r"exec deploy/pacs-web ", notes)
+    assert 'curl --header "Authorization: Bearer $KEY" http://127.0.0.1:8080/dicom-web/studies' in notes
+
+
+def test_k6_each_service_of_dimse_leads_to_the_bridge():
+    services = of("Service", rendered(file="everything-on"))
+    for name, port in (("pacs-dimse-theatre", 104), ("pacs-dimse-ward", 11112)):
+        spec = services[name]["spec"]
+        assert [(each["port"], each["targetPort"]) for each in spec["ports"]] == [(port, "dimse")]
+        assert spec["selector"] == services["pacs-dimse"]["spec"]["selector"]
+        assert spec["sessionAffinity"] == "None"
+    assert services["pacs-dimse-theatre"]["spec"]["externalTrafficPolicy"] == "Local"
+    assert services["pacs-dimse-theatre"]["metadata"]["annotations"] == {"a.example/b": "c"}
+    assert "externalTrafficPolicy" not in services["pacs-dimse-ward"]["spec"]
+
+
+@pytest.mark.parametrize("case", ["everything-on", "gateway"])
+def test_k6_routes_of_a_gateway_lead_to_ports_that_there_are(case):
+    objects = rendered(file=case)
+    services = of("Service", objects)
+    routes = [each for each in objects if each["apiVersion"].startswith("gateway.networking.k8s.io/")]
+    assert {each["kind"] for each in routes} == ({"TCPRoute", "TLSRoute"} if case == "everything-on" else {"HTTPRoute"})
+    for route in routes:
+        assert route["spec"]["parentRefs"][0]["name"] == "public"
+        (backend,) = route["spec"]["rules"][0]["backendRefs"]
+        assert backend["port"] in {each["port"] for each in services[backend["name"]]["spec"]["ports"]}
+    if case == "gateway":
+        assert of("ConfigMap", objects)["rel-roentgate-web"]["data"]["ROENTGATE_PUBLIC_URL"] == "https://pacs.example"
+
+
+def test_k8_the_tables_are_brought_up_to_date_before_anything_rolls():
+    (job,) = of("Job", rendered(file="postgres-s3")).values()
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    spec = job["spec"]["template"]["spec"]
+    assert parser().parse_args(own(spec)["args"]).command == "migrate"
+    named = str(spec)
+    for each in rendered(file="postgres-s3"):
+        if each["kind"] in ("ConfigMap", "ServiceAccount"):
+            assert f"'{each['metadata']['name']}'" not in named, "hooks run before it is there"
+    assert "envFrom" not in own(spec)
+    assert "serviceAccountName" not in spec
+    assert of("Job", rendered(file="sqlite-single")) == {}
+
+
+def test_nodes_of_the_values_are_a_nodes_toml(tmp_path):
+    objects = rendered(file="everything-on")
+    device, uptown = read_nodes(of("ConfigMap", objects)["pacs-nodes"]["data"]["nodes.toml"])
+    assert (device.name, device.port, device.allow, device.charset) == ("CT1", 104, ("echo", "store"), "ISO_IR 100")
+    assert (uptown.kind, uptown.url) == ("dicomweb", "https://uptown.example/dicom-web")
+    mounts = own(pods(objects)["pacs-web"])["volumeMounts"]
+    environ = variables(objects, of("Deployment", objects)["pacs-web"], tmp_path)
+    assert f"{environ['ROENTGATE_DATA']}/nodes.toml" in [mount["mountPath"] for mount in mounts]
+    bridge = own(pods(rendered(file="bridge-only"))["rel-roentgate-bridge"])
+    assert "/data/nodes.toml" in [mount["mountPath"] for mount in bridge["volumeMounts"]]
+
+
+def test_k10_each_pod_has_a_folder_of_its_own_for_the_audit_trail():
+    wanted = {"postgres-s3": "/audit/$(POD_NAME)", "gateway": "/audit/$(POD_NAME)",
+              "sqlite-single": "/data/audit/$(POD_NAME)"}  # fmt: skip
+    for case, folder in wanted.items():
+        spec = pods(rendered(file=case))["rel-roentgate-web"]
+        names = [each["name"] for each in own(spec)["env"]]
+        assert names.index("POD_NAME") < names.index("ROENTGATE_AUDIT_FOLDER"), "else it is not put in"
+        assert {each["name"]: each.get("value") for each in own(spec)["env"]}["ROENTGATE_AUDIT_FOLDER"] == folder
+    volumes = {each["name"]: each for each in pods(rendered(file="gateway"))["rel-roentgate-web"]["volumes"]}
+    assert volumes["audit"]["persistentVolumeClaim"] == {"claimName": "audit"}
+
+
+def test_k12_pods_are_spread_over_zones_and_hosts():
+    for name in ("rel-roentgate-web", "rel-roentgate-bridge"):
+        spec = pods(rendered(file="postgres-s3"))[name]
+        keys = [each["topologyKey"] for each in spec["topologySpreadConstraints"]]
+        assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        labels = spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]
+        assert labels["app.kubernetes.io/component"] == name.rpartition("-")[2]
+
+
+def test_k14_what_people_add_reaches_the_pods():
+    objects = rendered(file="everything-on")
+    spec = pods(objects)["pacs-web"]
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"} in own(spec)["env"]
+    assert {"name": "ca", "configMap": {"name": "ca"}} in spec["volumes"]
+    assert {"name": "ca", "mountPath": "/ca"} in own(spec)["volumeMounts"]
+    assert [each["name"] for each in spec["initContainers"]] == ["wait"]
+    assert [each["name"] for each in spec["containers"]] == ["web", "side"]
+    assert (spec["priorityClassName"], spec["runtimeClassName"]) == ("high", "gvisor")
+    assert spec["dnsConfig"] == {"options": [{"name": "ndots", "value": "1"}]}
+    assert spec["serviceAccountName"] == "pacs"
+    assert spec["nodeSelector"] == {"disk": "fast"}
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    made = of("Deployment", objects)["pacs-web"]["spec"]["template"]["metadata"]
+    assert made["annotations"]["a.example/b"] == "c"
+    for each in objects:
+        if each["metadata"]["name"] != "rel-more":
+            assert each["metadata"]["labels"]["team"] == "imaging", each["metadata"]["name"]
+
+
+def test_k14_a_pod_may_use_no_account_of_its_own():
+    objects = rendered(file="minimal-rbac")
+    assert of("ServiceAccount", objects) == {}
+    assert pods(objects)["rel-roentgate-web"]["serviceAccountName"] == "default"
+    assert not [each for each in objects if "Role" in each["kind"]]
 
 
 def test_extra_objects_are_templates():
@@ -404,8 +665,8 @@ def test_extra_objects_are_templates():
 
 
 def test_the_digest_wins_over_the_tag():
-    own = pods(rendered(file="everything-on"))["pacs-web"]["containers"][0]
-    assert own["image"] == f"registry.example/roentgate@sha256:{'0' * 64}"
+    container = own(pods(rendered(file="everything-on"))["pacs-web"])
+    assert container["image"] == f"registry.example/roentgate@sha256:{'0' * 64}"
 
 
 # -- alerts --------------------------------------------------------------------------------------------------
