@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicomweb.archive.migrating import compare, copy_objects, copy_settings
@@ -70,6 +71,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 
 def _upgrade(config: Config, as_json: bool) -> int:
+    if config.index.startswith("sqlite:") and not Path(config.index.removeprefix("sqlite:")).is_file():
+        raise BadSetting(f"there is no index at {config.index}; --data or --index say where it lies")
     open_index(config.index).close()
     if as_json:
         show_json({"schema": VERSION})

@@ -1,7 +1,9 @@
 """Migration: files to S3, SQLite to PostgreSQL, and answers that stay the same."""
 
+import contextlib
 import hashlib
 import io
+import sqlite3
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from dicomweb.archive.archive import open_archive
 from dicomweb.archive.spool import Upload
 from dicomweb.config import Config
 from dicomweb.index.nodes import NodeRow
+from dicomweb.index.schema import VERSION
 
 STORE = {"content-type": "application/dicom"}
 
@@ -139,6 +142,20 @@ def test_the_index_alone_may_go(tmp_path, monkeypatch):
     assert answers(Config(data=tmp_path / "data", index=f"sqlite:{tmp_path}/other.sqlite")) == before
 
 
-def test_there_must_be_somewhere_to_go(tmp_path):
+def test_without_a_place_to_go_to_the_index_is_brought_up_to_date(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "there is no index at" in run(tmp_path, "migrate", status=2).stderr
+    assert not (tmp_path / "data").exists()
+    fill(Config(data=tmp_path / "data"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "index.sqlite", isolation_level=None)) as index:
+        index.execute("UPDATE about SET value = ? WHERE name = 'schema'", (VERSION + 1,))
+        assert "newer Roentgate" in run(tmp_path, "migrate", status=2).stderr
+        index.execute("UPDATE about SET value = ? WHERE name = 'schema'", (VERSION,))
+    assert run_json(tmp_path, "migrate") == {"schema": VERSION}
+
+
+def test_there_must_be_somewhere_else_to_go(tmp_path):
     (tmp_path / "data" / "files").mkdir(parents=True)
-    assert "say where to" in run(tmp_path, "migrate", status=2).stderr
+    assert (
+        "must be elsewhere" in run(tmp_path, "migrate", "--to-storage", f"file:{tmp_path}/data/files", status=2).stderr
+    )
