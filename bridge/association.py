@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge import commandsets, negotiation
@@ -28,7 +28,7 @@ from bridge.connection import (
 from bridge.connection import DATA as P_DATA
 from bridge.negotiation import Context, Request
 from bridge.security import describe
-from dicomweb.errors import BadMessage, Error, NotAssociated, PeerLeft
+from dicomweb.errors import BadMessage, Error, NotAssociated, PeerLeft, PeerSilent
 from dicomweb.standard.syntaxes import DEFLATED
 
 _COMMAND_BYTES = 1 << 16
@@ -291,20 +291,12 @@ class Association:
         Raises:
             PeerLeft, PeerSilent: the association is over.
         """
-        command = {**command, "CommandDataSetType": NO_DATA if data is None else DATA}
         if data is not None and context in self.contexts and self.contexts[context].syntax == DEFLATED:
             data = _padded([data] if isinstance(data, bytes) else data)
-        encoded = commandsets.write(command)
-        pieces: list[bytes | memoryview] = []
-        for start in range(0, len(encoded), self._piece):
-            part = encoded[start : start + self._piece]
-            control = 3 if start + self._piece >= len(encoded) else 1
-            pieces += [_HEAD.pack(P_DATA, len(part) + 6, len(part) + 2, context, control), part]
+        pieces = self._commanded(context, command, data is not None)
         try:
-            if data is None:
-                self._connection.send(pieces)
-            elif isinstance(data, bytes):
-                self._send_whole(context, pieces, data)
+            if data is None or isinstance(data, bytes):
+                self._connection.send(pieces if data is None else [*pieces, *self._fragments(context, data)])
             else:
                 self._send_pieces(context, pieces, data)
         except (PeerLeft, BadMessage):
@@ -314,13 +306,24 @@ class Association:
             self.abort(_ABORT_BY_USER)
             raise
 
-    def _send_whole(self, context: int, pieces: list[bytes | memoryview], data: bytes) -> None:
+    def _commanded(self, context: int, command: Command, has_data: bool) -> list[bytes | memoryview]:
+        """A command set as P-DATA-TF PDUs (PS3.8 9.3.5)."""
+        encoded = commandsets.write({**command, "CommandDataSetType": DATA if has_data else NO_DATA})
+        return list(self._fragments(context, encoded, command=1))
+
+    def _fragments(self, context: int, data: bytes, command: int = 0) -> Iterator[bytes | memoryview]:
+        """Bytes as P-DATA-TF PDUs of one fragment each: those of a command set if `command` is 1, of a data set if
+        it is 0 (PS3.8 9.3.5, E.2)."""
+        if len(data) <= self._piece:
+            yield _HEAD.pack(P_DATA, len(data) + 6, len(data) + 2, context, command | 2)
+            yield data
+            return
         view = memoryview(data)
-        for start in range(0, len(data) or 1, self._piece):
+        for start in range(0, len(data), self._piece):
             part = view[start : start + self._piece]
-            control = 2 if start + self._piece >= len(data) else 0
-            pieces += [_HEAD.pack(P_DATA, len(part) + 6, len(part) + 2, context, control), part]
-        self._connection.send(pieces)
+            control = command | (2 if start + self._piece >= len(data) else 0)
+            yield _HEAD.pack(P_DATA, len(part) + 6, len(part) + 2, context, control)
+            yield part
 
     def _send_pieces(self, context: int, pieces: list[bytes | memoryview], data: Iterable[bytes | memoryview]) -> None:
         held: list[bytes | memoryview] = []
@@ -352,6 +355,23 @@ class Association:
         """Answer a request; `more` are further elements of the command."""
         self.answered = status
         self.send(message.context.number, commandsets.respond(message.command, status, comment, more or {}), data)
+
+    def respond_each(self, message: Message, status: int, answers: Sequence[bytes]) -> None:
+        """Answer a request several times, each time with a data set; all leave together."""
+        if not answers:
+            return
+        self.answered = status
+        context = message.context.number
+        head = self._commanded(context, commandsets.respond(message.command, status), has_data=True)
+        pieces = [piece for data in answers for piece in (*head, *self._fragments(context, data))]
+        try:
+            self._connection.send([b"".join(pieces)])
+        except PeerLeft:
+            self.close()
+            raise
+        except PeerSilent:
+            self.abort(_ABORT_BY_USER)
+            raise
 
     def ask(self, context: int, command: Command, data: bytes | Iterable[bytes | memoryview] | None = None) -> Command:
         """Send a request, wait for its answer and return that; a C-CANCEL that comes between is remembered.

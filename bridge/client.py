@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+import orjson
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError, TimeoutError
 
@@ -192,7 +193,7 @@ class Origin:
         if response.status != 200:
             raise _error(response, search=True)
         try:
-            rows = json.loads(response.data)
+            rows = _rows(response.data)
         except ValueError as error:
             raise errors.Unavailable("the DICOMweb server answers a search with something else than JSON") from error
         link = _NEXT.search(response.headers.get("Link", ""))
@@ -352,6 +353,14 @@ class Parts:
         except (HTTPError, OSError) as error:
             raise errors.Unavailable("the connection to the DICOMweb server broke") from error
         self._done = True
+
+
+def _rows(data: bytes) -> Any:
+    """Results of a search, which are many; what only the lenient reader reads is taken too (NaN, above all)."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return json.loads(data)
 
 
 def is_held(body: object) -> bool:

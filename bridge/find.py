@@ -16,10 +16,13 @@ from bridge.policy import FIND
 from bridge.refusals import Peer, Refusals
 from dicomweb.errors import BadMessage, BadObject, BadQuery, Error, NotFound, PeerLeft, PeerSilent
 from dicomweb.standard import dicomjson, identifiers
+from dicomweb.standard.answers import Answers
 from dicomweb.standard.identifiers import Asked, Terms
 from dicomweb.standard.query import write_path
 
 _FIRST, _PAGE = 100, 1000
+_TOGETHER = 50
+"""Answers that are sent at once; whether the query was cancelled is looked for between."""
 _MOST_PATIENTS = 100_000
 
 
@@ -89,6 +92,7 @@ class FindService:
         """Send the answers; return how many, or None if the query was cancelled."""
         number = message.command.get("MessageID", 0)
         fallback = next((node.charset for node in self._nodes.called(peer.calling) if node.name == peer.node), "")
+        answers = Answers(asked, self._aet, message.context.syntax, fallback)
         count = 0
         pending = statuses.PENDING
         for page in pages(self._origin, asked):
@@ -96,17 +100,14 @@ class FindService:
                 "ignored" in sentence or "not returned" in sentence for sentence in page.sentences
             ):
                 pending = statuses.PENDING_OPTIONAL
-            for row in page.rows:
-                if not identifiers.satisfies(asked, row):
-                    continue
+            for start in range(0, len(page.rows), _TOGETHER):
                 if association.cancelled(number):
                     association.respond(message, statuses.CANCELLED)
                     return None
-                answer = identifiers.answer(asked, row, self._aet)
-                terms = identifiers.choose_charset(answer, asked.charset, fallback)
-                data = identifiers.write(answer, message.context.syntax, terms)
-                association.respond(message, pending, data=data)
-                count += 1
+                rows = page.rows[start : start + _TOGETHER]
+                found = [answers.write(row) for row in rows if identifiers.satisfies(asked, row)]
+                association.respond_each(message, pending, found)
+                count += len(found)
         if association.cancelled(number):
             association.respond(message, statuses.CANCELLED)
             return None

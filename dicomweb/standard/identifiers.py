@@ -2,8 +2,8 @@
 C.6, PS3.18 10.6).
 
 What is asked is read leniently unless told otherwise: a missing Query/Retrieve Level follows from the unique keys,
-and keys of any level count. An answer holds what was asked for, the unique keys above it and who can be asked for
-the objects, in a character set that whoever asks can read.
+and keys of any level count. What is sent is in a character set that whoever asks can read; what an answer holds,
+`answers` says.
 """
 
 import struct
@@ -16,7 +16,7 @@ from urllib.parse import quote
 from dicomweb.errors import BadQuery
 from dicomweb.standard import attributes, charsets, dicomjson, matching
 from dicomweb.standard.attributes import Level
-from dicomweb.standard.dictionary import keyword_of, tag_of, vr_of
+from dicomweb.standard.dictionary import keyword_of, tag_of
 from dicomweb.standard.elements import Limits, walk
 from dicomweb.standard.encode import header, name_text, padding, value_of
 from dicomweb.standard.leniency import Dataset, Element
@@ -312,35 +312,7 @@ def satisfies(asked: Asked, row: Dataset) -> bool:
     return not asked.after or matching.satisfies(asked.after, row)
 
 
-# -- answers ------------------------------------------------------------------------------------------------
-
-
-def answer(asked: Asked, row: Dataset, aet: str) -> Dataset:
-    """Make the identifier of an answer (PS3.4 C.4.1.1.3.2).
-
-    Args:
-        asked: what was asked for.
-        row: a result of QIDO-RS.
-        aet: AE title that can be asked for the objects.
-    """
-    found = dicomjson.select(row, asked.wanted, asked.creators)
-    for path in asked.wanted:
-        tag = f"{path[0]:08X}"
-        if tag not in found and attributes.may_return(asked.level, path[0]):
-            found[tag] = {"vr": (vr_of(path[0]) or "LO").split(" ")[0]}
-    levels = list(UNIQUE)
-    for level in levels[: levels.index(asked.level) + 1]:
-        tag = UNIQUE[level]
-        if tag not in found:
-            if value := asked.unique.get(tag):
-                found[tag] = {"vr": "LO" if level == "patient" else "UI", "Value": [value]}
-            elif row.get(tag, {}).get("Value"):
-                found[tag] = row[tag]
-    found[_LEVEL] = {"vr": "CS", "Value": [LEVEL_NAMES[asked.level]]}
-    found[_RETRIEVE_AET] = {"vr": "AE", "Value": [aet]}
-    availability = row.get(_AVAILABILITY, {}).get("Value")
-    found[_AVAILABILITY] = {"vr": "CS", "Value": availability or ["ONLINE"]}
-    return found
+# -- bytes --------------------------------------------------------------------------------------------------
 
 
 def choose_charset(dataset: Dataset, asked: Sequence[str], fallback: str = "") -> tuple[str, ...]:

@@ -9,6 +9,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
+from bridge.association import Limits, connect
+from bridge.commandsets import C_CANCEL, C_FIND
+from bridge.connection import Connection
+from bridge.negotiation import Proposed
+from bridge.negotiation import Request as AssociationRequest
+from dicomweb.standard import identifiers
+from dicomweb.standard.syntaxes import EXPLICIT
+
 PATIENT_ROOT, STUDY_ROOT, PATIENT_ONLY = (f"1.2.840.10008.5.1.4.1.2.{n}.1" for n in (1, 2, 3))
 STUDY_FIND = STUDY_ROOT
 
@@ -197,6 +205,38 @@ def test_a_cancelled_query_ends_with_fe00(tmp_path):
         assert status.Status == 0xFE00
         assert seen < 1500
         association.release()
+
+
+def test_answers_leave_together_and_a_query_that_is_cancelled_at_once_gets_few(tmp_path, monkeypatch):
+    writes = []
+    send = Connection.send
+    with bridged(tmp_path) as system:
+        for start in range(0, 250, 50):
+            system.served.store(*(ct(number) for number in range(start + 1, start + 51)))
+        asked = AssociationRequest("TESTER", "ROENTGATE", (Proposed(1, STUDY_FIND, (EXPLICIT,)),))
+        association = connect("127.0.0.1", system.port, asked, Limits(answer_seconds=60.0))
+        monkeypatch.setattr(
+            Connection, "send", lambda self, pieces: (writes.append(sum(map(len, pieces))), send(self, pieces))[1]
+        )
+        assert ask(association) == (250, 0)
+        # Its request; 100, then 150 answers by 50; the last word
+        assert len(writes) == 1 + 2 + 3 + 1
+        assert ask(association, cancel=True)[1] == 0xFE00
+        association.release()
+
+
+def ask(association, cancel: bool = False) -> tuple[int, int]:
+    """How many answers a query for all instances gets, and its final status; `cancel` follows it at once."""
+    command = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": C_FIND, "Priority": 0}
+    identifier = {"00080052": {"vr": "CS", "Value": ["IMAGE"]}, "00080018": {"vr": "UI"}}
+    sent = association.start(1, command, identifiers.write(identifier, EXPLICIT))
+    if cancel:
+        association.send(1, {"CommandField": C_CANCEL, "MessageIDBeingRespondedTo": sent["MessageID"]})
+    count = 0
+    while (message := association.receive(60.0)).command["Status"] == 0xFF00:
+        assert association.identifier()
+        count += 1
+    return count, message.command["Status"]
 
 
 def address(system) -> list[object]:
