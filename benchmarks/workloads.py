@@ -58,7 +58,9 @@ def _frames(base: str, count: int) -> list[Call]:
     return [get(f"{base}{instance(CT_STUDIES[0], 1 + n % 200)}/frames/1", FRAMES) for n in range(count)]
 
 
-def _stow(at: int, size: int, requests: int, small: bool = False) -> Callable[[str, int], list[Call]]:
+def stow(at: int, size: int, requests: int, small: bool = False) -> Callable[[str, int], list[Call]]:
+    """So many Store requests of so many instances each, of studies that nobody has seen."""
+
     def calls(base: str, turn: int) -> list[Call]:
         made = []
         for request in range(requests):
@@ -87,10 +89,10 @@ def _open(base: str, turn: int) -> list[Call]:
 
 
 WORKLOADS: tuple[Workload, ...] = (
-    Workload("STOW, 1 CT instance a request", _stow(0, 1, 80), 80, bar=0.5),
-    Workload("STOW, 50 CT instances a request", _stow(1000, 50, 3), 150, bar=0.5),
-    Workload("STOW, 1 CT instance, 8 clients", _stow(2000, 1, 80), 80, clients=8, bar=0.5),
-    Workload("STOW, 9 KB instances, 50 a request", _stow(3000, 50, 4, small=True), 200, bar=0.7),
+    Workload("STOW, 1 CT instance a request", stow(0, 1, 80), 80, bar=0.5),
+    Workload("STOW, 50 CT instances a request", stow(1000, 50, 3), 150, bar=0.5),
+    Workload("STOW, 1 CT instance, 8 clients", stow(2000, 1, 80), 80, clients=8, bar=0.5),
+    Workload("STOW, 9 KB instances, 50 a request", stow(3000, 50, 4, small=True), 200, bar=0.7),
     Workload(
         "QIDO studies, name + date + modality",
         lambda base, _: (

@@ -134,7 +134,7 @@ class Found:
     cursor: str | None = None
 
 
-COUNT_LIMIT = 10_000
+COUNT_LIMIT = 1_000
 
 
 @dataclass(frozen=True, slots=True)

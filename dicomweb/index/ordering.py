@@ -49,6 +49,19 @@ def default_order(query: Query) -> tuple[Term, ...]:
     return tuple(terms) or (Term("st.uid"),)
 
 
+def order_of(query: Query) -> tuple[Term, ...]:
+    """Return the order of a query's results: what it asks for, then the default order, without terms that those before
+    have settled, so that the indexes of `schema` are recognized.
+
+    Raises:
+        BadQuery: as `ordered_by`.
+    """
+    terms: dict[str, Term] = {}
+    for term in (*ordered_by(query), *default_order(query)):
+        terms.setdefault(term.sql, term)
+    return tuple(terms.values())
+
+
 def ordered_by(query: Query) -> list[Term]:
     """Return the terms that the query's `orderby` asks for, an extension.
 

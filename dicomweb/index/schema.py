@@ -37,6 +37,10 @@ TEXT_SEARCHED = (
 )
 """Columns of a study that are found by any part of their text: an index of trigrams."""
 
+STUDY_ORDERS = ("PatientName", "PatientID", "PatientBirthDate", "StudyDescription", "AccessionNumber")
+PATIENT_ORDERS = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate")
+"""Columns by which the explorer sorts its lists: an index for each direction."""
+
 
 def _columns(*levels: Level) -> tuple[Attribute, ...]:
     return tuple(
@@ -239,7 +243,29 @@ def _access(dialect: Dialect) -> list[str]:
     ]
 
 
-STEPS: tuple[Callable[[Dialect], list[str]], ...] = (_first, _exchange, _access)
+def _orders(_: Dialect) -> list[str]:
+    """The orders that lists of studies and patients are offered in, either way. Missing values are last; what is equal
+    there comes in the default order (see `ordering`)."""
+    made = ["CREATE INDEX study_by_day ON study ((day = ''), day, uid) WHERE visible = 1"]
+    for table, columns, default, where in (
+        ("study", STUDY_ORDERS, ("day DESC", "uid"), " WHERE visible = 1"),
+        ("patient", PATIENT_ORDERS, _PATIENT_ORDER, ""),
+    ):
+        for column in columns:
+            up, down = (f"(\"{column}\" = '')", f'"{column}"'), (f'"{column}" DESC',)
+            for name, terms in (("up", up), ("down", down)):
+                if (column, name) != ("PatientName", "up"):  # there since the first step
+                    rest = [term for term in default if term not in up[1:]]
+                    made.append(
+                        f"CREATE INDEX {table}_{column.lower()}_{name} ON {table} ({', '.join([*terms, *rest])}){where}"
+                    )
+    return made
+
+
+_PATIENT_ORDER = ("(\"PatientName\" = '')", '"PatientName"', '"PatientID"', '"IssuerOfPatientID"')
+
+
+STEPS: tuple[Callable[[Dialect], list[str]], ...] = (_first, _exchange, _access, _orders)
 """Upgrade steps, each the statements that lead from the version before it; never changed once released."""
 
 VERSION = len(STEPS)

@@ -26,7 +26,7 @@ from dicomweb.index.conditions import (
     text_condition,
 )
 from dicomweb.index.forms import LONGEST, kind_of, storable
-from dicomweb.index.ordering import Term, after, default_order, ordered_by
+from dicomweb.index.ordering import Term, after, order_of
 from dicomweb.index.rows import ONLINE
 from dicomweb.index.schema import TEXT_SEARCHED, Dialect
 from dicomweb.index.session import as_list, one_of
@@ -131,7 +131,7 @@ def read_plan(query: Query, dialect: Dialect, scope: Scope | None = None) -> Pla
         else:
             deep.append(key)
     plan.held_keys, plan.deep_keys = tuple(held), tuple(deep)
-    plan.terms = (*ordered_by(query), *default_order(query))
+    plan.terms = order_of(query)
     plan.walks_days = not query.order and query.study is None
     return plan
 
