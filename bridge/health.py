@@ -7,7 +7,8 @@ to may give up.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
 from dicomweb.telemetry import exposition
@@ -19,13 +20,15 @@ class Health:
 
     Args:
         status: what the bridge tells of itself, see `Bridge.status`.
+        more: further gauges.
 
     Attributes:
         draining: the bridge is about to stop.
     """
 
-    def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, status: Callable[[], Mapping[str, Any]], more: Callable[[], Iterable[Gauge]] = tuple) -> None:
         self._status = status
+        self._more = more
         self.draining = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -70,6 +73,8 @@ class Health:
 
     def _gauges(self) -> Iterator[Gauge]:
         told = self._status()
+        yield from self._more()
+        yield Gauge("roentgate_build_info", "The version that runs.", ("version",), [((version("roentgate"),), 1.0)])
         yield Gauge(
             "roentgate_dimse_connections_waiting",
             "Connections that have asked for no association yet.",
@@ -86,6 +91,9 @@ class Health:
                 ("roentgate_spool_refused_objects", "Objects that the web layer refused, put aside.", "refused"),
             ):
                 yield Gauge(name, doc, (), [((), float(spool[key]))])
+            if spool["oldest"]:
+                doc = "When the oldest of them came."
+                yield Gauge("roentgate_spool_oldest_timestamp_seconds", doc, (), [((), float(spool["oldest"]))])
 
 
 def _say(code: int, sentence: str) -> tuple[int, bytes, str]:

@@ -42,7 +42,7 @@ def serve(settings: Settings, ready: Callable[[Bridge], None]) -> int:
     try:
         bridge = Bridge(settings)
         work = Work(settings, bridge)
-        health = Health(bridge.status)
+        health = Health(bridge.status, bridge.gauges)
         face: Face | None = None
         try:
             if settings.health_port:

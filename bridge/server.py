@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -35,16 +35,25 @@ from bridge.policy import COMMITMENT, Admitted, Denied, Policy, Rules, name_of
 from bridge.refusals import Peer, Refusals
 from bridge.retrieve import GetService, MoveService
 from bridge.security import ServerTLS
+from bridge.seen import Seen
 from bridge.spool import Spool
 from bridge.store import StoreService
 from bridge.visits import Visits
 from dicomweb.errors import BadMessage, BadSetting, PeerLeft, PeerSilent
 from dicomweb.telemetry import traces
-from dicomweb.telemetry.measures import Histogram, Level, Tally
+from dicomweb.telemetry.certificates import certificates
+from dicomweb.telemetry.measures import Gauge, Histogram, Level, Tally
 
 log = logging.getLogger(__name__)
 
 ASSOCIATIONS = Tally("roentgate_dimse_associations_total", "Associations that peers asked for.", ("outcome",))
+REJECTED = Tally("roentgate_dimse_rejections_total", "Associations that were rejected, by the reason.", ("reason",))
+_REASONS = {
+    negotiation.CALLING_NOT_RECOGNIZED: "calling",
+    negotiation.CALLED_NOT_RECOGNIZED: "called",
+    negotiation.NO_APPLICATION_CONTEXT: "context",
+    negotiation.LOCAL_LIMIT: "limit",
+}
 UNDER_WAY = Level("roentgate_dimse_associations", "Associations under way.")
 REQUESTS = Histogram(
     "roentgate_dimse_request_duration_seconds", "Time until a request was answered.", ("service", "status")
@@ -168,6 +177,7 @@ class Bridge:
             self.tls_port = secure[0].getsockname()[1]
         self.ledger = Ledger(settings.ledger or settings.data / "ledger.sqlite", settings.attempts, settings.kept_days)
         self.refusals = Refusals(self.origin, self.ledger.refuse)
+        self.seen = Seen()
         self.spool: Spool | None = None
         if settings.spool:
             self.spool = Spool(settings.data / "spool", self.origin, settings.spool_bytes)
@@ -310,6 +320,7 @@ class Bridge:
                 decision.remedy,
             )
             ASSOCIATIONS.add(("rejected",))
+            REJECTED.add((_REASONS.get(decision.code, "other"),))
             reject(connection, decision.code)
             return
         traces.current.set(traces.begin())
@@ -321,6 +332,7 @@ class Bridge:
                 "It may try again soon; the settings dimse_associations and dimse_associations_per_peer are the limits",
             )  # fmt: skip
             ASSOCIATIONS.add(("rejected",))
+            REJECTED.add((_REASONS[negotiation.LOCAL_LIMIT],))
             reject(connection, negotiation.LOCAL_LIMIT)
             return
         try:
@@ -389,8 +401,9 @@ class Bridge:
                     with agents.asking_for([f"{peer.calling}@{peer.address}"]):
                         self._dispatch(association, message, peer)
                 finally:
-                    service = NAMES.get(message.field, "other")
-                    REQUESTS.observe(perf_counter() - begun, (service, statuses.kind_of(association.answered)))
+                    service, kind = NAMES.get(message.field, "other"), statuses.kind_of(association.answered)
+                    REQUESTS.observe(perf_counter() - begun, (service, kind))
+                    self.seen.note(peer.node, service, kind)
                 active.busy = False
         finally:
             self.commitment.leave(association, peer)
@@ -468,6 +481,11 @@ class Bridge:
             self.spool.close()
         self.refusals.close()
         self.origin.close()
+
+    def gauges(self) -> Iterator[Gauge]:
+        """Yield what is to be told beside `status`."""
+        yield from self.seen.gauges()
+        yield from certificates({"dimse": self._settings.tls_cert})
 
     def status(self) -> dict[str, object]:
         """Return what goes on, as JSON for people and programs."""

@@ -1,7 +1,14 @@
 """`roentgate key`: keys are made for a server that runs, and are worthless once revoked."""
 
+import json
+import os
+import pwd
+
 import httpx
 from commands import run, run_json, served
+
+from dicomweb.commands.terminal import audited
+from dicomweb.config import Config
 
 NEAR = {"ROENTGATE_ACCESS": "true", "ROENTGATE_ACCESS_REMEMBER_SECONDS": "0"}
 
@@ -48,3 +55,17 @@ def test_a_server_that_asks_who_calls_may_listen_where_others_reach_it_and_anoth
     assert "Set access = true" in refused.stderr
     with served(tmp_path, "--http-host", "0.0.0.0", **NEAR) as server:
         assert httpx.get(f"http://127.0.0.1:{server.port}/dicom-web/studies").status_code == 401
+
+
+def test_a_user_without_a_name_is_recorded_by_number(tmp_path, monkeypatch):
+    def nobody(number: int) -> None:
+        raise KeyError(f"uid not found: {number}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    config = Config(data=tmp_path, audit=True, origins={"audit": "here"})
+    with audited(config) as trail:
+        trail({"event": "key add", "outcome": "success"})
+    (file,) = config.audit_folder.glob("*")
+    assert json.loads(file.read_text().splitlines()[0])["who"] == f"user {os.getuid()}"

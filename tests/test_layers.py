@@ -63,6 +63,7 @@ HOMES = {
     "rich": ("dicomweb.commands",),
     "defusedxml": ("dicomweb.standard",),
     "joserfc": ("dicomweb.access",),
+    "cryptography": ("dicomweb.telemetry.certificates",),
 }
 WORLD = {
     "os",

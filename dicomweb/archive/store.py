@@ -18,6 +18,7 @@ from dicomweb.archive import tombstones
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.sameness import Comparison
 from dicomweb.archive.spool import Spool, Upload
+from dicomweb.archive.stages import stage
 from dicomweb.archive.versions import kept_key, new_version, tombstone_key
 from dicomweb.errors import AlreadyStored, Error, NotFound, OtherContent, Unavailable, WrongStudy
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone
@@ -83,14 +84,15 @@ class Store:
         results: list[Outcome | None] = [None] * len(uploads)
         candidates = []
         try:
-            for position, upload in enumerate(uploads):
-                try:
-                    candidates.append(self._candidate(position, upload, study))
-                except Error as error:
-                    results[position] = outcomes.from_error(error)
-                except Exception as error:  # a fault of ours costs this object, not its neighbours
-                    log.exception("reading an object failed")
-                    results[position] = outcomes.from_error(error)
+            with stage("parse"):
+                for position, upload in enumerate(uploads):
+                    try:
+                        candidates.append(self._candidate(position, upload, study))
+                    except Error as error:
+                        results[position] = outcomes.from_error(error)
+                    except Exception as error:  # a fault of ours costs this object, not its neighbours
+                        log.exception("reading an object failed")
+                        results[position] = outcomes.from_error(error)
             self._place(candidates, results, on_conflict or self._on_conflict)
         finally:
             for upload in uploads:
@@ -144,8 +146,10 @@ class Store:
         if not candidates:
             return []
         helds = [candidate.entry.held for candidate in candidates]
-        self._index.intend([Intent(held.version, held.key) for held in helds])
-        problems = self._storage.put([Put(c.entry.held.key, c.upload.body, c.upload.sha256) for c in candidates])
+        with stage("index"):
+            self._index.intend([Intent(held.version, held.key) for held in helds])
+        with stage("object"):
+            problems = self._storage.put([Put(c.entry.held.key, c.upload.body, c.upload.sha256) for c in candidates])
         written = []
         for candidate, problem in zip(candidates, problems, strict=True):
             if problem is None:
@@ -159,7 +163,8 @@ class Store:
         """Commit what is durable; settle those whose SOP Instance UID was taken in the meantime."""
         if not written:
             return
-        holders = self._index.commit([candidate.entry for candidate in written])
+        with stage("index"):
+            holders = self._index.commit([candidate.entry for candidate in written])
         for candidate, holder in zip(written, holders, strict=True):
             if holder is None:
                 results[candidate.position] = self._outcome(candidate, "stored")

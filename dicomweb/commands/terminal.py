@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,9 +68,17 @@ def audited(config: Config) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
     trail = Trail(config.audit_folder, config.audit_sync, config.audit_file_bytes)
     try:
-        yield lambda record: trail.record({"who": getpass.getuser(), "known": "machine", "from": "shell", **record})
+        yield lambda record: trail.record({"who": _user(), "known": "machine", "from": "shell", **record})
     finally:
         trail.close()
+
+
+def _user() -> str:
+    """Who runs this; a container's user may have a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 class _Rate(ProgressColumn):

@@ -139,6 +139,15 @@ class Jobs:
             rows = session.rows("SELECT state, count(*) FROM job WHERE state IN ('waiting', 'running') GROUP BY state")
         return {"waiting": 0, "running": 0, **dict(rows)}
 
+    def queues(self) -> list[tuple[str, str, int, float]]:
+        """Return for each node and state of jobs that are not over how many there are, and when the oldest was made."""
+        with self._engine.read() as session:
+            rows = session.rows(
+                "SELECT node, state, count(*), min(created) FROM job WHERE state IN ('waiting', 'running')"
+                " GROUP BY node, state ORDER BY node, state"
+            )
+        return [(str(node), str(state), int(count), float(oldest)) for node, state, count, oldest in rows]
+
     def cancel(self, number: int) -> Job:
         """Stop a job: one that waits is canceled at once, the runner of another is told when it reports.
 

@@ -10,6 +10,7 @@ import re
 import select
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from dicomweb.errors import BadSetting, OutOfSpace, Unavailable
 from dicomweb.index import feed
 from dicomweb.index.schema import STEPS, TRIGRAMS, VERSION, Dialect
 from dicomweb.index.session import Again, SqlRow, Values
+from dicomweb.telemetry.measures import Histogram, Level
 
 try:
     import psycopg
@@ -32,6 +34,10 @@ _WAIT = 10.0
 _LOGIN = ("user", "password")
 _LOCK = 0x526F656E74676174
 """Names the advisory lock under which tables are made and upgraded."""
+
+POOL = Level("roentgate_index_connections_limit", "Connections to the database that may be open.")
+BUSY = Level("roentgate_index_connections_busy", "Connections to the database in use.")
+WAITED = Histogram("roentgate_index_connection_wait_seconds", "Time until a connection to the database was free.")
 
 _converted: dict[str, str] = {}
 
@@ -139,10 +145,11 @@ class PostgresEngine:
             connection_class=_logging_in(login),
         )
         self._pool.open()
+        POOL.add(_CONNECTIONS)
         try:
             self._upgrade()
         except BaseException:
-            self._pool.close()
+            self.close()
             raise
 
     def _upgrade(self) -> None:
@@ -221,7 +228,10 @@ class PostgresEngine:
     def take(self) -> "psycopg.Connection[Any]":
         """Take a connection that works; those that died while they were idle are given up."""
         for _ in range(_CONNECTIONS + 1):
+            begun = perf_counter()
             connection = self._pool.getconn()
+            WAITED.observe(perf_counter() - begun)
+            BUSY.add(1)
             if not _is_dead(connection):
                 return connection
             connection.close()
@@ -230,6 +240,7 @@ class PostgresEngine:
 
     def give_back(self, connection: "psycopg.Connection[Any]") -> None:
         """Return a connection to the pool, which replaces it if it is closed."""
+        BUSY.add(-1)
         self._pool.putconn(connection)
 
     def check(self) -> None:
@@ -239,6 +250,8 @@ class PostgresEngine:
 
     def close(self) -> None:
         """See Engine."""
+        if not self._pool.closed:
+            POOL.add(-_CONNECTIONS)
         self._pool.close()
 
 

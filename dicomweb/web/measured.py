@@ -19,6 +19,7 @@ _NOTE = "roentgate.route"
 
 _LABELS = ("route", "method", "status")
 REQUESTS = Histogram("roentgate_http_request_duration_seconds", "Time until an answer was handed over.", _LABELS)
+FIRST_BYTE = Histogram("roentgate_http_first_byte_seconds", "Time until an answer began.", ("route",))
 SENT = Tally("roentgate_http_response_bytes_total", "Bytes of the bodies of answers.", ("route",))
 UNDER_WAY = Level("roentgate_http_requests_under_way", "Requests that are being answered.")
 
@@ -64,6 +65,7 @@ class Measured:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
+                FIRST_BYTE.observe(perf_counter() - begun, (note[0] if note else "other",))
             else:
                 size += len(message.get("body", b""))
             await send(message)

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from dicomweb.archive.census import room
 from dicomweb.errors import Error
-from dicomweb.telemetry.measures import Gauge
+from dicomweb.telemetry.certificates import certificates
+from dicomweb.telemetry.measures import Gauge, Labels
 from dicomweb.web.health import Readiness
 from dicomweb.web.status import Service, versions
 from dicomweb.web.threads import hop_elsewhere
@@ -59,6 +60,7 @@ def _held(service: Service) -> Iterator[Gauge]:
         ):
             yield Gauge(name, doc, (), [((), float(value))])
     space = room(service.config.storage, service.config.data)
+    yield from certificates({"http": service.config.tls_cert})
     if space:
         doc = "Bytes of the disk on which objects lie."
         values = [(("free",), float(space[0])), (("all",), float(space[1]))]
@@ -72,8 +74,18 @@ def _build() -> Gauge:
 
 def _jobs(request: Request) -> Iterator[Gauge]:
     try:
-        counts = request.app.state.archive.index.jobs.open()
+        queues = request.app.state.archive.index.jobs.queues()
     except Error:
         return
-    values = [((state,), float(number)) for state, number in sorted(counts.items())]
+    counts = {"running": 0, "waiting": 0}
+    oldest: dict[str, float] = {}
+    for node, state, number, created in queues:
+        counts[state] += number
+        oldest[node] = min(oldest.get(node, created), created)
+    values = [((state,), float(number)) for state, number in counts.items()]
     yield Gauge("roentgate_jobs", "Jobs that are not over, by their state.", ("state",), values)
+    waiting: list[tuple[Labels, float]] = [((node, state), float(number)) for node, state, number, _ in queues]
+    yield Gauge("roentgate_node_jobs", "The same for each node.", ("node", "state"), waiting)
+    values = [((node,), created) for node, created in oldest.items()]
+    doc = "When the oldest job that is not over was made."
+    yield Gauge("roentgate_node_oldest_job_timestamp_seconds", doc, ("node",), values)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicomweb import errors
+from dicomweb.telemetry.measures import Tally
 
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="Roentgate"'
@@ -56,6 +57,13 @@ _PLAIN = {
 
 log = logging.getLogger(__name__)
 
+DENIED = Tally(
+    "roentgate_access_denied_total",
+    "Requests that were denied: by `nobody` who showed a key, with a `wrong` one, for want of a `right`, `too often`.",
+    ("reason",),
+)
+DAMAGED = Tally("roentgate_damaged_reads_total", "Requests that met stored bytes which are not those that were stored.")
+
 
 def status_of(error: Exception) -> int:
     """Return the status that answers an error; 500 for one that nobody foresaw."""
@@ -83,12 +91,24 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return Response(orjson.dumps(body), status, fields, MEDIA_TYPE)
 
 
+def _count(error: Exception) -> None:
+    if isinstance(error, errors.NotIdentified):
+        DENIED.add(("wrong" if error.shown else "nobody",))
+    elif isinstance(error, errors.Forbidden):
+        DENIED.add(("right",))
+    elif isinstance(error, errors.TooOften):
+        DENIED.add(("too often",))
+    elif isinstance(error, errors.Corrupt):
+        DAMAGED.add()
+
+
 def answer(error: Exception) -> Response:
     """Turn an error into the response that tells the client about it; log what nobody foresaw."""
     if isinstance(error, HTTPException):
         detail = _PLAIN.get(error.status_code, error.detail)
         return problem(error.status_code, detail, error.headers)
     status = status_of(error)
+    _count(error)
     if isinstance(error, errors.Corrupt):
         log.error("a request failed: %s; `roentgate verify` finds the objects", error)
     elif not isinstance(error, errors.Error) or status == 500:

@@ -6,6 +6,7 @@ neither with the body nor with a part nor with their number; each instance ends 
 
 import threading
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,10 +15,12 @@ from starlette.responses import Response
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Reception, Upload
+from dicomweb.archive.stages import STAGES
 from dicomweb.archive.store import OnConflict
 from dicomweb.errors import BadObject, BadRequest, Error, TooLarge, UnsupportedMedia
 from dicomweb.standard import dicomjson, media, multipart, nativexml, negotiation, outcomes, resources
 from dicomweb.standard.outcomes import Outcome
+from dicomweb.telemetry.measures import Tally
 from dicomweb.web.addresses import base_url
 from dicomweb.web.auditing import note_outcomes
 from dicomweb.web.threads import hop
@@ -34,6 +37,10 @@ _METADATA_BYTES = 64 << 20
 _OBJECT = "application/dicom"
 _JSON = frozenset(("application/dicom+json", "application/json"))
 _XML = frozenset(("application/dicom+xml", "application/xml", "text/xml"))
+STORED = Tally(
+    "roentgate_store_instances_total", "Instances of Store requests: what became of them, Failure Reason.",
+    ("outcome", "reason"),
+)  # fmt: skip
 _READ = "multipart/related of application/dicom, +json or +xml parts, or one application/dicom"
 
 
@@ -85,6 +92,8 @@ def _finish(session: "Session", chunks: list[bytes], request: Request, base: str
     """Take the last bytes, store what is left, and say what became of each instance (PS3.18 10.5.3)."""
     session.take(chunks)
     results = session.finish()
+    for result in results:
+        STORED.add((result.state, f"{result.reason:04X}" if result.reason is not None else "none"))
     note_outcomes(request, results)
     session.discard()
     status, model = outcomes.respond(results, base)
@@ -129,6 +138,7 @@ class Session:
         self._held = 0
         self._lock = threading.Lock()
         self._over = False
+        self._begun = perf_counter()
         kind = media.read_type(content_type) if content_type else None
         if kind is None:
             raise UnsupportedMedia(f"the request has no Content-Type; Store reads {_READ}")
@@ -230,7 +240,9 @@ class Session:
     def _flush(self) -> None:
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if batch:
+            STAGES.observe(perf_counter() - self._begun, ("spool",))
             self._outcomes += self._archive.store(batch, self._study, self._on_conflict)
+            self._begun = perf_counter()
 
     def _assemble(self) -> None:
         """Put instances together that came as metadata and bulk data."""

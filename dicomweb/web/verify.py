@@ -15,6 +15,7 @@ from starlette.responses import Response
 from dicomweb.archive.archive import Archive
 from dicomweb.errors import BadRequest
 from dicomweb.standard.uids import is_uid
+from dicomweb.telemetry.measures import Tally
 from dicomweb.web import jsonbodies
 from dicomweb.web.lane import Lane
 
@@ -23,6 +24,7 @@ MOST = 1000
 SECONDS = 10.0
 """After that no other object is begun, and what is left is named for another request."""
 _AT_ONCE = 2
+VERIFIED = Tally("roentgate_verified_objects_total", "Objects that were read again, by what was found.", ("state",))
 
 _lane = Lane(_AT_ONCE)
 
@@ -45,11 +47,13 @@ def _check(archive: Archive, asked: list[str]) -> dict[str, Any]:
     checked: list[dict[str, Any]] = []
     end = time.monotonic() + SECONDS
     for held, finding in archive.check(asked):
+        state = "absent" if held is None else finding.kind if finding else "held"
+        VERIFIED.add((state,))
         checked.append(
             {
                 "instance": asked[len(checked)],
                 "sop_class": held.sop_class if held else "",
-                "state": "absent" if held is None else finding.kind if finding else "held",
+                "state": state,
                 "detail": finding.detail if finding else "",
             }
         )

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import shutil
+import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,6 +14,7 @@ from typing import Any
 import dicoms
 import pydicom
 import pytest
+from authority import Authority
 from bridged import AET, bridge_to, bridged
 from prometheus_client.parser import text_string_to_metric_families
 from pynetdicom import AE
@@ -21,6 +25,7 @@ from bridge import statuses
 from bridge.health import Health
 from bridge.work import Face
 from dicomweb.errors import BadSetting
+from dicomweb.telemetry.certificates import certificates
 from dicomweb.telemetry.lines import JsonLines
 
 REQUESTS = "roentgate_dimse_request_duration_seconds_count"
@@ -76,6 +81,54 @@ def test_requests_count_by_service_and_kind_of_status(tmp_path):
     assert after("roentgate_dimse_associations") == 0
 
 
+def test_a_node_is_counted_by_its_name_strangers_as_one_and_rejections_by_their_reason(tmp_path):
+    nodes = '[nodes.CT1]\naet = "TESTER"\nsources = ["127.0.0.0/8"]\nallow = ["echo"]\n'
+    with bridge_to("http://127.0.0.1:9/other", tmp_path, nodes, unknown="echo", associations_per_peer=1) as bridge:
+        health = Health(bridge.status, bridge.gauges)
+        before = scrape(health)
+        begun = time.time()
+        for calling in ("TESTER", "CANARY"):
+            entity = AE(calling)
+            entity.add_requested_context(Verification)
+            association = entity.associate("127.0.0.1", bridge.port, ae_title=AET)
+            assert association.send_c_echo().Status == 0
+            if calling == "TESTER":
+                assert entity.associate("127.0.0.1", bridge.port, ae_title=AET).is_rejected
+            association.release()
+        assert not entity.associate("127.0.0.1", bridge.port, ae_title="NOBODY").is_established
+        bridge.stop()
+        after = scrape(health)
+        with running(health) as server:
+            text = ask(server.port, "/metrics")[1]
+    assert "CANARY" not in text
+    counted = "roentgate_dimse_node_requests_total"
+    for node in ("CT1", "other"):
+        labels = {"node": node, "service": "C-ECHO"}
+        assert after(counted, status="success", **labels) - before(counted, status="success", **labels) == 1
+        assert begun <= after("roentgate_dimse_node_success_timestamp_seconds", **labels) <= time.time()
+    rejected = "roentgate_dimse_rejections_total"
+    assert [after(rejected, reason=why) - before(rejected, reason=why) for why in ("limit", "called")] == [1, 1]
+    assert "roentgate_build_info{version=" in text
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool: apt install prometheus")
+def test_prometheus_finds_nothing_wrong_with_what_the_bridge_tells(tmp_path):
+    cert, _ = Authority(tmp_path).issue("dimse")
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, unknown="everything", spool=True) as bridge:
+        entity = AE("TESTER")
+        entity.add_requested_context(CTImageStorage)
+        association = entity.associate("127.0.0.1", bridge.port, ae_title=AET)
+        assert association.send_c_store(data_set(tmp_path)).Status == 0
+        association.release()
+        health = Health(bridge.status, lambda: [*bridge.gauges(), *certificates({"dimse": cert})])
+        with running(health) as server:
+            text = ask(server.port, "/metrics")[1]
+    assert "roentgate_spool_oldest_timestamp_seconds 1" in text
+    assert 'roentgate_certificate_end_timestamp_seconds{port="dimse"}' in text
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 def test_a_store_that_the_web_layer_cannot_take_counts_as_a_failure(tmp_path):
     with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, unknown="everything") as bridge:
         health = Health(bridge.status)
@@ -110,7 +163,7 @@ def test_a_bridge_that_stops_or_has_a_full_spool_is_not_ready():
     health = Health(lambda: told)
     with running(health) as server:
         assert ask(server.port, "/health/ready") == (200, '{"status": "ready"}')
-        spool = {"waiting": 3, "bytes": 10, "limit_bytes": 10, "refused": 0}
+        spool = {"waiting": 3, "bytes": 10, "limit_bytes": 10, "refused": 0, "oldest": None}
         told["spool"] = spool
         status, text = ask(server.port, "/health/ready")
         assert (status, "spool is full" in text) == (503, True)

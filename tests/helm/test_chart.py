@@ -1,6 +1,7 @@
 """The chart, rendered by real Helms, and held to what it promises."""
 
 import functools
+import importlib
 import json
 import re
 import shutil
@@ -19,6 +20,7 @@ from helms import helm
 from dicomweb.cli import parser
 from dicomweb.config import IN_FILES, Config, settings
 from dicomweb.standard.nodes import read_nodes
+from dicomweb.telemetry.measures import MEASURES, Histogram
 from dicomweb.web.routes import TABLE
 
 CASES = {path.stem: path for path in sorted((chart.CHART / "ci").glob("*.yaml"))}
@@ -673,12 +675,63 @@ def test_the_digest_wins_over_the_tag():
 ALERTS = chart.CHART / "files" / "alerts.yaml"
 
 
-def test_alerts_speak_of_measures_that_there_are():
+DASHBOARD = chart.CHART / "files" / "dashboard.json"
+
+
+@pytest.mark.parametrize("file", [ALERTS, DASHBOARD], ids=["alerts", "dashboard"])
+def test_k13_alerts_and_dashboard_speak_of_measures_that_there_are(file):
     code = "".join(path.read_text() for top in ("dicomweb", "bridge") for path in (chart.ROOT / top).rglob("*.py"))
-    named = set(re.findall(r"roentgate_\w+", ALERTS.read_text()))
+    named = set(re.findall(r"roentgate_\w+", file.read_text()))
+    assert len(named) > 20
     known = set(re.findall(r'"(roentgate_\w+)"', code))
     for name in named:
         assert name in known or re.sub("_(bucket|count|sum)$", "", name) in known, name
+
+
+# What Prometheus and its operator add, and what only a histogram's buckets have
+FOREIGN = {"instance", "namespace", "pod", "le"}
+
+
+@pytest.mark.parametrize("file", [ALERTS, DASHBOARD], ids=["alerts", "dashboard"])
+def test_k13_alerts_and_dashboard_use_labels_that_the_measures_have(file):
+    for top in ("dicomweb", "bridge"):
+        for path in (chart.ROOT / top).rglob("*.py"):
+            if "telemetry.measures import" in path.read_text() and path.stem not in ("exposition", "together"):
+                module = path.relative_to(chart.ROOT).with_suffix("").as_posix().replace("/", ".")
+                importlib.import_module(module.removesuffix(".__init__"))
+    text = file.read_text().replace('\\"', '"')
+    checked = 0
+    for name, matchers in re.findall(r"(roentgate_\w+)\{([^}]*)\}", text):
+        measure = MEASURES.get(name) or MEASURES.get(re.sub("_(bucket|count|sum)$", "", name))
+        if measure is not None:
+            used = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", matchers))
+            assert used <= {*measure.labels, *FOREIGN}, name
+            checked += 1
+            if name.endswith("_bucket"):
+                assert isinstance(measure, Histogram), name
+    assert checked >= 5
+
+
+def test_k13_the_dashboard_is_one_that_grafana_reads():
+    board = json.loads(DASHBOARD.read_text())
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    places = []
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        for other in places:
+            apart_x = place["x"] >= other["x"] + other["w"] or other["x"] >= place["x"] + place["w"]
+            apart_y = place["y"] >= other["y"] + other["h"] or other["y"] >= place["y"] + place["h"]
+            assert apart_x or apart_y, panel["title"]
+        places.append(place)
+        assert panel["type"] == "row" or panel["targets"]
+    for name, board_ in of("ConfigMap", rendered(file="everything-on")).items():
+        if name == "pacs-dashboard":
+            assert json.loads(board_["data"]["roentgate.json"]) == board
+            assert board_["metadata"]["labels"]["grafana_dashboard"] == "1"
+            break
+    else:
+        raise AssertionError("it is not rendered")
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool: apt install prometheus")

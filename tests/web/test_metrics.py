@@ -2,21 +2,28 @@
 
 import json
 import logging
+import shutil
+import subprocess
+import time
 import urllib.request
 from collections.abc import Callable
 
 import dicoms
 import faultys3
+import postgresql
 import pytest
 from asgi import Client
 from commands import served as serving
 from prometheus_client.parser import text_string_to_metric_families
 from served import Served
 
+from dicomweb.access import keys
+from dicomweb.access.keys import Key
 from dicomweb.app import build
 from dicomweb.archive.archive import open_archive
 from dicomweb.config import Config
 from dicomweb.errors import Unavailable
+from dicomweb.telemetry import exposition, measures
 from dicomweb.telemetry.lines import JsonLines
 from dicomweb.web.routes import TABLE
 
@@ -236,3 +243,87 @@ def test_a_trace_goes_from_a_store_on_to_the_object_that_it_puts(tmp_path, monke
     puts = [fields for request, fields in zip(service.requests, service.headers, strict=True) if "objects/" in request]
     assert puts
     assert {fields["traceparent"].split("-")[1] for fields in puts} == {TRACE}
+
+
+def test_a_store_counts_its_stages_and_what_became_of_each_instance(tmp_path):
+    served = Served(tmp_path)
+    before = scrape(served)
+    served.store(dicoms.ct(1))
+    served.store(dicoms.ct(1))
+    kind = {"content-type": "application/dicom"}
+    assert served.client.post("/dicom-web/studies", content=b"no object", headers=kind).status_code == 400
+    after = scrape(served)
+    grew = lambda name, **labels: after(name, **labels) - before(name, **labels)  # noqa: E731
+    stages = "roentgate_store_stage_duration_seconds_count"
+    assert [grew(stages, stage=stage) for stage in ("spool", "parse", "index", "object")] == [3, 3, 2, 1]
+    outcomes = "roentgate_store_instances_total"
+    assert grew(outcomes, outcome="stored", reason="none") == 1
+    assert grew(outcomes, outcome="already", reason="none") == 1
+    assert grew(outcomes, outcome="failed", reason="C000") == 1
+    assert grew("roentgate_http_first_byte_seconds_count", route="/dicom-web/studies") == 3
+
+
+def test_who_is_denied_is_counted_by_the_reason(tmp_path):
+    served = Served(tmp_path, access=True)
+    text = keys.new_text()
+    served.archive.index.keys.add(
+        Key(keys.id_of(text) or "", keys.digest_of(text), "reader", frozenset(("read",)), None, None, 0.0, None)
+    )
+    right = {"authorization": f"Bearer {text}"}
+
+    def counted() -> dict[str, float]:
+        found = read(served.client.get("/metrics", headers=right).text)
+        return {
+            reason: found("roentgate_access_denied_total", reason=reason) for reason in ("nobody", "wrong", "right")
+        }
+
+    before = counted()
+    assert served.client.get("/dicom-web/studies").status_code == 401
+    assert served.client.get("/dicom-web/studies", headers={"authorization": "Bearer rgk_x"}).status_code == 401
+    assert served.client.request("DELETE", "/dicom-web/studies/1.2", headers=right).status_code == 403
+    after = counted()
+    assert {reason: after[reason] - before[reason] for reason in after} == {"nobody": 1, "wrong": 1, "right": 1}
+
+
+def test_queues_are_told_by_node(tmp_path):
+    served = Served(tmp_path)
+    begun = time.time()
+    jobs = served.archive.index.jobs
+    for node in ("WARD", "WARD", "PACS"):
+        jobs.add("send", node, {"resources": []})
+    found = scrape(served)
+    assert found("roentgate_jobs", state="waiting") == 3
+    assert found("roentgate_jobs", state="running") == 0
+    assert found("roentgate_node_jobs", node="WARD", state="waiting") == 2
+    assert begun <= found("roentgate_node_oldest_job_timestamp_seconds", node="PACS") <= time.time()
+
+
+def test_connections_to_the_database_are_counted_and_given_back(tmp_path):
+    url = postgresql.new_database()
+    served = Served(tmp_path, index=url)
+    busy, limit = "roentgate_index_connections_busy", "roentgate_index_connections_limit"
+    assert (scrape(served)(busy), scrape(served)(limit)) == (0, 16)
+    engine = served.archive.index._engine  # type: ignore[attr-defined]
+    taken = [engine.take() for _ in range(3)]
+    assert scrape(served)(busy) == 3
+    for connection in taken:
+        engine.give_back(connection)
+    assert scrape(served)(busy) == 0
+    assert scrape(served)("roentgate_index_connection_wait_seconds_count") > 3
+    served.archive.close()
+    assert postgres_measures()(limit) == 0
+    postgresql.drop_database(url)
+
+
+def postgres_measures() -> Callable[..., float]:
+    text, _ = exposition.write(measures.merge([measures.state()]), [])
+    return read(text.decode())
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool: apt install prometheus")
+def test_prometheus_finds_nothing_wrong_with_names_units_and_texts(tmp_path):
+    served = Served(tmp_path)
+    served.store(dicoms.ct(1))
+    text = served.client.get("/metrics").text
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
