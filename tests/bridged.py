@@ -94,7 +94,7 @@ def bridge_to(url: str, folder: Path, nodes: str = "", **settings: Any) -> Itera
     limits = {each.name: settings.pop(each.name) for each in dataclasses.fields(Limits) if each.name in settings}
     bridge = Bridge(
         Settings(
-            url, folder / "bridge", file, port=0, rules=Rules(**rules), limits=Limits(**limits),
+            url, folder / "bridge", nodes_file=file, port=0, rules=Rules(**rules), limits=Limits(**limits),
             **{"graceful_seconds": 5.0, "token": TOKEN, **settings},
         )
     )  # fmt: skip
