@@ -1,6 +1,7 @@
 """The tables of the DICOM Conformance Statement, docs/conformance.md, made from what the code works with (PS3.2 N)."""
 
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import yaml
@@ -31,6 +32,16 @@ def tables(openapi: str) -> dict[str, str]:
         openapi: the text of openapi.yaml.
     """
     return {
+        "product": _table(
+            ["", ""],
+            [
+                ("product", "Roentgate, DICOMweb server and DIMSE bridge"),
+                ("version", version("roentgate")),
+                ("Implementation Version Name", f"`{IMPLEMENTATION_VERSION_NAME}`"),
+                ("standard", "DICOM 2025"),
+                ("licence", "MIT"),
+            ],
+        ),
         "storage classes": _storage_classes(),
         "query classes": _query_classes(),
         "transfer syntaxes": _transfer_syntaxes(),
