@@ -18,6 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError, TimeoutError
 
 from bridge import agents
+from bridge.posts import Posts
 from bridge.security import describe
 from dicomweb import errors
 from dicomweb.standard import multipart, outcomes
@@ -108,6 +109,11 @@ class Origin:
             retries=False,
             ca_certs=ca or None,
         )
+        self._root = len(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+        self._posts: Posts | None = None
+        if self.server and parts.scheme == "http" and parts.hostname:
+            with contextlib.suppress(ValueError):  # what is no port is none for anybody
+                self._posts = Posts(parts.hostname, parts.port or 80, connections, connect_seconds)
 
     # -- requests -------------------------------------------------------------------------------------------
 
@@ -123,6 +129,9 @@ class Origin:
     ) -> urllib3.BaseHTTPResponse:
         if self.server and (agent := agents.current()):
             headers = {**headers, agents.FIELD: agent}
+        if self._posts is not None and method == "POST" and isinstance(body, list):
+            fields = {**self._headers, **_trace(), **headers}
+            return self._posts.post(url[self._root :], fields, body, seconds or self._read_seconds)
         whole = body is None or is_held(body)
         repeatable = repeat and whole
         length = {"Content-Length": str(sum(map(len, body)))} if isinstance(body, list) else {}
@@ -294,6 +303,8 @@ class Origin:
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
+        if self._posts is not None:
+            self._posts.close()
 
 
 class Parts:

@@ -1,0 +1,163 @@
+"""Requests with a held body: sent in one piece over connections that are kept; answers in every form of HTTP/1.1."""
+
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+from bridged import bridged
+from dicoms import CT, PREFIX, ct
+
+from bridge.association import Limits, connect
+from bridge.negotiation import Proposed, Request
+from bridge.posts import Posts
+from dicomweb.errors import Unavailable
+from dicomweb.standard.syntaxes import EXPLICIT
+
+
+class Server:
+    """Answers the requests of each connection by a list of its own, then closes it.
+
+    Attributes:
+        heads: of the requests, in order; `bodies` likewise.
+        connections: how many came.
+    """
+
+    def __init__(self, *connections: list[bytes | None]) -> None:
+        self.answers = list(connections)
+        self.heads: list[str] = []
+        self.bodies: list[bytes] = []
+        self.connections = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        for answers in self.answers:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with sock, sock.makefile("rb") as reader:
+                for answer in answers:
+                    self.read(reader)
+                    if answer is None:
+                        self.over.wait(60)
+                        return
+                    sock.sendall(answer)
+
+    def read(self, reader) -> None:
+        lines = []
+        while (line := reader.readline()) not in (b"\r\n", b""):
+            lines.append(line.decode().strip())
+        size = next(int(line[15:]) for line in lines if line.startswith("Content-Length:"))
+        self.heads.append(lines[0])
+        self.bodies.append(reader.read(size))
+
+
+@contextmanager
+def serving(*connections: list[bytes | None], seconds: float = 60.0):
+    server = Server(*connections)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    posts = Posts("127.0.0.1", server.port, 4, 60.0)
+
+    def post(*body: bytes):
+        answer = posts.post("/dicom-web/studies", {"Accept": "application/json"}, body, seconds)
+        return answer.status, answer.data
+
+    try:
+        yield server, post
+    finally:
+        server.over.set()
+        posts.close()
+        server.listener.shutdown(socket.SHUT_RDWR)
+        server.listener.close()
+        thread.join(60)
+
+
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n3;x=y\r\nond\r\n0\r\nTrailer: x\r\n\r\n"
+EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
+INTERIM = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def test_a_connection_is_kept_and_every_form_of_an_answer_is_read():
+    with serving([SIZED, CHUNKED, EMPTY, INTERIM]) as (server, post):
+        assert [post(b"ab", b"", b"c"), post(b"d"), post(), post(b"e")] == [
+            (200, b"first"), (200, b"second"), (204, b""), (409, b"{}"),
+        ]  # fmt: skip
+        assert server.connections == 1
+        assert server.bodies == [b"abc", b"d", b"", b"e"]
+        assert set(server.heads) == {"POST /dicom-web/studies HTTP/1.1"}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nend",
+        b"HTTP/1.1 200 OK\r\n\r\nend",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nend",
+    ],
+)
+def test_a_connection_that_the_server_ends_is_not_used_again(last):
+    with serving([last], [SIZED]) as (server, post):
+        assert [post(b"a"), post(b"b")] == [(200, b"end"), (200, b"first")]
+        assert server.connections == 2
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing_but_another():
+    with serving([SIZED], [SIZED, SIZED]) as (server, post):
+        assert [post(b"a"), post(b"b"), post(b"c")] == [(200, b"first")] * 3
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst", b"220 ready\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nfirst",
+    ],
+)  # fmt: skip
+def test_an_answer_that_breaks_off_twice_or_is_none_is_no_answer(broken):
+    with serving([broken], [broken]) as (server, post), pytest.raises(Unavailable, match="broke"):
+        post(b"a")
+    assert server.bodies == [b"a", b"a"]
+
+
+def test_a_silent_server_is_given_up_and_not_asked_again():
+    with serving([None], [SIZED], seconds=0.2) as (server, post), pytest.raises(Unavailable, match="in time"):
+        post(b"a")
+    assert server.connections == 1
+
+
+def test_a_server_that_is_not_there_cannot_be_reached():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(Unavailable, match="reached"):
+        Posts("127.0.0.1", port, 4, 60.0).post("/", {}, [b"a"], 60.0)
+
+
+def test_an_object_costs_one_request_one_connection_and_one_write(tmp_path, monkeypatch):
+    from bridge import posts
+
+    writes, lines = [], []
+    ask, begin = posts._Line._send, posts._Line.__init__
+    monkeypatch.setattr(posts._Line, "_send", lambda self, pieces: (writes.append(len(pieces)), ask(self, pieces))[1])
+    monkeypatch.setattr(posts._Line, "__init__", lambda self, *args: (lines.append(self), begin(self, *args))[1])
+    with bridged(tmp_path) as system:
+        asked = Request("TESTER", "ROENTGATE", (Proposed(1, CT, (EXPLICIT,)),))
+        association = connect("127.0.0.1", system.port, asked, Limits(answer_seconds=60.0))
+        for number in range(1, 6):
+            command = {
+                "AffectedSOPClassUID": CT, "CommandField": 1, "Priority": 0,
+                "AffectedSOPInstanceUID": f"{PREFIX}.1.1.{number}",
+            }  # fmt: skip
+            assert association.ask(1, command, data_set(ct(number)))["Status"] == 0
+        association.release()
+    assert (len(writes), len(lines)) == (5, 1)
+
+
+def data_set(file: bytes) -> bytes:
+    return file[144 + int.from_bytes(file[140:144], "little") :]
