@@ -117,7 +117,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
                 config.limit_rate_bytes,
                 config.limit_rate_grace_seconds,
             ),
-            Middleware(Paths, config.path_prefix),
+            Middleware(Paths, config.path_prefix, config.shares),
         ],
         exception_handlers={HTTPException: problems.handle},
         lifespan=lifespan,

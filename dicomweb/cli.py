@@ -152,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     _json(add("stats", "stats", "count what the archive holds", "", "roentgate stats --json"))
 
     _keys(add)
+    _shares(add)
 
     audit = add(
         "audit", "audit", "check the audit trail", "Exit status 1 if a line or file was changed, added or taken out.",
@@ -179,7 +180,11 @@ def _keys(add: Callable[..., argparse.ArgumentParser]) -> None:
     new = doing.add_parser("add", help="make a key; it is shown this once")
     new.add_argument("name", metavar="NAME", help="who will have it; stands in the audit trail")
     new.add_argument(
-        "--role", action="append", required=True, choices=("read", "write", "delete", "admin"), help="may be repeated"
+        "--role",
+        action="append",
+        required=True,
+        choices=("view", "read", "write", "delete", "share", "admin"),
+        help="may be repeated",
     )
     new.add_argument("--days", type=float, metavar="N", help="how long it is valid (for ever)")
     new.add_argument(
@@ -194,6 +199,25 @@ def _keys(add: Callable[..., argparse.ArgumentParser]) -> None:
     revoke = doing.add_parser("revoke", help="make a key worthless")
     revoke.add_argument("name", metavar="NAME|ID", help="of the key")
     for each in (new, revoke, doing.add_parser("list", help="show all keys, but not what they are")):
+        _json(each)
+
+
+def _shares(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Links."""
+    share = add(
+        "share", "shares", "make, list and revoke links to studies for people who have no key",
+        "See the settings shares and share_days.", "roentgate share create 1.2.3 --days 3 --passphrase",
+    )  # fmt: skip
+    doing = share.add_subparsers(dest="doing", metavar="ACTION", required=True, parser_class=_Parser)
+    new = doing.add_parser("create", help="make a link; it is shown this once")
+    new.add_argument("study", metavar="UID", help="where it leads")
+    new.add_argument("--right", choices=("view", "download"), default="view", help="what may be done there (view)")
+    new.add_argument("--days", type=float, metavar="N", help="how long it is good (7)")
+    new.add_argument("--passphrase", action="store_true", help="ask for a passphrase, which you say on another way")
+    new.add_argument("--openings", type=int, metavar="N", help="how often it may be opened")
+    revoke = doing.add_parser("revoke", help="make a link worthless")
+    revoke.add_argument("link", metavar="ID", help="of the link")
+    for each in (new, revoke, doing.add_parser("list", help="show all links, but not what they are")):
         _json(each)
 
 

@@ -183,6 +183,13 @@ class Config:
     session_hours: float = setting(
         12.0, ACCESS, "how long a browser keeps a sign-in; a token ends when it says", least=0.01
     )
+    shares: bool = setting(
+        False,
+        ACCESS,
+        "let those who have the role `share` make links to a study for people who have no key",
+        shown="`true` with `access`",
+    )
+    share_days: float = setting(30.0, ACCESS, "for how long a link may be good at most", least=0.001, most=3660)
     oidc_algorithms: tuple[str, ...] = setting(
         ("RS256", "ES256"), ACCESS, "how tokens may be signed: RS, PS or ES with 256, 384 or 512, or EdDSA"
     )
@@ -196,7 +203,7 @@ class Config:
     oidc_name_claim: str = setting("sub", ACCESS, "claim with the name of whoever calls")
     oidc_roles_claim: str = setting("roles", ACCESS, "claim that gives roles, such as `realm_access.roles`")
     oidc_roles: tuple[str, ...] = setting(
-        ("roentgate-read=read", "roentgate-write=write", "roentgate-delete=delete", "roentgate-admin=admin"),
+        tuple(f"roentgate-{role}={role}" for role in ("view", "read", "write", "delete", "share", "admin")),
         ACCESS,
         "what its values mean: `value=role+role`",
     )
@@ -402,6 +409,8 @@ class Config:
             fill(self, "access", True)
         if self.access and "audit" not in self.origins:
             fill(self, "audit", True)
+        if self.access and "shares" not in self.origins:
+            fill(self, "shares", True)
         if self.access and "zero_preamble" not in self.origins:
             fill(self, "zero_preamble", True)
         self._check_together()
@@ -424,6 +433,10 @@ class Config:
             raise BadSetting("oidc_issuer needs oidc_audience: tokens that are meant for others open nothing here.")
         if self.tls_clients and not (self.access and self.tls_client_ca and self.server == "hypercorn"):
             raise BadSetting("tls_clients needs tls_client_ca, access, and server hypercorn.")
+        if self.shares and not self.access:
+            raise BadSetting(
+                "shares needs access = true: where nobody is asked who he is, a link to one study leads to all of them."
+            )
         if self.oidc_issuer and not self.access:
             raise BadSetting("oidc_issuer is set and access is off: set access = true, or no issuer.")
         _check_url("oidc_issuer", self.oidc_issuer)

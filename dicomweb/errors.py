@@ -185,5 +185,9 @@ class NotIdentified(Error):
         self.shown = shown
 
 
+class PassphraseMissing(NotIdentified):
+    """What was shown is right, and a passphrase is wanted beside it."""
+
+
 class TooOften(Error):
     """The same caller was refused so often lately that nobody listens for a while."""

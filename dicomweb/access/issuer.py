@@ -35,6 +35,10 @@ _KINDS = ("RSA", "EC", "OKP")
 log = logging.getLogger(__name__)
 
 
+class Refused(Unavailable):
+    """The issuer answers that it gives no token for what was shown (RFC 6749 5.2)."""
+
+
 class Issuer:
     """An issuer's keys by their ids.
 
@@ -134,10 +138,11 @@ class Issuer:
         return self._described
 
     def exchange(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """Return what the issuer gives for a code (RFC 6749 4.1.3).
+        """Return what the issuer gives for a code (RFC 6749 4.1.3), or to renew what it gave (6).
 
         Raises:
-            Unavailable: it gives nothing.
+            Refused: it gives nothing for that.
+            Unavailable: it does not answer.
         """
         return self._ask(str(self.described().get("token_endpoint") or ""), form)
 
@@ -161,6 +166,8 @@ class Issuer:
                     body += piece
                     if len(body) > _LARGEST or time.monotonic() > end:
                         raise Unavailable("the issuer of tokens (oidc_issuer) answers too much or too slowly")
+                if form is not None and response.status in (400, 401):
+                    raise Refused("the issuer of tokens (oidc_issuer) gives none")
                 told = orjson.loads(body) if response.status == 200 else None
             finally:
                 response.close()

@@ -1,23 +1,24 @@
 """Principals, their roles, and the part of the archive that each may know of.
 
-A role allows one kind of thing; `admin` allows all that people do. A scope narrows every role to some studies: those
+A role allows one kind of thing; `admin` allows all that people do, and who may read may view: search and look, but take
+no whole objects away. A scope narrows every role to some studies: those
 named, and those of the patients named. What lies outside of a scope does not exist for its principal. Whoever has one
 has nothing to do with nodes and jobs, which could carry anything out of it or into it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from dicomweb.errors import BadRequest
 
-Role: TypeAlias = Literal["read", "write", "delete", "admin"]
-ROLES: tuple[Role, ...] = ("read", "write", "delete", "admin")
+Role: TypeAlias = Literal["view", "read", "write", "delete", "share", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
-Right: TypeAlias = Literal["public", "known", "read", "write", "delete", "admin", "bridge"]
+Right: TypeAlias = Literal["public", "known", "view", "read", "write", "delete", "share", "admin", "bridge"]
 """What a resource asks for: nothing, to be somebody, a role, or to be the bridge."""
 
-Kind: TypeAlias = Literal["key", "token", "certificate", "bridge"]
+Kind: TypeAlias = Literal["key", "token", "certificate", "link", "bridge"]
 """How a principal was known."""
 
 _SEPARATOR = "^^^"
@@ -42,7 +43,7 @@ class Principal:
     """Somebody whose identity was proved.
 
     Attributes:
-        name: of the key, subject of the token or certificate.
+        name: of the key or link, subject of the token or certificate.
         kind: how that was proved.
         roles: what it may do.
         scope: where; None is everywhere.
@@ -64,7 +65,7 @@ class Principal:
             return True
         if right == "bridge":
             return self.kind == "bridge"
-        return right in self.roles or "admin" in self.roles
+        return right in self.roles or "admin" in self.roles or (right == "view" and "read" in self.roles)
 
     def knows_node(self, name: str) -> bool:
         """Say whether a node exists for the principal."""

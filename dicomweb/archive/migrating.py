@@ -96,7 +96,7 @@ def _put(target: Storage, put: Put) -> None:
 
 
 def copy_settings(source: Index, target: Index) -> None:
-    """Copy nodes and API keys; those that are there already stay as they are."""
+    """Copy nodes, API keys and share links; those that are there already stay as they are."""
     known = {row.name for row in target.nodes.all()}
     for row in source.nodes.all():
         if row.name not in known:
@@ -105,6 +105,10 @@ def copy_settings(source: Index, target: Index) -> None:
     for key in source.keys.all():
         if key.id not in opened:
             target.keys.add(key)
+    linked = {share.id for share in target.shares.all()}
+    for share in source.shares.all():
+        if share.id not in linked:
+            target.shares.add(share)
 
 
 def compare(source: Index, target: Index) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dicomweb.index.jobs import Jobs
     from dicomweb.index.nodes import NodeRows
     from dicomweb.index.refusals import Refusals
+    from dicomweb.index.shares import Shares
     from dicomweb.index.visits import Visits
 
 
@@ -171,7 +172,7 @@ class Index(Protocol):
     Every method may raise Unavailable. Changes are durable when the method returns.
 
     Attributes:
-        nodes, jobs, refusals, visits, keys: what concerns other systems; `clear` leaves them alone.
+        nodes, jobs, refusals, visits, keys, shares: what concerns other systems and people; `clear` leaves them alone.
     """
 
     nodes: "NodeRows"
@@ -179,6 +180,7 @@ class Index(Protocol):
     refusals: "Refusals"
     visits: "Visits"
     keys: "AccessKeys"
+    shares: "Shares"
 
     # -- writing -----------------------------------------------------------------------------------------
     def intend(self, intents: Sequence[Intent]) -> None:

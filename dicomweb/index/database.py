@@ -22,6 +22,7 @@ from dicomweb.index.refusals import Refusals
 from dicomweb.index.rows import key_form
 from dicomweb.index.schema import TABLES
 from dicomweb.index.session import Engine, Session, SqlRow, among, lock
+from dicomweb.index.shares import Shares
 from dicomweb.index.visits import Visits
 from dicomweb.index.writing import Ready, Writer
 from dicomweb.standard.query import Query
@@ -47,6 +48,7 @@ class Database(Reader):
         self.refusals = Refusals(engine, self._groups)
         self.visits = Visits(engine, self._groups)
         self.keys = AccessKeys(engine, self._groups)
+        self.shares = Shares(engine, self._groups)
 
     # -- searches ----------------------------------------------------------------------------------------
     def search(self, query: Query, scope: Scope | None = None) -> Found:

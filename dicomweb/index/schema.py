@@ -265,7 +265,22 @@ def _orders(_: Dialect) -> list[str]:
 _PATIENT_ORDER = ("(\"PatientName\" = '')", '"PatientName"', '"PatientID"', '"IssuerOfPatientID"')
 
 
-STEPS: tuple[Callable[[Dialect], list[str]], ...] = (_first, _exchange, _access, _orders)
+def _shares(dialect: Dialect) -> list[str]:
+    """Share links."""
+    number = "bigint" if dialect == "postgresql" else "INTEGER"
+    text = 'text COLLATE "C"' if dialect == "postgresql" else "TEXT"
+    time = "double precision" if dialect == "postgresql" else "REAL"
+    return [
+        (
+            f"CREATE TABLE share (id {text} PRIMARY KEY, digest {text} NOT NULL, seal {text} NOT NULL, "
+            f"study {text} NOT NULL, permitted {text} NOT NULL, maker {text} NOT NULL, created {time} NOT NULL, "
+            f"expires {time} NOT NULL, passphrase {text} NOT NULL, most {number}, opened {number} NOT NULL, "
+            f"wrong {number} NOT NULL)"
+        )
+    ]
+
+
+STEPS: tuple[Callable[[Dialect], list[str]], ...] = (_first, _exchange, _access, _orders, _shares)
 """Upgrade steps, each the statements that lead from the version before it; never changed once released."""
 
 VERSION = len(STEPS)
@@ -285,5 +300,5 @@ TABLES = (
     "garbage",
     "tombstone",
 )
-"""What `clear` empties; codes stay, since processes remember them, and so do nodes, jobs, refusals and
-API keys, which no object tells of."""
+"""What `clear` empties; codes stay, since processes remember them, and so do nodes, jobs, refusals,
+API keys and share links, which no object tells of."""

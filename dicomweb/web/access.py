@@ -1,41 +1,49 @@
 """Who calls, and whether he may: one door in front of every route, which is not there at all while nobody is asked.
 
 A caller is known by a key or token in `Authorization: Bearer`, by a key in `X-API-Key`, or by the certificate of the
-connection; never by anything in a URL, which ends in logs, nor by what a proxy says of a certificate. What was found
-lately is remembered by a digest, so that a request costs a look into a dictionary.
+connection; never by what a proxy says of a certificate, nor by anything in a URL, which ends in logs. Share links alone
+stand there (RFC 6750 2.3): below `/s/{link}/` it is the link that asks, whoever shows it, by the pass that a browser
+keeps or by the secret in the path. What was found lately is remembered by a digest, so that a request costs a look into
+a dictionary.
 """
 
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from dicomweb.access import keys
+from dicomweb.access import keys, shares
 from dicomweb.access.rights import Principal
+from dicomweb.access.shares import Share
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.scoped import ScopedArchive, admits
-from dicomweb.errors import Forbidden, NotFound, NotIdentified, TooOften
+from dicomweb.errors import Forbidden, NotFound, NotIdentified, PassphraseMissing, TooOften
 from dicomweb.standard import resources
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import NOTES, PRINCIPAL, Recorder
 from dicomweb.web.bridge import Bridge
 from dicomweb.web.methods import Methods
+from dicomweb.web.paths import LINK
 from dicomweb.web.problems import status_of
 from dicomweb.web.rights import PUBLIC, Rule, rule_of
 from dicomweb.web.threads import hop, hop_elsewhere
 
 COOKIE = "roentgate-session"
 """In which a browser keeps the key or token of whoever is signed in (see `session`)."""
+LINK_COOKIE = "roentgate-link"
+"""In which a browser keeps the pass of a link that it has opened, for the addresses below it alone."""
 CERTIFIED = "roentgate.certified"
 """Where the state of a scope has the name in the client's certificate (see `wire`)."""
 
-_COOKIE = COOKIE.encode()
+Known: TypeAlias = tuple[Principal, float]
+"""Somebody, and until when that holds."""
+
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _REMEMBERED = 4096
 _LONGEST = 16 << 10
@@ -45,6 +53,9 @@ _DOTS = 2
 
 _NOBODY = "this server wants to know who asks: send an API key or token as Authorization: Bearer, or a key as X-API-Key"
 _REFUSED = "the key, token or certificate is not valid here, or no longer"
+_NO_LINK = "this link is not valid here, or no longer; ask whoever sent it for another one"
+_CLOSED = "this link was opened as often as it may be, or closed since many wrong passphrases were tried"
+_UNOPENED = "this link has to be opened in a browser before it shows anything"
 
 
 def knows_study(request: Request, study: str) -> bool:
@@ -74,6 +85,7 @@ class Door:
         remember_seconds: how long what was found of a credential holds, and so how long a key opens after it was
             revoked.
         failures: wrong credentials from one address in a minute, after which it is not listened to.
+        pass_seconds: how long a link stays open in a browser that has opened it.
         origins: whose pages may change something in the name of who holds a certificate, such as
             "https://viewer.example".
         clock: seconds since 1970.
@@ -84,10 +96,11 @@ class Door:
         archive: Archive,
         bridge: Bridge,
         addresses: Addresses,
-        tokens: Callable[[str], tuple[Principal, float]] | None = None,
+        tokens: Callable[[str], Known] | None = None,
         certificates: Mapping[str, frozenset[str]] | None = None,
         remember_seconds: float = 5.0,
         failures: int = 30,
+        pass_seconds: float = 43_200.0,
         origins: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -98,9 +111,10 @@ class Door:
         self._certificates = certificates or {}
         self._remember = remember_seconds
         self._most = failures
+        self._pass_seconds = pass_seconds
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     async def who(self, scope: Scope) -> Principal:
@@ -110,9 +124,11 @@ class Door:
             NotIdentified: nobody knows.
             TooOften: its address has tried too many wrong keys lately.
         """
+        if (link := scope.get(LINK)) is not None:
+            return await self._who_has(link, scope)
         shown = _credential(scope)
         if shown is None:
-            shown = _cookie(scope)
+            shown = _cookie(scope, COOKIE)
             changes = shown is not None and scope["method"] not in _SAFE
             if changes and not is_our_own_page(scope, self._addresses):
                 raise Forbidden("a page of another server may change nothing in the name of whoever is signed in here")
@@ -141,26 +157,36 @@ class Door:
             NotIdentified: it is none that is good.
             TooOften: as `who`.
         """
+        text = shown.decode("latin-1")
+
+        async def read(now: float) -> Known:
+            if len(shown) > _LONGEST:
+                raise NotIdentified(_REFUSED, shown=True)
+            if self._bridge.knows(text):
+                return Principal("bridge", "bridge", frozenset(("read", "write"))), now + self._remember
+            if text.startswith(keys.PREFIX) or self._tokens is None:
+                return await hop(self._open, text, now)
+            return await hop_elsewhere(self._tokens, text)
+
+        # A token that has ended is nobody's guess
+        guess = self._tokens is None or text.count(".") != _DOTS
+        return await self._remembered(shown, read, self._addresses.client(scope), guess)
+
+    async def _remembered(
+        self, shown: bytes, read: Callable[[float], Awaitable[Known]], address: str, guess: bool = True
+    ) -> Principal:
+        """Return what was found of something lately, or is found now; count that it was wrong if that is a guess."""
         digest = hashlib.sha256(shown).digest()
         found = self._known.get(digest)
         now = self._clock()
         if found is not None and now < found[1]:
             return found[0]
-        address = self._addresses.client(scope)
         self._check_failures(address, now)
-        text = shown.decode("latin-1")
         try:
-            if len(shown) > _LONGEST:
-                raise NotIdentified(_REFUSED, shown=True)
-            if self._bridge.knows(text):
-                principal, until = Principal("bridge", "bridge", frozenset(("read", "write"))), now + self._remember
-            elif text.startswith(keys.PREFIX) or self._tokens is None:
-                principal, until = await hop(self._open, text, now)
-            else:
-                principal, until = await hop_elsewhere(self._tokens, text)
+            principal, until = await read(now)
         except NotIdentified:
             self._known.pop(digest, None)
-            if self._tokens is None or text.count(".") != _DOTS:  # a token that has ended is nobody's guess
+            if guess:
                 self._note_failure(address, now)
             raise
         self._known[digest] = (principal, until)
@@ -169,13 +195,84 @@ class Door:
             self._known.popitem(last=False)
         return principal
 
-    def _open(self, text: str, now: float) -> tuple[Principal, float]:
+    def _open(self, text: str, now: float) -> Known:
         id = keys.id_of(text)
         key = self._archive.index.keys.get(id) if id is not None else None
         if key is None or not key.opens(text, now):
             raise NotIdentified(_REFUSED, shown=True)
         until = now + self._remember
         return key.principal(), until if key.expires is None else min(until, key.expires)
+
+    # -- links ----------------------------------------------------------------------------------------------
+    async def _who_has(self, link: str, scope: Scope) -> Principal:
+        """Return whom a link stands for, where it has been opened or its secret is in the path.
+
+        Raises:
+            NotIdentified, TooOften: as `who`.
+        """
+        id, secret = shares.read_link(link)
+        kept = _cookie(scope, LINK_COOKIE)
+        if not secret and kept is None:
+            raise NotIdentified(_UNOPENED)
+        text = (kept or b"").decode("latin-1")
+
+        async def read(now: float) -> Known:
+            share = await hop(self._archive.index.shares.get, id)
+            if share is None:
+                raise NotIdentified(_NO_LINK, shown=True)
+            until = share.expires if secret and share.bare and share.knows(secret, now) else None
+            if not secret:
+                until = share.admits(text, now)
+            if until is None:
+                raise NotIdentified(_NO_LINK, shown=True)
+            return share.principal(), min(until, now + self._remember)
+
+        # A pass that has ended is nobody's guess; nobody who guesses secrets keeps others from signing in
+        return await self._remembered(f"{link} {text}".encode(), read, self._linking(scope), bool(secret))
+
+    def _linking(self, scope: Scope) -> str:
+        """What failures to open a link are counted under."""
+        return f"link {self._addresses.client(scope)}"
+
+    async def open_link(self, id: str, secret: str, passphrase: str | None, scope: Scope) -> tuple[Share, str, float]:
+        """Open a link, which counts; return it with a pass, and until when that is good.
+
+        Raises:
+            NotIdentified: the secret is wrong or the link has ended, or the passphrase is wrong or missing.
+            Forbidden: it was opened as often as it may be, or closed since many passphrases were wrong.
+            TooOften: too many wrong secrets came from this address lately.
+        """
+        address, now = self._linking(scope), self._clock()
+        self._check_failures(address, now)
+        try:
+            share = await hop(self._check_link, id, secret, passphrase, now)
+        except PassphraseMissing:
+            raise
+        except NotIdentified:
+            self._note_failure(address, now)
+            raise
+        until = min(share.expires, now + self._pass_seconds)
+        return share, share.write_pass(secret, until), until
+
+    def _check_link(self, id: str, secret: str, passphrase: str | None, now: float) -> Share:
+        kept = self._archive.index.shares
+        share = kept.get(id)
+        if share is None or not share.knows(secret, now):
+            raise NotIdentified(_NO_LINK, shown=True)
+        if share.passphrase and not share.closed:
+            if not passphrase:
+                raise PassphraseMissing("this link has a passphrase, which whoever sent it knows")
+            if len(passphrase) > shares.LONGEST_PASSPHRASE or not kept.try_passphrase(id):
+                raise Forbidden(_CLOSED)
+            if not shares.is_passphrase(passphrase, share.passphrase):
+                raise NotIdentified("this is not the passphrase of the link", shown=True)
+            kept.was_right(id)
+        opened = kept.open(id)
+        if opened is None:
+            raise NotIdentified(_NO_LINK, shown=True)
+        if opened.closed:
+            raise Forbidden(_CLOSED)
+        return opened
 
     def _check_failures(self, address: str, now: float) -> None:
         count, since = self._failed.get(address, (0, now))
@@ -320,13 +417,14 @@ def _credential(scope: Scope) -> bytes | None:
     return key
 
 
-def _cookie(scope: Scope) -> bytes | None:
-    """The key or token that a browser keeps for whoever is signed in, or None."""
+def _cookie(scope: Scope, cookie: str) -> bytes | None:
+    """What a browser keeps in a cookie, or None."""
+    wanted = cookie.encode()
     for name, value in scope["headers"]:
-        if name == b"cookie" and _COOKIE in value:
+        if name == b"cookie" and wanted in value:
             for part in value.split(b";"):
                 given, _, rest = part.strip().partition(b"=")
-                if given == _COOKIE:
+                if given == wanted:
                     return bytes(rest.strip(b' "')) or None
     return None
 

@@ -15,6 +15,8 @@ from typing import TypeAlias
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from dicomweb.web.paths import LINK, LINKS
+
 DICOMWEB = "/dicom-web"
 """Path of the DICOMweb services below the server's root."""
 
@@ -61,7 +63,11 @@ class Addresses:
 
     def root(self, scope: Scope) -> str:
         """Return the server's root as this client writes it, without trailing slash; "" is a legal root of
-        URLs that begin with a slash."""
+        URLs that begin with a slash. Whoever asks below a link finds everything below it."""
+        link = scope.get(LINK)
+        return self._root(scope) + (f"{LINKS}{link}" if link is not None else "")
+
+    def _root(self, scope: Scope) -> str:
         if self.public_url:
             return self.public_url
         client = scope.get("client")

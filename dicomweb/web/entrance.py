@@ -48,6 +48,7 @@ def open_entrance(config: Config, archive: Archive, bridge: Bridge, addresses: A
         read_meanings(config.tls_clients),
         remember_seconds=config.access_remember_seconds,
         failures=config.access_failures,
+        pass_seconds=config.session_hours * 3600,
         origins=config.cors_origins,
     )
     login = Login(

@@ -37,7 +37,8 @@ PUBLIC = Rule(("public",))
 UNDECLARED = Rule(("admin",), "other", whole=True)
 
 _BRIDGE = Rule(("bridge",), whole=True)
-_QUERY = Rule(("read",), "query")
+_QUERY = Rule(("view",), "query")
+_LOOK = Rule(("view",), "retrieve")
 _RETRIEVE = Rule(("read",), "retrieve")
 _STORE = Rule(("write",), "store")
 _DELETE = Rule(("delete",), "delete")
@@ -52,7 +53,7 @@ _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 
 def _retrieved(path: str) -> dict[str, Rules]:
     names = ("metadata", "bulkdata", "pixeldata", "rendered", "thumbnail")
-    return {f"{path}/{name}": {"GET": _RETRIEVE} for name in names}
+    return {f"{path}/{name}": {"GET": _LOOK} for name in names}
 
 
 RULES: dict[str, Rules] = {
@@ -70,10 +71,10 @@ RULES: dict[str, Rules] = {
     **_retrieved(_SERIES),
     _INSTANCE: {"GET": _RETRIEVE, "DELETE": _DELETE},
     **_retrieved(_INSTANCE),
-    f"{_INSTANCE}/bulkdata/{{value:path}}": {"GET": _RETRIEVE},
-    f"{_INSTANCE}/frames/{{frames}}": {"GET": _RETRIEVE},
-    f"{_INSTANCE}/frames/{{frames}}/rendered": {"GET": _RETRIEVE},
-    f"{_INSTANCE}/frames/{{frames}}/thumbnail": {"GET": _RETRIEVE},
+    f"{_INSTANCE}/bulkdata/{{value:path}}": {"GET": _LOOK},
+    f"{_INSTANCE}/frames/{{frames}}": {"GET": _LOOK},
+    f"{_INSTANCE}/frames/{{frames}}/rendered": {"GET": _LOOK},
+    f"{_INSTANCE}/frames/{{frames}}/thumbnail": {"GET": _LOOK},
     "/wado": {"GET": _RETRIEVE},
     "/lookup": {"GET": _QUERY},
     "/aets": {"GET": _READ},
@@ -118,7 +119,11 @@ RULES: dict[str, Rules] = {
     "/viewer/{viewer}": {"GET": PUBLIC},
     "/viewer/{viewer}/{path:path}": {"GET": PUBLIC},
     "/sign-in": {"GET": PUBLIC},
+    "/shares": {"GET": Rule(("share",)), "POST": Rule(("share",), "share created")},
+    "/shares/{share}": {"DELETE": Rule(("share",), "share revoked")},
+    "/s/{link}": {"GET": PUBLIC},
     "/session": {"GET": PUBLIC, "POST": Rule(("public",), "login"), "DELETE": PUBLIC},
+    "/session/renewal": {"POST": Rule(("public",), "login")},
     "/session/login": {"GET": PUBLIC},
     "/session/callback": {"GET": Rule(("public",), "login")},
     "/openapi.json": {"GET": PUBLIC},

@@ -3,29 +3,37 @@
 The browser keeps what was shown, key or token, in a cookie that no script can read and that goes to this server only,
 asked for by its own pages. So there are no sessions that servers would have to share, and whoever is revoked is out. A
 page of somewhere else can neither read nor do anything in a signed-in person's name: a change by cookie has to come
-from a page of our own (`access.Door`).
+from a page of our own (`access.Door`). Below a share link it is the link that is opened, and its pass that is kept, for
+the addresses below it alone.
 
 At the issuer it is OpenID Connect's code flow (OIDC Core 3.1) with PKCE (RFC 7636): the code that comes back is worth
-nothing without the verifier, which the browser keeps in another cookie until then.
+nothing without the verifier, which the browser keeps in another cookie until then. Tokens end within minutes; by what
+the issuer gives to renew one (RFC 6749 6), kept in a cookie that goes to `/session` alone, our pages have it renewed in
+time, so that nobody is thrown out in the middle of reading.
 """
 
 import base64
 import hashlib
 import hmac
 import secrets
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb.access.rights import Principal
+from dicomweb.access.shares import read_link
 from dicomweb.errors import BadRequest, Forbidden, NotFound, NotIdentified, Unavailable
 from dicomweb.web import explorer, jsonbodies
-from dicomweb.web.access import COOKIE, Door, is_our_own_page
+from dicomweb.web.access import COOKIE, LINK_COOKIE, Door, is_our_own_page
 from dicomweb.web.addresses import Addresses
-from dicomweb.web.auditing import PRINCIPAL
+from dicomweb.web.auditing import PRINCIPAL, note
+from dicomweb.web.paths import LINK
 from dicomweb.web.threads import hop_elsewhere
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 
 _FLOW = "roentgate-login"
 _FLOW_SECONDS = 600
+_RENEWAL = "roentgate-renewal"
 _LONGEST = 3900
 """Characters of a cookie that browsers surely keep."""
 
@@ -63,37 +72,99 @@ async def page(request: Request) -> Response:
 
 
 async def state(request: Request) -> Response:
-    """GET /session: whether anybody is asked who he is, who is signed in, and whether it can be done at the issuer."""
+    """GET /session: whether anybody is asked who he is, who is signed in, for how long and for what, whether it can be
+    done at the issuer, and whether links can be made."""
     login: Login | None = request.app.state.login
-    if login is None:
-        return jsonbodies.respond({"asked": False, "issuer": False, "name": None, "roles": []})
-    told: dict[str, object] = {"asked": True, "issuer": login.issuer is not None, "name": None, "roles": []}
-    try:
-        principal = await login.door.who(request.scope)
-        told |= {"name": principal.name, "roles": sorted(principal.roles)}
-    except NotIdentified:
-        pass
+    linked = LINK in request.scope
+    told: dict[str, object] = {
+        "asked": login is not None,
+        "issuer": login is not None and login.issuer is not None and not linked,
+        "name": None,
+        "roles": [],
+        "study": None,
+        "seconds": None,
+        "renewable": not linked and _RENEWAL in request.cookies,
+        "shares": bool(request.app.state.archive.config.shares) and not linked,
+    }
+    if login is not None:
+        try:
+            principal = await login.door.who(request.scope)
+            told |= {"name": principal.name, "roles": sorted(principal.roles)}
+            if linked and principal.scope is not None:
+                (told["study"],) = principal.scope.studies
+            told["seconds"] = _seconds_left(request.cookies.get(COOKIE, ""))
+        except NotIdentified:
+            pass
     return jsonbodies.respond(told)
 
 
+def _seconds_left(text: str) -> float | None:
+    """How long a token that is good stays so; None for what is no token (RFC 7519 4.1.4)."""
+    parts = text.split(".")
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "==")) if len(parts) == 3 else {}
+        return float(claims["exp"]) - time.time()
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 async def begin(request: Request) -> Response:
-    """POST /session: sign in by a key; 204 with a cookie."""
-    login = _login(request)
+    """POST /session: sign in by a key, or open a link by its secret; 204 with a cookie."""
+    login: Login | None = request.app.state.login
+    if login is None:
+        raise _nobody_signs_in()
     _check_origin(request)
     value = await jsonbodies.read(request)
     key = value.get("key")
     if not isinstance(key, str) or not key.isascii() or not key.strip():
         raise BadRequest("key is the text of an API key")
+    if LINK in request.scope:
+        return await _open(request, login, key.strip(), value.get("passphrase"))
     principal = await login.door.identify(key.strip().encode(), request.scope)
     return _signed_in(request, login, principal, key.strip(), Response(status_code=204))
 
 
+async def _open(request: Request, login: Login, secret: str, passphrase: object) -> Response:
+    """Open the link below which somebody asks."""
+    if passphrase is not None and not isinstance(passphrase, str):
+        raise BadRequest("passphrase is a text")
+    id, _ = read_link(request.scope[LINK])
+    note(request, share=id)
+    share, text, until = await login.door.open_link(id, secret, passphrase, request.scope)
+    request.scope[PRINCIPAL] = share.principal()
+    note(request, event="share opened", study=share.study)
+    response = Response(status_code=204)
+    _keep(request, response, LINK_COOKIE, text, int(until - time.time()))
+    return response
+
+
+async def renew(request: Request) -> Response:
+    """POST /session/renewal: have the issuer give another token before the one that the browser keeps ends; 204."""
+    login = _login(request)
+    _check_origin(request)
+    issuer = _issuer(login)
+    kept = request.cookies.get(_RENEWAL)
+    if kept is None:
+        raise NotIdentified("there is nothing to renew; sign in again")
+    from dicomweb.access.issuer import Refused
+
+    form = {"grant_type": "refresh_token", "refresh_token": kept, "client_id": login.client}
+    try:
+        told = await hop_elsewhere(issuer.exchange, form | _proof(login))
+    except Refused as error:
+        raise NotIdentified("the issuer wants you to sign in again", shown=True) from error
+    return await _signed_in_at_issuer(request, login, {"refresh_token": kept, **told}, Response(status_code=204))
+
+
 async def end(request: Request) -> Response:
     """DELETE /session: sign out; 204."""
-    _login(request)
+    login: Login | None = request.app.state.login
+    if login is None:
+        raise _nobody_signs_in()
     _check_origin(request)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path=_path(request), httponly=True, samesite="strict", secure=_secure(request))
+    _keep(request, response, LINK_COOKIE if LINK in request.scope else COOKIE, "", 0)
+    _keep(request, response, _RENEWAL, "", 0, "session")
     return response
 
 
@@ -118,11 +189,7 @@ async def leave(request: Request) -> Response:
     mark = "&" if "?" in where else "?"
     response = Response(status_code=303, headers={"location": f"{where}{mark}{urlencode(asked)}"})
     # Lax: the issuer sends the browser back, which is a way from elsewhere
-    response.set_cookie(
-        _FLOW, f"{kept}.{verifier}", _FLOW_SECONDS, path=_path(request) + "session", httponly=True, samesite="lax",
-        secure=_secure(request),
-    )  # fmt: skip
-    response.headers["cache-control"] = "no-store"
+    _keep(request, response, _FLOW, f"{kept}.{verifier}", _FLOW_SECONDS, "session", "lax")
     return response
 
 
@@ -143,15 +210,22 @@ async def arrive(request: Request) -> Response:
         "client_id": login.client,
         "code_verifier": verifier,
     }
-    if login.secret:
-        form["client_secret"] = login.secret
-    told = await hop_elsewhere(issuer.exchange, form)
-    token = str(told.get("access_token") or "")
+    told = await hop_elsewhere(issuer.exchange, form | _proof(login))
+    response = Response(status_code=303, headers={"location": "../sign-in"})  # which knows what was asked for
+    _keep(request, response, _FLOW, "", 0, "session", "lax")
+    return await _signed_in_at_issuer(request, login, told, response)
+
+
+def _proof(login: Login) -> dict[str, str]:
+    """By what we show the issuer that it is us, where it wants that (RFC 6749 2.3.1)."""
+    return {"client_secret": login.secret} if login.secret else {}
+
+
+async def _signed_in_at_issuer(request: Request, login: Login, told: Mapping[str, Any], response: Response) -> Response:
+    token, renewal = (str(told.get(name) or "") for name in ("access_token", "refresh_token"))
     principal = await login.door.identify(token.encode("ascii", "replace"), request.scope)
-    response = Response(status_code=303, headers={"location": "../"})
-    response.delete_cookie(
-        _FLOW, path=_path(request) + "session", httponly=True, samesite="lax", secure=_secure(request)
-    )
+    if renewal.isascii() and 0 < len(renewal) <= _LONGEST:
+        _keep(request, response, _RENEWAL, renewal, int(login.seconds), "session")
     return _signed_in(request, login, principal, token, response)
 
 
@@ -159,19 +233,36 @@ def _signed_in(request: Request, login: Login, principal: Principal, shown: str,
     if len(shown) > _LONGEST:
         raise Forbidden("the token is too long for a browser to keep; have the issuer put less into it")
     request.scope[PRINCIPAL] = principal
-    response.set_cookie(
-        COOKIE, shown, int(login.seconds), path=_path(request), httponly=True, samesite="strict",
-        secure=_secure(request),
-    )  # fmt: skip
-    response.headers["cache-control"] = "no-store"
+    _keep(request, response, COOKIE, shown, int(login.seconds))
     return response
 
 
+def _keep(
+    request: Request,
+    response: Response,
+    cookie: str,
+    text: str,
+    seconds: int,
+    below: str = "",
+    site: Literal["strict", "lax"] = "strict",
+) -> None:
+    """Have the browser keep something where no script reads it, for as long; 0 has it forgotten."""
+    response.set_cookie(
+        cookie, text, seconds, path=_path(request) + below, httponly=True, samesite=site, secure=_secure(request)
+    )
+    response.headers["cache-control"] = "no-store"
+
+
 def _login(request: Request) -> Login:
+    """How people sign in; below a link nobody does."""
     login: Login | None = request.app.state.login
-    if login is None:
-        raise NotFound("nobody is asked who he is here, so that nobody signs in")
+    if login is None or LINK in request.scope:
+        raise _nobody_signs_in()
     return login
+
+
+def _nobody_signs_in() -> NotFound:
+    return NotFound("nobody is asked who he is here, so that nobody signs in")
 
 
 def _issuer(login: Login) -> "Issuer":
