@@ -185,8 +185,8 @@ class NotIdentified(Error):
         self.shown = shown
 
 
-class PassphraseMissing(NotIdentified):
-    """What was shown is right, and a passphrase is wanted beside it."""
+class PassphraseWanted(NotIdentified):
+    """What was shown is right, and the passphrase that is wanted beside it is missing or wrong."""
 
 
 class TooOften(Error):

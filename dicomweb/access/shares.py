@@ -27,7 +27,7 @@ FORM = r"[0-9a-f]{16}(?:\.[A-Za-z0-9_-]{32})?"
 
 _PASS = re.compile(r"([A-Za-z0-9_-]{32})\.([0-9]{1,12})\.([0-9a-f]{64})")
 _ROLES = {"view": frozenset(("view",)), "download": frozenset(("view", "read"))}
-# 32 MiB and a tenth of a second (RFC 7914)
+# 32 MiB and some tenths of a second (RFC 7914)
 _COST = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 << 20}
 
 

@@ -23,7 +23,7 @@ from dicomweb.access.rights import Principal
 from dicomweb.access.shares import Share
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.scoped import ScopedArchive, admits
-from dicomweb.errors import Forbidden, NotFound, NotIdentified, PassphraseMissing, TooOften
+from dicomweb.errors import Forbidden, NotFound, NotIdentified, PassphraseWanted, TooOften
 from dicomweb.standard import resources
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import NOTES, PRINCIPAL, Recorder
@@ -246,10 +246,9 @@ class Door:
         self._check_failures(address, now)
         try:
             share = await hop(self._check_link, id, secret, passphrase, now)
-        except PassphraseMissing:
-            raise
-        except NotIdentified:
-            self._note_failure(address, now)
+        except NotIdentified as error:
+            if not isinstance(error, PassphraseWanted):  # whoever has the secret is no guesser; his tries are counted
+                self._note_failure(address, now)
             raise
         until = min(share.expires, now + self._pass_seconds)
         return share, share.write_pass(secret, until), until
@@ -261,11 +260,11 @@ class Door:
             raise NotIdentified(_NO_LINK, shown=True)
         if share.passphrase and not share.closed:
             if not passphrase:
-                raise PassphraseMissing("this link has a passphrase, which whoever sent it knows")
+                raise PassphraseWanted("this link has a passphrase, which whoever sent it knows")
             if len(passphrase) > shares.LONGEST_PASSPHRASE or not kept.try_passphrase(id):
                 raise Forbidden(_CLOSED)
             if not shares.is_passphrase(passphrase, share.passphrase):
-                raise NotIdentified("this is not the passphrase of the link", shown=True)
+                raise PassphraseWanted("this is not the passphrase of the link", shown=True)
             kept.was_right(id)
         opened = kept.open(id)
         if opened is None:

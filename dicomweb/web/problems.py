@@ -19,6 +19,8 @@ from dicomweb.telemetry.measures import Tally
 
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="Roentgate"'
+PASSPHRASE = "urn:roentgate:passphrase"
+"""Type of the problem that the passphrase of a link is missing or wrong."""
 RETRY_AFTER = 5
 """Seconds after which a client may try again when a back end did not answer."""
 
@@ -78,15 +80,16 @@ def title_of(status: int) -> str:
         return "Error"
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, type: str = "about:blank") -> Response:
     """Make a problem document.
 
     Args:
         status: HTTP status.
         detail: one sentence that a user understands.
         headers: further header fields.
+        type: names the kind of problem for programs that do something about it.
     """
-    body = {"type": "about:blank", "title": title_of(status), "status": status, "detail": detail}
+    body = {"type": type, "title": title_of(status), "status": status, "detail": detail}
     fields = {"cache-control": "no-store", **(headers or {})}
     return Response(orjson.dumps(body), status, fields, MEDIA_TYPE)
 
@@ -128,7 +131,8 @@ def answer(error: Exception) -> Response:
         headers["retry-after"] = str(RETRY_AFTER)
     if isinstance(error, errors.BadSetting):
         return problem(500, _HIDDEN)
-    return problem(status, _sentence(str(error)), headers)
+    kind = PASSPHRASE if isinstance(error, errors.PassphraseWanted) else "about:blank"
+    return problem(status, _sentence(str(error)), headers, kind)
 
 
 def _sentence(text: str) -> str:

@@ -151,10 +151,10 @@ def _revoke(request: Request) -> None:
 
 async def opening(request: Request) -> Response:
     """GET /s/{link}: on to the page that opens a link; with a slash at the end, the explorer below it."""
+    _archive(request)
     raw: bytes = request.scope.get("raw_path") or b"/"
     if raw.partition(b"?")[0].endswith(b"/"):
         return await explorer.page(request)
-    _archive(request)
     last = request.path_params["link"].partition(".")[0]
     if not last.isalnum() or not last.isascii():
         raise NotFound("there is no such link")

@@ -1,6 +1,5 @@
 """Keys, roles and scopes on every route: nobody gets more than was declared, and a foreign study is not there."""
 
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,27 +8,15 @@ import dicoms
 import exchanging
 import httpx
 import pytest
+from known import OURS, THEIRS, UNKNOWN, add_key, store, uid, url
 from served import Served, with_items
 
 from dicomweb.access import keys
-from dicomweb.access.keys import Key
 from dicomweb.access.rights import ROLES, Scope
 from dicomweb.web.rights import RULES, rule_of
 from dicomweb.web.routes import TABLE
 
-OURS, THEIRS, UNKNOWN = 1, 2, 99
-"""Studies in the scope of the narrow principals, outside of it, and of nobody."""
-
 EVERY = [(path, method) for path, methods in TABLE for method in methods.handlers]
-
-
-def add_key(served: Served, name: str, *roles: str, **more: Any) -> dict[str, str]:
-    """Make a key and return the header field that shows it."""
-    text = keys.new_text()
-    given = {"scope": None, "nodes": None, "created": time.time(), **more}
-    key = Key(id=keys.id_of(text) or "", digest=keys.digest_of(text), name=name, roles=frozenset(roles), **given)
-    served.archive.index.keys.add(key)
-    return {"authorization": f"Bearer {text}"}
 
 
 @pytest.fixture(scope="module")
@@ -40,35 +27,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         store(made, writer, study)
     yield made
     made.archive.close()
-
-
-def store(served: Served, who: dict[str, str], study: int, path: str = "", **attributes: Any) -> httpx.Response:
-    headers = {"content-type": "application/dicom", **who}
-    data = dicoms.ct(study=study, **attributes)
-    return served.client.post(f"/dicom-web/studies{path}", content=data, headers=headers)
-
-
-def uid(study: int) -> str:
-    return f"{dicoms.PREFIX}.{study}"
-
-
-def url(path: str, study: int) -> str:
-    """The address of a route for a study."""
-    if path == "/wado":
-        what = f"studyUID={uid(study)}&seriesUID={uid(study)}.1&objectUID={uid(study)}.1.1"
-        return f"/wado?requestType=WADO&{what}&contentType=application/dicom"
-    if path == "/lookup":
-        return f"/lookup?q=P{study}"
-    values = {"study": uid(study), "series": f"{uid(study)}.1", "instance": f"{uid(study)}.1.1", "frames": "1"}
-    values |= {
-        **exchanging.NAMES,
-        "value": "7FE00010",
-        "file": "app.js",
-        "node": "STORESCP",
-        "viewer": "ohif",
-        "path": "x",
-    }
-    return re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
 
 
 def ask(served: Served, method: str, path: str, study: int, who: dict[str, str]) -> httpx.Response:
@@ -85,7 +43,7 @@ def test_every_route_and_method_declares_whose_it_is_and_nothing_else_is_declare
 def test_only_what_tells_nothing_of_anybody_is_public():
     public = {path for path, method in EVERY if rule_of(path, method).public}
     viewers = {"/viewer", "/viewer/{viewer}", "/viewer/{viewer}/{path:path}"}
-    signing = {"/sign-in", "/session", "/session/login", "/session/callback"}
+    signing = {"/sign-in", "/session", "/session/login", "/session/callback", "/session/renewal", "/s/{link}"}
     assert public == viewers | signing | {
         "/",
         "/explorer/{file:path}",
@@ -97,10 +55,10 @@ def test_only_what_tells_nothing_of_anybody_is_public():
 
 
 def test_what_changes_something_is_never_for_readers():
-    readable = {"/aets/{aet}/echo", "/session"}
+    readable = {"/aets/{aet}/echo", "/session", "/session/renewal"}
     for path, method in EVERY:
         if method not in ("GET", "OPTIONS") and path not in readable:
-            assert not {"read", "known", "public"} & set(rule_of(path, method).rights), path
+            assert not {"view", "read", "known", "public"} & set(rule_of(path, method).rights), path
 
 
 # -- nobody, and every role ----------------------------------------------------------------------------------
@@ -109,7 +67,7 @@ def test_nobody_gets_in_without_a_key_but_where_it_is_public(served, path, metho
     response = ask(served, method, path, OURS, {})
     if rule_of(path, method).public:
         # Who signs in or out has to do so on a page of ours
-        assert (response.status_code == 403) == (path == "/session" and method != "GET")
+        assert (response.status_code == 403) == (path in ("/session", "/session/renewal") and method != "GET")
         assert response.status_code != 401
         return
     assert response.status_code == 401
@@ -138,7 +96,8 @@ def roles_of(path: str, method: str) -> set[str]:
 def test_a_role_opens_what_is_declared_for_it_and_nothing_else(served, path, method, role):
     rights = roles_of(path, method)
     bridge = rights == {"bridge"}
-    opens = bool(rights & {role, "known", "public"}) or (role == "admin" and not bridge)
+    includes = {"read": {"read", "view"}, "admin": rights if not bridge else set()}
+    opens = bool(rights & {*includes.get(role, {role}), "known", "public"})
     who = add_key(served, f"{role} {method} {path}", role)
     if opens and (method != "GET" or path.endswith(("/events", "/frames", "{resource:path}"))):
         return  # what happens then is for the tests of that resource

@@ -68,7 +68,10 @@ def test_who_signs_in_by_a_key_is_known_until_the_key_is_revoked_or_he_signs_out
     browser = sent(kept)
     assert served.client.get("/dicom-web/studies", headers=browser).status_code == 200
     told = served.client.get("/session", headers=browser).json()
-    assert told == {"asked": True, "issuer": True, "name": "zoe", "roles": ["read"]}
+    assert told == {
+        "asked": True, "issuer": True, "name": "zoe", "roles": ["read"],
+        "study": None, "seconds": None, "renewable": False, "shares": True,
+    }  # fmt: skip
     out = served.client.request("DELETE", "/session", headers={**browser, **OURS})
     assert "Max-Age=0" in cookies(out)["roentgate-session"]
     assert served.client.get("/session").json()["name"] is None
@@ -132,7 +135,7 @@ def test_who_signs_in_at_the_issuer_comes_back_known(served, issuer):
     assert verifier is not None
     assert verifier[1] not in location
     answer = arrive(served, issuer.authorize(location), browser)
-    assert (answer.status_code, answer.headers["location"]) == (303, "../")
+    assert (answer.status_code, answer.headers["location"]) == (303, "../sign-in")
     assert "Max-Age=0" in cookies(answer)["roentgate-login"]
     known = sent(cookies(answer)["roentgate-session"])
     assert served.client.get("/session", headers=known).json()["name"] == "alice"
@@ -170,7 +173,14 @@ def test_behind_a_prefix_and_tls_the_cookie_is_for_it_alone(issuer, tmp_path):
 
 def test_where_nobody_is_asked_nobody_signs_in(tmp_path):
     served = Served(tmp_path)
-    assert served.client.get("/session").json() == {"asked": False, "issuer": False, "name": None, "roles": []}
+    told = served.client.get("/session").json()
+    assert (told["asked"], told["issuer"], told["name"], told["roles"], told["shares"]) == (
+        False,
+        False,
+        None,
+        [],
+        False,
+    )
     assert sign_in(served, "x").status_code == 404
     assert served.client.request("DELETE", "/session", headers=OURS).status_code == 404
     assert served.client.get("/session/callback").status_code == 404
