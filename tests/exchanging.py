@@ -20,7 +20,10 @@ BRIDGE = {"authorization": f"Bearer {TOKEN}"}
 NODES = '[nodes.STORESCP]\naet = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
 RUNNING, WAITING, OVER = 1, 2, 3
 """Numbers of the jobs."""
-NAMES = {"node": "STORESCP", "job": str(OVER), "aet": "STORESCP", "resource": "studies", "version": "0c1d2e3f4a5b6c7d"}
+NAMES = {
+    "node": "STORESCP", "job": str(OVER), "aet": "STORESCP", "resource": "studies", "version": "0c1d2e3f4a5b6c7d",
+    "share": "0c1d2e3f4a5b6c7d", "link": "0c1d2e3f4a5b6c7d",
+}  # fmt: skip
 
 OPERATIONS = {
     "listNodes", "getNode", "putNode", "deleteNode", "listJobs", "claimJob", "getJob", "followJob", "cancelJob",

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ class Issuing:
         asked: paths that were asked for.
         answer: what it answers instead, if it is to fail.
         codes: that it gave out: challenge and place to come back to of each.
+        renewals: by which it renews tokens, each once; where it gives them out.
+        renews: whether it gives any.
+        seconds: how long its tokens are good.
     """
 
     url: str = ""
@@ -36,6 +40,9 @@ class Issuing:
     asked: list[str] = field(default_factory=list)
     answer: Response | None = None
     codes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    renewals: set[str] = field(default_factory=set)
+    renews: bool = False
+    seconds: int = 300
 
     def rotate(self) -> None:
         """Sign by new keys from now on."""
@@ -49,7 +56,7 @@ class Issuing:
         """The claims of a good token; None leaves one out."""
         now = int(time.time())
         given = {
-            "iss": self.url, "aud": AUDIENCE, "sub": "alice", "iat": now, "exp": now + 300,
+            "iss": self.url, "aud": AUDIENCE, "sub": "alice", "iat": now, "exp": now + self.seconds,
             "roles": ["roentgate-read", "something else"], **more,
         }  # fmt: skip
         return {name: value for name, value in given.items() if value is not None}
@@ -69,13 +76,25 @@ class Issuing:
         return {"code": code, "state": asked["state"]}
 
     def _give(self, form: dict[str, str]) -> tuple[Any, int]:
-        """A token for a code, once, to whoever has the verifier (RFC 7636 4.6)."""
+        """A token for a code, once, to whoever has the verifier (RFC 7636 4.6); or for what renews one (RFC 6749 6)."""
+        if form.get("grant_type") == "refresh_token":
+            if form.get("refresh_token") not in self.renewals or form.get("client_id") != "we":
+                return {"error": "invalid_grant"}, 400
+            self.renewals.remove(form["refresh_token"])
+            return self._given(), 200
         challenge, place = self.codes.pop(form.get("code", ""), ("", ""))
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         shown = base64.urlsafe_b64encode(digest).decode().rstrip("=")
         if not challenge or shown != challenge or form.get("redirect_uri") != place:
             return {"error": "invalid_grant"}, 400
-        return {"access_token": self.sign(), "token_type": "Bearer", "expires_in": 300}, 200
+        return self._given(), 200
+
+    def _given(self) -> dict[str, Any]:
+        told = {"access_token": self.sign(), "token_type": "Bearer", "expires_in": self.seconds}
+        if self.renews:
+            told["refresh_token"] = f"renewal-{secrets.token_hex(8)}"
+            self.renewals.add(told["refresh_token"])
+        return told
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer (ASGI)."""

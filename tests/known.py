@@ -49,8 +49,6 @@ def url(path: str, study: int) -> str:
         "file": "app.js",
         "node": "STORESCP",
         "viewer": "ohif",
-        "share": "0123456789abcdef",
-        "link": "0123456789abcdef",
         "path": "x",
     }
     return re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)

@@ -162,6 +162,42 @@ def test_a_code_is_worth_something_once(served, issuer):
     assert arrive(served, back, browser).status_code == 503
 
 
+def test_a_token_is_renewed_before_it_ends_and_whoever_is_put_out_at_the_issuer_signs_in_again(served, issuer):
+    issuer.renews, issuer.seconds = True, 120
+    try:
+        location, browser = begun(served)
+        answer = arrive(served, issuer.authorize(location), browser)
+        kept = cookies(answer)
+        assert {"HttpOnly", "SameSite=strict", "Path=/session"} <= {
+            part.strip() for part in kept["roentgate-renewal"].split(";")
+        }
+        both = {
+            "cookie": "; ".join(kept[name].partition(";")[0] for name in ("roentgate-session", "roentgate-renewal"))
+        }
+        told = served.client.get("/session", headers=both).json()
+        assert told["renewable"] is True
+        assert 100 < told["seconds"] <= 120
+        for foreign in ({}, THEIRS):
+            assert served.client.post("/session/renewal", headers={**both, **foreign}).status_code == 403
+        issuer.seconds = 300
+        again = served.client.post("/session/renewal", headers={**both, **OURS})
+        assert again.status_code == 204
+        renewed = cookies(again)
+        assert renewed["roentgate-renewal"] != kept["roentgate-renewal"]
+        known = sent(renewed["roentgate-session"])
+        assert served.client.get("/session", headers=known).json()["seconds"] > 120
+        assert served.client.get("/dicom-web/studies", headers=known).status_code == 200
+        # what was used is worth nothing, and nothing is said of it
+        used = served.client.post("/session/renewal", headers={**both, **OURS})
+        assert (used.status_code, cookies(used)) == (401, {})
+        assert served.client.post("/session/renewal", headers=OURS).status_code == 401
+        gone = served.client.request("DELETE", "/session", headers={**both, **OURS})
+        assert all("Max-Age=0" in field for field in cookies(gone).values())
+        assert set(cookies(gone)) == {"roentgate-session", "roentgate-renewal"}
+    finally:
+        issuer.renews, issuer.seconds = False, 300
+
+
 def test_behind_a_prefix_and_tls_the_cookie_is_for_it_alone(issuer, tmp_path):
     served = Served(tmp_path, access=True, public_url="https://pacs.example/images", path_prefix="/images")
     kept = cookies(sign_in(served, new_key(served, "read"), origin="https://pacs.example"))["roentgate-session"]
