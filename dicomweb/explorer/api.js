@@ -1,8 +1,15 @@
 // The server as its clients see it: DICOMweb, and beside it /jobs, /nodes, /aets, /refusals, /status and /lookup.
 // All addresses are relative to the page, so that it works below any prefix.
 
+import { renew } from "./renewing.js";
+
 export const ROOT = new URL("./", document.baseURI.split("#")[0]).href;
 const DICOMWEB = `${ROOT}dicom-web`;
+
+// Type of the problem that the passphrase of a link is missing or wrong.
+export const PASSPHRASE = "urn:roentgate:passphrase";
+// What anybody is told, whether he is signed in or not.
+const PUBLIC = ["session", "viewer"];
 
 // A request that failed: `message` can be shown as it is; `status` is 0 where nobody answered.
 export class ApiError extends Error {
@@ -16,8 +23,21 @@ export class ApiError extends Error {
 // True of the error that an aborted request ends in: nothing to tell anybody.
 export const aborted = (error) => error?.name === "AbortError";
 
+let worked = false, lost = false;
+
+// Nobody knows who we are any more. Whoever has just come signs in at once; who is in the middle of something is told.
+async function signInAgain() {
+  if (lost) return;
+  lost = true;
+  const address = new URL(`sign-in#${location.hash}`, ROOT).href;
+  if (!worked) return location.assign(address);
+  const { signInAgain: tell } = await import("./components/again.js");
+  await tell(address);
+  lost = false;
+}
+
 // Fetch an address relative to the root; throws ApiError for every status that is not 2xx (RFC 9457 read).
-export async function call(path, options = {}) {
+export async function call(path, options = {}, again = true) {
   let answer;
   try {
     answer = await fetch(new URL(path, ROOT), { credentials: "same-origin", ...options });
@@ -25,9 +45,14 @@ export async function call(path, options = {}) {
     if (aborted(error)) throw error;
     throw new ApiError("The server does not answer. Is it still running, and the network up?");
   }
-  if (answer.ok) return answer;
-  // Nobody knows who we are: signing in is on a page of its own
-  if (answer.status === 401 && path !== "session") location.assign(new URL("sign-in", ROOT));
+  if (answer.ok) {
+    worked ||= !PUBLIC.includes(path);
+    return answer;
+  }
+  if (answer.status === 401 && path !== "session") {
+    if (again && (await renew(ROOT).catch(() => false))) return call(path, options, false);
+    signInAgain();
+  }
   const problem = await answer.json().catch(() => null);
   throw new ApiError(problem?.detail || problem?.title || `The server answered with status ${answer.status}.`, answer.status, problem);
 }

@@ -36,11 +36,12 @@ const PAGES = [
   { pattern: "patients", nav: "Patients", icon: "patients", load: () => import("./pages/patients.js") },
   { pattern: "patient", load: () => import("./pages/patient.js") },
   { pattern: "lookup", load: () => import("./pages/lookup.js") },
-  { pattern: "upload", nav: "Upload", icon: "upload", load: () => import("./pages/upload.js") },
+  { pattern: "upload", nav: "Upload", icon: "upload", right: "write", load: () => import("./pages/upload.js") },
   { pattern: "nodes", nav: "Nodes", icon: "nodes", load: () => import("./pages/nodes.js") },
   { pattern: "nodes/:node", load: () => import("./pages/query.js") },
   { pattern: "jobs", nav: "Jobs", icon: "jobs", load: () => import("./pages/jobs.js") },
   { pattern: "jobs/:job", load: () => import("./pages/jobs.js") },
+  { pattern: "links", nav: "Links", icon: "link", right: "share", load: () => import("./pages/links.js") },
   { pattern: "status", nav: "Status", icon: "status", load: () => import("./pages/status.js") },
 ];
 
@@ -48,6 +49,7 @@ const ACTIONS = [
   () => import("./actions/download.js"),
   () => import("./actions/drop.js"),
   () => import("./actions/send.js"),
+  () => import("./actions/share.js"),
   () => import("./actions/delete.js"),
   () => import("./actions/viewer.js"),
 ];

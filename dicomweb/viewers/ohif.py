@@ -29,7 +29,17 @@ CONFIGURATION = """\
 (() => {
   const here = new URL("./", document.currentScript.src);
   const dicomweb = new URL("../../dicom-web", here).href;
+  const root = new URL("../../", here).href;
   window.PUBLIC_URL = here.pathname;
+
+  // Whoever is signed in stays so while this page is open; who is not signs in, and comes back.
+  const renewing = import(new URL("explorer/renewing.js", root));
+  renewing.then(({ keepSignedIn }) => keepSignedIn(root), () => {});
+  const signIn = async ({ status }) => {
+    if (status === 401 && !(await renewing.then(({ renew }) => renew(root)).catch(() => false))) {
+      location.assign(new URL(`sign-in#${location.href.slice(root.length)}`, root));
+    }
+  };
 
   window.config = {
     routerBasename: here.pathname,
@@ -44,6 +54,7 @@ CONFIGURATION = """\
     strictZSpacingForVolumeViewport: true,
     groupEnabledModesFirst: true,
     showErrorDetails: "always",
+    httpErrorHandler: signIn,
     // HTTP/1.1 has six connections whatever is asked for; HTTP/2, which browsers speak over TLS, has as many.
     maxNumRequests: { interaction: 100, thumbnail: 10, prefetch: 25 },
     defaultDataSourceName: "roentgate",

@@ -8,6 +8,7 @@ register({
   icon: "trash",
   levels: ["study", "series", "instance"],
   many: true,
+  right: "delete",
   danger: true,
   order: 90,
   run: remove,

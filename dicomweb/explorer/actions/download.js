@@ -9,11 +9,11 @@ export const fileName = (words, ending) => `${words.replace(/[^\p{L}\p{N}._-]+/g
 const asked = (subject, type) => `${resource(subject)}?accept=${encodeURIComponent(type)}`;
 
 register({
-  name: "zip", label: "Download as ZIP", icon: "download", levels: ["study", "series", "instance"], order: 10,
+  name: "zip", label: "Download as ZIP", icon: "download", levels: ["study", "series", "instance"], right: "read", order: 10,
   href: ([one]) => asked(one, "application/zip"), download: ([one]) => fileName(one.label, "zip"),
 });
 register({
-  name: "part10", label: "Download the DICOM file", icon: "file", levels: ["instance"], order: 11,
+  name: "part10", label: "Download the DICOM file", icon: "file", levels: ["instance"], right: "read", order: 11,
   href: ([one]) => asked(one, "application/dicom;transfer-syntax=*"), download: ([one]) => `${one.instance}.dcm`,
 });
 register({

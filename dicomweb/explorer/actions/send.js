@@ -8,6 +8,7 @@ register({
   icon: "send",
   levels: ["patient", "study", "series", "instance"],
   many: true,
+  right: "write",
   order: 20,
   run: send,
 });
