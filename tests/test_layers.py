@@ -26,6 +26,7 @@ LAYERS = {
     "dicomweb.archive": 3,
     "dicomweb.web": 4,
     "dicomweb.app": 5,
+    "dicomweb.first": 0,
     "dicomweb.http1": 0,
     "dicomweb.connection": 1,
     "dicomweb.wire": 2,
