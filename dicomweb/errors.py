@@ -137,6 +137,14 @@ class WrongStudy(BadObject):
     """The object belongs to another study than the one named in the request."""
 
 
+class ForeignStudy(BadObject):
+    """The object belongs to a study or patient that whoever sends it may not store to."""
+
+    def __init__(self, sop_class: str = "", instance: str = "") -> None:
+        sentence = "the object belongs to a study or patient that whoever sends it may not store to"
+        super().__init__(sentence, sop_class, instance)
+
+
 class OtherContent(BadObject):
     """Another object with the same SOP Instance UID is stored already."""
 

@@ -60,7 +60,7 @@ class Relay:
             except OSError:
                 return
             with self._lock:
-                far = None if self._down else _connected(self.target)
+                far = None if self._down else self._reach()
                 if far is None:
                     near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     near.close()
@@ -70,6 +70,10 @@ class Relay:
                 thread = threading.Thread(target=self._serve, args=(near, far), daemon=True)
                 self._threads.append(thread)
                 thread.start()
+
+    def _reach(self) -> socket.socket | None:
+        """A connection to the other side, or None."""
+        return connected(self.target)
 
     def _serve(self, near: socket.socket, far: socket.socket) -> None:
         back = threading.Thread(target=self._relay, args=(far, near), daemon=True)
@@ -91,7 +95,8 @@ class Relay:
             source.shutdown(socket.SHUT_RD)
 
 
-def _connected(port: int) -> socket.socket | None:
+def connected(port: int) -> socket.socket | None:
+    """Connect to a port of loopback; None if nobody listens there."""
     with contextlib.suppress(OSError):
         sock = socket.create_connection(("127.0.0.1", port), 10)
         sock.settimeout(None)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dicomweb.access.rights import Scope
 from dicomweb.archive import delete as deletion
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.shelf import Shelf
@@ -60,10 +61,14 @@ class Archive:
         )
 
     def store(
-        self, uploads: Sequence[Upload], study: str | None = None, on_conflict: OnConflict | None = None
+        self,
+        uploads: Sequence[Upload],
+        study: str | None = None,
+        on_conflict: OnConflict | None = None,
+        scope: Scope | None = None,
     ) -> list[Outcome]:
         """Store objects; see `Store.store`."""
-        return self._store.store(uploads, study, on_conflict)
+        return self._store.store(uploads, study, on_conflict, scope)
 
     def unpack(self, data: bytes) -> bytes:
         """Decode a PNG or GIF in the workshop; see `imaging.unpacking.convert`.

@@ -14,20 +14,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from dicomweb.access.rights import Scope
 from dicomweb.archive import tombstones
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.sameness import Comparison
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.stages import stage
 from dicomweb.archive.versions import kept_key, new_version, tombstone_key
-from dicomweb.errors import AlreadyStored, Error, NotFound, OtherContent, Unavailable, WrongStudy
+from dicomweb.errors import AlreadyStored, Error, ForeignStudy, NotFound, OtherContent, Unavailable, WrongStudy
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone
 from dicomweb.standard import outcomes, part10
+from dicomweb.standard.dicomjson import text
 from dicomweb.standard.outcomes import Outcome
 from dicomweb.storage import Put, Storage
 
 log = logging.getLogger(__name__)
 
+_PATIENT, _ISSUER = "00100020", "00100021"
 _OTHER_CONTENT = "another object with this SOP Instance UID is stored already; it was left as it is"
 
 OnConflict: TypeAlias = Literal["refuse", "keep", "replace"]
@@ -35,12 +38,13 @@ OnConflict: TypeAlias = Literal["refuse", "keep", "replace"]
 
 @dataclass(slots=True)
 class _Candidate:
-    """An upload on its way: where its outcome belongs, what was read from it."""
+    """An upload on its way: where its outcome belongs, what was read from it, to what its sender may store."""
 
     position: int
     upload: Upload
     parsed: part10.Part10
     entry: Entry
+    scope: Scope | None
 
 
 class Store:
@@ -69,7 +73,11 @@ class Store:
         self._comparison = Comparison(storage, spool, reader)
 
     def store(
-        self, uploads: Sequence[Upload], study: str | None = None, on_conflict: OnConflict | None = None
+        self,
+        uploads: Sequence[Upload],
+        study: str | None = None,
+        on_conflict: OnConflict | None = None,
+        scope: Scope | None = None,
     ) -> list[Outcome]:
         """Store objects, each by itself (PS3.18 10.5).
 
@@ -77,6 +85,8 @@ class Store:
             uploads: the objects; their spool files are gone afterwards.
             study: Study Instance UID that each must have, or None.
             on_conflict: what to do with other content under a SOP Instance UID that is taken.
+            scope: to what the sender may store: studies that it names, and studies of its patients, of which no
+                other patient's becomes one. None is everything.
 
         Returns:
             One outcome per upload, in order. Those that say stored, already or kept are durable.
@@ -87,7 +97,7 @@ class Store:
             with stage("parse"):
                 for position, upload in enumerate(uploads):
                     try:
-                        candidates.append(self._candidate(position, upload, study))
+                        candidates.append(self._candidate(position, upload, study, scope))
                     except Error as error:
                         results[position] = outcomes.from_error(error)
                     except Exception as error:  # a fault of ours costs this object, not its neighbours
@@ -99,12 +109,21 @@ class Store:
                 upload.discard()
         return [result for result in results if result is not None]
 
-    def _candidate(self, position: int, upload: Upload, study: str | None) -> _Candidate:
+    def _candidate(self, position: int, upload: Upload, study: str | None, scope: Scope | None) -> _Candidate:
         parsed = self._reader.parse(upload)
         if study is not None and parsed.study != study:
             sentence = "the object belongs to another study than the one in the URL"
             raise WrongStudy(sentence, parsed.sop_class, parsed.instance)
-        return _Candidate(position, upload, parsed, self._reader.entry(upload, parsed))
+        if scope is not None and not self._admits(parsed, scope):
+            raise ForeignStudy(parsed.sop_class, parsed.instance)
+        return _Candidate(position, upload, parsed, self._reader.entry(upload, parsed), scope)
+
+    def _admits(self, parsed: part10.Part10, scope: Scope) -> bool:
+        """Say whether an object belongs to a scope, as things are; the commit asks once more."""
+        if parsed.study in scope.studies:
+            return True
+        patient = text(parsed.dataset, _PATIENT).strip(), text(parsed.dataset, _ISSUER).strip()
+        return patient in scope.patients and self._index.admits(parsed.study, scope)
 
     def _place(self, candidates: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict) -> None:
         try:
@@ -164,7 +183,7 @@ class Store:
         if not written:
             return
         with stage("index"):
-            holders = self._index.commit([candidate.entry for candidate in written])
+            holders = self._index.commit([candidate.entry for candidate in written], written[0].scope)
         for candidate, holder in zip(written, holders, strict=True):
             if holder is None:
                 results[candidate.position] = self._outcome(candidate, "stored")
@@ -176,9 +195,13 @@ class Store:
                 self.given_up.add(candidate.entry.held.version)
                 results[candidate.position] = self._failed(candidate, error)
 
-    def _settle(self, candidate: _Candidate, holder: Held, on_conflict: OnConflict) -> Outcome:
-        """Decide about a written object whose SOP Instance UID `holder` has."""
+    def _settle(self, candidate: _Candidate, holder: Held | ForeignStudy, on_conflict: OnConflict) -> Outcome:
+        """Decide about a written object whose SOP Instance UID `holder` has, or whose study is somebody else's."""
         while True:
+            if isinstance(holder, ForeignStudy):
+                self._withdraw(candidate)
+                return self._failed(candidate, holder)
+            successor: Held | ForeignStudy | None
             try:
                 if self._same_as_written(candidate, holder):
                     self._withdraw(candidate)
@@ -193,7 +216,7 @@ class Store:
                     return self._outcome(candidate, "kept")
                 successor = self._replace(candidate, holder)
             except NotFound:  # the holder was deleted while we looked at it
-                (successor,) = self._index.commit([candidate.entry])
+                (successor,) = self._index.commit([candidate.entry], candidate.scope)
                 if successor is None:
                     return self._outcome(candidate, "stored")
             if successor is None:

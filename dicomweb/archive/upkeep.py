@@ -336,8 +336,7 @@ class Upkeep:
         if entry is None:
             return Finding("corrupt", stored.key, detail="the object's bytes are not those that were stored")
         self._index.intend([Intent(version, stored.key)])
-        (holder,) = self._index.commit([entry])
-        if holder is not None:
+        if self._index.commit([entry]) != [None]:
             self._index.keep([entry])
         return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dicomweb.access.rights import Scope
-from dicomweb.errors import BadSetting, Unavailable
+from dicomweb.errors import BadSetting, ForeignStudy, Unavailable
 from dicomweb.standard.attributes import Level
 from dicomweb.standard.query import Query
 
@@ -197,13 +197,17 @@ class Index(Protocol):
     def trust(self) -> None:
         """Say that storage was searched for such objects since the machine was started."""
 
-    def commit(self, entries: Sequence[Entry]) -> list[Held | None]:
+    def commit(self, entries: Sequence[Entry], scope: Scope | None = None) -> list[Held | ForeignStudy | None]:
         """Make entries visible, each by itself, and drop their intents.
+
+        Args:
+            entries: what was written.
+            scope: a study that is there must be in it, whoever made it meanwhile; None admits to all.
 
         Returns:
             For each entry None if it is now current and visible; else the current version that already has
-            its SOP Instance UID (in any study): then nothing changed and its intent stays. Two entries of one
-            call may have the same SOP Instance UID: the first wins.
+            its SOP Instance UID (in any study), or ForeignStudy if its study is not in the scope: then nothing changed
+            and its intent stays. Two entries of one call may have the same SOP Instance UID: the first wins.
 
         Raises:
             Conflict: an intent is no longer there (a sweep took it); nothing of the call was done.
@@ -298,6 +302,10 @@ class Index(Protocol):
 
     def in_scope(self, study: str, scope: Scope) -> bool:
         """Say whether a study is in a scope: named there, or of a patient who is."""
+
+    def admits(self, study: str, scope: Scope) -> bool:
+        """Say whether something may be stored into a study: it is in the scope, or it is not there and the scope has
+        patients whose it could be."""
 
     def walk(self, after: int = 0, limit: int = 1000) -> list[Held]:
         """Return every version, current or not, by version: for checks of the whole archive."""

@@ -2,16 +2,16 @@
 
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from dicomweb.access.rights import Scope
-from dicomweb.errors import Conflict
+from dicomweb.errors import Conflict, ForeignStudy
 from dicomweb.index import Entry, Found, Held, Intent, Row, Tombstone
 from dicomweb.index.access import AccessKeys
-from dicomweb.index.finding import Finder
+from dicomweb.index.finding import Finder, foreign
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
 from dicomweb.index.jobs import Jobs
@@ -63,6 +63,13 @@ class Database(Reader):
         """See Index."""
         return self._finder.in_scope(study, scope)
 
+    def admits(self, study: str, scope: Scope) -> bool:
+        """See Index."""
+        if study in scope.studies or not scope.patients:
+            return study in scope.studies
+        with self._engine.read() as session:
+            return not foreign(session, {study}, scope)[0]
+
     # -- writing -----------------------------------------------------------------------------------------
     def intend(self, intents: Sequence[Intent]) -> None:
         """See Index."""
@@ -90,14 +97,33 @@ class Database(Reader):
         """See Index."""
         self._engine.trust()
 
-    def commit(self, entries: Sequence[Entry]) -> list[Held | None]:
+    def commit(self, entries: Sequence[Entry], scope: Scope | None = None) -> list[Held | ForeignStudy | None]:
         """See Index."""
         if not entries:
             return []
-        held: list[Held | None] = self._groups.do(self._do_commit, self._ready(entries))
-        return held
+        ready = self._ready(entries)
+        found: list[Held | ForeignStudy | None] = (
+            self._groups.do(self._do_commit, ready)
+            if scope is None
+            else self._groups.do(self._do_commit_scoped, (ready, scope))
+        )
+        return found
 
-    def _do_commit(self, session: Session, works: Sequence[Sequence[Ready]]) -> list[Any]:
+    def _do_commit_scoped(self, session: Session, works: Sequence[tuple[Sequence[Ready], Scope]]) -> list[Any]:
+        """Commit one work after the other, since what one of them stores decides about the next."""
+        results: list[Any] = []
+        for work, scope in works:
+            judged = {item.entry.held.study for item in work} - scope.studies
+            barred, absent = foreign(session, judged, scope, locked=True)
+            admitted = [item for item in work if item.entry.held.study not in barred]
+            (found,) = self._do_commit(session, [admitted], absent)
+            if isinstance(found, list):
+                held = iter(found)
+                found = [ForeignStudy() if item.entry.held.study in barred else next(held) for item in work]
+            results.append(found)
+        return results
+
+    def _do_commit(self, session: Session, works: Sequence[Sequence[Ready]], absent: Collection[str] = ()) -> list[Any]:
         pending = self._pending(session, (item.entry.held.version for work in works for item in work))
         holders = self._current(session, (item.entry.held.instance for work in works for item in work))
         results: list[Any] = []
@@ -116,7 +142,7 @@ class Database(Reader):
                     chosen.append(item)
             results.append(found)
         if chosen:
-            self._writer(session).add(chosen, current=True)
+            self._writer(session).add(chosen, current=True, absent=absent)
             self._drop_intents(session, [item.entry.held.version for item in chosen])
         return results
 

@@ -2,7 +2,7 @@
 the other, within a limit."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from dicomweb.index.cursors import Places, read_cursor, write_cursor
 from dicomweb.index.forms import storable
 from dicomweb.index.results import Results
 from dicomweb.index.search import Entrance, Plan
-from dicomweb.index.session import Engine, Session, SqlRow, as_list
+from dicomweb.index.session import Engine, Session, SqlRow, among, as_list, lock
 from dicomweb.standard.attributes import BY_KEYWORD, Level
 from dicomweb.standard.dictionary import keyword_of
 from dicomweb.standard.matching import Absent, Key, OneOf, satisfies
@@ -265,3 +265,29 @@ def _narrow(session: Session) -> int:
     """
     ((last,),) = session.rows("SELECT max(id) FROM study")
     return max(_NARROW, math.isqrt(COUNT_LIMIT * (last or 0)))
+
+
+def foreign(session: Session, studies: Iterable[str], scope: Scope, locked: bool = False) -> tuple[set[str], set[str]]:
+    """Return those studies that are there and of no patient in a scope, and those that are not there.
+
+    Args:
+        session: where they are looked up.
+        studies: Study Instance UIDs.
+        scope: of whoever wants to store to them.
+        locked: lock those that are there until the transaction ends.
+    """
+    by_row = {storable(study): study for study in studies}
+    if not by_row:
+        return set(), set()
+    condition, value = among(session.dialect, "uid", sorted(by_row))
+    rows = session.rows(
+        f"SELECT uid FROM study WHERE {condition} ORDER BY uid{lock(session.dialect) if locked else ''}", (value,)
+    )
+    there = {row[0] for row in rows}
+    ours = sql.scope_condition(session.dialect, "st", scope)
+    condition, value = among(session.dialect, "st.uid", sorted(there))
+    admitted = session.rows(
+        f"SELECT st.uid FROM study st WHERE {condition} AND st.visible = 1 AND {ours.sql}", (value, *ours.values)
+    )
+    barred = there.difference(row[0] for row in admitted)
+    return {by_row[uid] for uid in barred}, {by_row[uid] for uid in by_row.keys() - there}

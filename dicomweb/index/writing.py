@@ -7,7 +7,7 @@ each other in one order. A study's row is locked by whoever changes anything of 
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,9 +141,15 @@ class Writer:
         self._read_dataset = read_dataset
 
     # -- adding ------------------------------------------------------------------------------------------
-    def add(self, ready: Sequence[Ready], current: bool, kind: str = "stored") -> None:
-        """Insert versions; current ones become visible and are recorded as changes of this kind."""
+    def add(self, ready: Sequence[Ready], current: bool, kind: str = "stored", absent: Collection[str] = ()) -> None:
+        """Insert versions; current ones become visible and are recorded as changes of this kind.
+
+        Raises:
+            Again: a study that was found to be absent is there by now.
+        """
         studies = self._lock_studies({storable(item.entry.held.study) for item in ready}, create=True)
+        if any(uid in studies and studies[uid].id for uid in map(storable, absent)):
+            raise Again("a study came up that was not there a moment ago")
         wanted = {(storable(item.entry.held.study), storable(item.entry.held.series)) for item in ready}
         series = self._lock_series(studies, wanted)
         dictionaries: dict[int, tuple[_Series, bytes]] = {}

@@ -46,9 +46,9 @@ MEANINGS: dict[int, str] = {
 # Which of our errors is which reason; one that is not listed is as its nearest listed ancestor.
 _REASONS: dict[type[Exception], int] = {
     errors.OutOfSpace: OUT_OF_RESOURCES,
-    errors.Forbidden: NOT_AUTHORIZED,
     errors.TooLarge: OUT_OF_RESOURCES,
     errors.ObjectTooLarge: OUT_OF_RESOURCES,
+    errors.ForeignStudy: NOT_AUTHORIZED,
     errors.WrongStudy: DOES_NOT_MATCH,
     errors.BadIdentity: DOES_NOT_MATCH,
     errors.UnsupportedSyntax: SYNTAX_NOT_SUPPORTED,
