@@ -83,6 +83,10 @@ class Unavailable(Error):
     """A back end did not answer, or not in time; the same request may succeed later."""
 
 
+class Incompatible(Unavailable):
+    """A back end answers, but holds something else than this program, or the other back end, goes with."""
+
+
 class Damaged(Unavailable):
     """The index's own file is damaged; it can be made anew from the objects."""
 

@@ -400,7 +400,8 @@ def open_index(url: str, *, scan_limit: int = SCAN_LIMIT, login: Callable[[], st
         login: gives a PostgreSQL URL whose user and password each new connection takes; None takes those of `url`.
 
     Raises:
-        BadSetting: the URL names no back end that we have, or the index is of a newer version.
+        BadSetting: the URL names no back end that we have.
+        Incompatible: the tables are of a version that this program is too old for.
         Unavailable: the database cannot be reached.
     """
     from dicomweb.index.database import Database

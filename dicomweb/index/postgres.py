@@ -14,9 +14,9 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
-from dicomweb.errors import BadSetting, OutOfSpace, Unavailable
-from dicomweb.index import feed
-from dicomweb.index.schema import STEPS, TRIGRAMS, VERSION, Dialect
+from dicomweb.errors import BadSetting, Incompatible, OutOfSpace, Unavailable
+from dicomweb.index import feed, upgrades
+from dicomweb.index.schema import TRIGRAMS, Dialect
 from dicomweb.index.session import Again, SqlRow, Values
 from dicomweb.telemetry.measures import Histogram, Level
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _CONNECTIONS = 16
 _WAIT = 10.0
+_UPGRADE_ATTEMPTS = 30
 _LOGIN = ("user", "password")
 _LOCK = 0x526F656E74676174
 """Names the advisory lock under which tables are made and upgraded."""
@@ -113,7 +114,8 @@ class PostgresEngine:
         login: gives a URL whose user and password each new connection takes, so that they may change while we run.
 
     Raises:
-        BadSetting: the URL is malformed, or the tables are of a newer version than this program.
+        BadSetting: the URL is malformed.
+        Incompatible: this program is too old for the tables.
         Unavailable: the database does not answer.
     """
 
@@ -153,24 +155,21 @@ class PostgresEngine:
             raise
 
     def _upgrade(self) -> None:
-        with self.write() as session:
-            session.rows("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
-            session.run("CREATE TABLE IF NOT EXISTS about (name text PRIMARY KEY, value text NOT NULL)")
-            about: dict[str, str] = dict(session.rows("SELECT name, value FROM about"))
-            found = int(about.get("schema", "0"))
-            if found > VERSION:
-                raise BadSetting(
-                    f"the index was made by a newer Roentgate (schema {found}, this reads up to {VERSION})"
-                )
-            for step in STEPS[found:]:
-                for statement in step(self.dialect):
-                    session.run(statement)
-            for name, value in (("schema", VERSION), ("feed", feed.start(session, int(about.get("feed", "0"))))):
-                session.run(
-                    "INSERT INTO about (name, value) VALUES (?, ?) "
-                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                    (name, str(value)),
-                )
+        """Take the steps that are missing; of processes that start at once one does, the others wait for it. It waits
+        itself for those that use a table, but a moment at a time only, since all others would wait behind it."""
+        for attempt in range(_UPGRADE_ATTEMPTS):
+            try:
+                with self.write() as session:
+                    session.rows("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+                    session.run("SET LOCAL lock_timeout = '2s'")
+                    session.run("CREATE TABLE IF NOT EXISTS about (name text PRIMARY KEY, value text NOT NULL)")
+                    upgrades.take(session)
+                    began = int(upgrades.read(session).get("feed", "0"))
+                    upgrades.remember(session, "feed", feed.start(session, began))
+                break
+            except Again:
+                if attempt + 1 == _UPGRADE_ATTEMPTS:
+                    raise
         self._add_trigrams()
 
     def _add_trigrams(self) -> None:
@@ -247,6 +246,7 @@ class PostgresEngine:
         """See Engine."""
         with self.write() as session:
             session.run("UPDATE about SET value = value WHERE name = 'schema'")
+            upgrades.is_current(upgrades.read(session))
 
     def close(self) -> None:
         """See Engine."""
@@ -310,8 +310,16 @@ def _translated() -> Iterator[None]:
     """Turn psycopg's errors into ours."""
     try:
         yield
-    except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation) as error:
+    except (
+        errors.SerializationFailure,
+        errors.DeadlockDetected,
+        errors.LockNotAvailable,
+        errors.UniqueViolation,
+    ) as error:
         raise Again("another transaction got in the way") from error
+    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
+        log.error("the index has other tables than are asked for: %s", error.diag.message_primary)
+        raise Incompatible("the index has other tables than this version of Roentgate works on") from error
     except (errors.DiskFull, errors.OutOfMemory) as error:
         raise OutOfSpace("the index's database has no room left") from error
     except (psycopg_pool.PoolTimeout, psycopg_pool.TooManyRequests, psycopg_pool.PoolClosed) as error:

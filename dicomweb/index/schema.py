@@ -15,6 +15,7 @@ on the content alone.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from dicomweb.index.forms import kind_of
@@ -280,11 +281,21 @@ def _shares(dialect: Dialect) -> list[str]:
     ]
 
 
-STEPS: tuple[Callable[[Dialect], list[str]], ...] = (_first, _exchange, _access, _orders, _shares)
-"""Upgrade steps, each the statements that lead from the version before it; never changed once released."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What leads from one version of the tables to the next.
 
-VERSION = len(STEPS)
-"""The version that this program reads and writes."""
+    Attributes:
+        statements: that do it; never changed once released.
+        contracts: programs of the versions before do not work on what it leaves (see `upgrades`).
+    """
+
+    statements: Callable[[Dialect], list[str]]
+    contracts: bool = False
+
+
+STEPS = (Step(_first, contracts=True), Step(_exchange), Step(_access), Step(_orders), Step(_shares))
+"""All steps, in order."""
 
 TABLES = (
     "instance",

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicomweb.errors import BadSetting, Conflict, Damaged, OutOfSpace, Unavailable
-from dicomweb.index import matchers, owners
-from dicomweb.index.schema import STEPS, VERSION, Dialect
+from dicomweb.index import matchers, owners, upgrades
+from dicomweb.index.schema import Dialect
 from dicomweb.index.session import SqlRow, Values
 
 try:
@@ -67,7 +67,8 @@ class SqliteEngine:
         path: of the file, or None for a database in memory, which this object alone sees.
 
     Raises:
-        BadSetting: the database is of a newer version than this program, or SQLite is too old.
+        BadSetting: SQLite is too old.
+        Incompatible: this program is too old for the tables.
         Unavailable: the file cannot be opened.
     """
 
@@ -121,19 +122,13 @@ class SqliteEngine:
     def _upgrade(self) -> None:
         """Make or upgrade the tables; an index that is up to date is opened without writing."""
         session = SqliteSession(self._connection)
-        if self._version(session) == VERSION and (not self._boot or self._trusted(session)):
-            return
+        if session.rows("SELECT 1 FROM sqlite_master WHERE name = 'about'"):
+            about = upgrades.read(session)
+            if upgrades.is_current(about) and (not self._boot or "boot" in about):
+                return
         with self.write() as session:
             session.run("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            found = self._version(session)
-            if found > VERSION:
-                raise BadSetting(
-                    f"the index was made by a newer Roentgate (schema {found}, this one reads up to {VERSION})"
-                )
-            for step in STEPS[found:]:
-                for statement in step(self.dialect):
-                    session.run(statement)
-            session.run("INSERT OR REPLACE INTO about (name, value) VALUES ('schema', ?)", (str(VERSION),))
+            upgrades.take(session)
             if self._boot:
                 session.run("INSERT OR IGNORE INTO about (name, value) VALUES ('boot', ?)", (self._boot,))
 
@@ -141,12 +136,6 @@ class SqliteEngine:
         """The boot of the machine since which nothing can have been lost, or ""."""
         rows = session.rows("SELECT value FROM about WHERE name = 'boot'")
         return str(rows[0][0]) if rows else ""
-
-    def _version(self, session: SqliteSession) -> int:
-        if not session.rows("SELECT 1 FROM sqlite_master WHERE name = 'about'"):
-            return 0
-        rows = session.rows("SELECT value FROM about WHERE name = 'schema'")
-        return int(rows[0][0]) if rows else 0
 
     @contextmanager
     def read(self) -> Iterator[SqliteSession]:
@@ -204,6 +193,7 @@ class SqliteEngine:
         """See Engine."""
         with self.write() as session:
             session.run("UPDATE about SET value = value WHERE name = 'schema'")
+            upgrades.is_current(upgrades.read(session))
 
     def close(self) -> None:
         """See Engine."""

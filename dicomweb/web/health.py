@@ -12,7 +12,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb.errors import Error, OutOfSpace
+from dicomweb.errors import Error, Incompatible, OutOfSpace
 from dicomweb.web.bodies import Answer
 from dicomweb.web.problems import problem
 from dicomweb.web.threads import hop
@@ -36,7 +36,7 @@ async def ready(request: Request) -> Response:
         return problem(503, "Not ready: this server is about to stop.", {"retry-after": "5"})
     failing = await hop(readiness.failing)
     if failing:
-        return problem(503, f"Not ready: {' and '.join(failing)} cannot be reached.", {"retry-after": "5"})
+        return problem(503, f"Not ready: {readiness.reason()}.", {"retry-after": "5"})
     body = orjson.dumps({"status": "ready"} | ({"full": readiness.full} if readiness.full else {}))
     return Answer(200, [*_HEADERS, (b"content-length", b"%d" % len(body))], body)
 
@@ -57,6 +57,7 @@ class Readiness:
     Attributes:
         names: what people are told.
         full: names of those that had no room when they were last asked.
+        misfits: sentences of those that answer, but do not go with this process.
         draining: this process is about to stop, and takes nothing new.
     """
 
@@ -67,23 +68,32 @@ class Readiness:
         self._until = 0.0
         self._failing: list[str] = []
         self.full: list[str] = []
+        self.misfits: list[str] = []
 
     def failing(self) -> list[str]:
         """Return the names of those that do not answer."""
         now = time.monotonic()
         if now >= self._until:
             found = {name: _check(part) for name, part in self._parts.items()}
-            self._failing = [name for name, state in found.items() if state == "silent"]
+            self._failing = [name for name, state in found.items() if state not in ("well", "full")]
+            self.misfits = [state for name, state in found.items() if state not in ("well", "full", "silent")]
             self.full = [name for name, state in found.items() if state == "full"]
             self._until = time.monotonic() + FRESH
         return self._failing
 
+    def reason(self) -> str:
+        """Say why this process is not ready; nothing of the inside, but what does not go together."""
+        return "; ".join(self.misfits) or f"{' and '.join(self._failing)} cannot be reached"
+
 
 def _check(part: Checked) -> str:
+    """Return "well", "full", "silent", or a sentence on why the part does not go with this process."""
     try:
         part.check()
     except OutOfSpace:
         return "full"
+    except Incompatible as error:
+        return str(error)
     except Error:
         return "silent"
     return "well"

@@ -566,28 +566,6 @@ def test_an_index_is_kept_when_it_is_closed_and_opened_again(shared_url: str) ->
     index.close()
 
 
-def test_an_index_of_a_newer_version_is_refused(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_index(shared_url).close()
-    for module in ("sqlite", "postgres"):
-        monkeypatch.setattr(f"dicomweb.index.{module}.VERSION", 0)
-    with pytest.raises(BadSetting, match="newer"):
-        open_index(shared_url)
-
-
-def test_an_upgrade_runs_the_steps_that_are_missing(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = open_index(shared_url)
-    store(index, entry())
-    index.close()
-    for name in ("sqlite", "postgres"):
-        module = pytest.importorskip(f"dicomweb.index.{name}")
-        monkeypatch.setattr(module, "STEPS", (*module.STEPS, lambda dialect: ["CREATE TABLE later (id integer)"]))
-        monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
-    for _ in range(2):
-        index = open_index(shared_url)
-        assert len(rows(index)) == 1
-        index.close()
-
-
 @pytest.mark.parametrize("url", ["mysql://x", "sqlite:", "index.db", ""])
 def test_a_url_of_no_known_kind_is_a_bad_setting(url: str) -> None:
     with pytest.raises(BadSetting, match="index"):

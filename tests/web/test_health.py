@@ -2,7 +2,7 @@ from asgi import Client
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from dicomweb.errors import OutOfSpace, Unavailable
+from dicomweb.errors import Incompatible, OutOfSpace, Unavailable
 from dicomweb.web import health
 from dicomweb.web.health import Readiness
 from dicomweb.web.methods import Methods
@@ -55,6 +55,16 @@ def test_not_ready_names_the_part_and_nothing_of_the_inside():
     assert "index" not in response.json()["detail"]
     assert "10.0.0.7" not in response.text
     assert response.headers["retry-after"]
+
+
+def test_what_does_not_go_together_is_told_in_its_own_words():
+    class Misfit(Part):
+        def check(self) -> None:
+            raise Incompatible("the index was made by a newer Roentgate")
+
+    response = client(storage=Part(False), index=Misfit(False)).get("/ready")
+    assert response.status_code == 503
+    assert response.json()["detail"] == "Not ready: the index was made by a newer Roentgate."
 
 
 def test_many_questions_reach_the_back_ends_once():
