@@ -134,5 +134,5 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
     app.state.service = Service(config, census)
     app.state.viewers = Viewers(config.viewers, config.oidc_issuer)
     app.state.together = together
-    app.state.readiness = Readiness(index=opened.index, storage=opened.storage)
+    app.state.readiness = Readiness(index=opened.index, storage=opened.identity)
     return app

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dicomweb.access.rights import Scope
 from dicomweb.archive import delete as deletion
 from dicomweb.archive.entries import EntryReader
+from dicomweb.archive.identity import Identity
 from dicomweb.archive.shelf import Shelf
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.store import OnConflict, Store
@@ -28,6 +29,7 @@ class Archive:
     Attributes:
         storage, index, config: what it was opened with.
         spool: where incoming objects wait.
+        identity: the tie between storage and index.
         workshop: where pixels are worked on.
         shelf: where what was made of stored objects is kept.
     """
@@ -36,6 +38,7 @@ class Archive:
         self.storage = storage
         self.index = index
         self.config = config
+        self.identity = Identity(storage, index)
         self.limits = Limits(
             depth=config.limit_nesting,
             elements=config.limit_elements,
@@ -100,12 +103,15 @@ class Archive:
         return self._upkeep.check(instances)
 
     def rebuild(self) -> Iterator[tuple[Stored, Finding | None]]:
-        """Make the index anew; see `Upkeep.rebuild`."""
+        """Make the index anew, of this storage; see `Upkeep.rebuild`."""
+        self.identity.claim()
         return self._upkeep.rebuild()
 
     def check_index(self) -> None:
-        """See that the index is whole enough to serve from; see `Upkeep.check_index`."""
+        """See that the index is whole enough to serve from, and that of this storage; see `Upkeep.check_index` and
+        `Identity.settle`."""
         self._upkeep.check_index()
+        self.identity.settle()
 
     def close(self) -> None:
         """Release storage, index and workshop."""

@@ -24,6 +24,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     noted: list[importing.Step] = []
     interrupted = False
     with opened(config, make=True) as archive, meter("Importing", shown=not args.json) as bar:
+        archive.identity.settle()
         _measure(args.paths, bounds, bar)
         steps = importing.run(args.paths, archive.spool, archive.store, bounds, args.threads)
         try:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dicomweb.archive.identity import carry
 from dicomweb.archive.migrating import compare, copy_objects, copy_settings
 from dicomweb.archive.spool import Spool
 from dicomweb.commands.terminal import meter, opened, show_json, show_table, write_size
@@ -51,10 +52,13 @@ def run(config: Config, args: argparse.Namespace) -> int:
                     if step.state == "refused":
                         refused.append((step.stored.key, step.reason))
                     bar.advance(step.stored.size, f"refused {len(refused):,}" if refused else "")
+        if moves and not refused:
+            carry(source.storage, there.storage)
         if indexes and not refused:
             copy_settings(source.index, there.index)
             if not agree:
                 _rebuild(there, args)
+            there.identity.claim()
             findings = list(compare(source.index, there.index))
         instances = there.index.counts().instances
     if args.json:

@@ -12,6 +12,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     findings = []
     checked = size = 0
     with opened(config) as archive, meter("Verifying", shown=not args.json) as bar:
+        archive.identity.settle()
         counts = archive.index.counts()
         bar.expect(counts.instances + counts.other_versions)
         for what, finding in archive.verify():

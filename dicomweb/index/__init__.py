@@ -252,6 +252,14 @@ class Index(Protocol):
     def clear(self) -> None:
         """Empty the index, for a rebuild."""
 
+    def belong(self, storage: str = "", anew: bool = False) -> str:
+        """Return the id of the storage that the index belongs to, "" if to none; `clear` leaves it.
+
+        Args:
+            storage: id of the one to which it belongs from now on, if it belonged to none.
+            anew: also if it belonged to another one.
+        """
+
     # -- reading -----------------------------------------------------------------------------------------
     def present(self, instances: Sequence[str]) -> dict[str, Held]:
         """Return the current version of each of these SOP Instance UIDs that there is."""

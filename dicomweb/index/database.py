@@ -9,7 +9,7 @@ import orjson
 
 from dicomweb.access.rights import Scope
 from dicomweb.errors import Conflict, ForeignStudy
-from dicomweb.index import Entry, Found, Held, Intent, Row, Tombstone
+from dicomweb.index import Entry, Found, Held, Intent, Row, Tombstone, upgrades
 from dicomweb.index.access import AccessKeys
 from dicomweb.index.finding import Finder, foreign
 from dicomweb.index.forms import storable
@@ -256,6 +256,23 @@ class Database(Reader):
             for table in TABLES:
                 session.run(f"DELETE FROM {table}")
         return [None] * len(works)
+
+    def belong(self, storage: str = "", anew: bool = False) -> str:
+        """See Index."""
+        if not storage:
+            with self._engine.read() as session:
+                return upgrades.read(session).get("storage", "")
+        found: str = self._groups.do(self._do_belong, (storage, anew))
+        return found
+
+    def _do_belong(self, session: Session, works: Sequence[tuple[str, bool]]) -> list[str]:
+        results = []
+        for storage, anew in works:
+            session.run("INSERT INTO about (name, value) VALUES ('storage', ?) ON CONFLICT DO NOTHING", (storage,))
+            if anew:
+                session.run("UPDATE about SET value = ? WHERE name = 'storage'", (storage,))
+            results.append(upgrades.read(session)["storage"])
+        return results
 
     def _ready(self, entries: Sequence[Entry]) -> list[Ready]:
         """Do before the transaction what does not need it: codes, and compression."""

@@ -566,6 +566,14 @@ def test_an_index_is_kept_when_it_is_closed_and_opened_again(shared_url: str) ->
     index.close()
 
 
+def test_an_index_belongs_to_the_first_storage_until_it_is_told_otherwise(index: Index) -> None:
+    assert index.belong() == ""
+    assert [index.belong(storage) for storage in ("one", "two")] == ["one", "one"]
+    index.clear()
+    assert index.belong() == "one"
+    assert index.belong("two", anew=True) == index.belong("one") == "two"
+
+
 @pytest.mark.parametrize("url", ["mysql://x", "sqlite:", "index.db", ""])
 def test_a_url_of_no_known_kind_is_a_bad_setting(url: str) -> None:
     with pytest.raises(BadSetting, match="index"):
