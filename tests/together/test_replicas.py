@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ SECONDS = 120
 """For anything that is waited for."""
 
 
-def until(condition: Any, why: str) -> None:
+def until(condition: Callable[[], bool], why: str, what: Callable[[], object] = lambda: "") -> None:
+    """Wait until a condition holds; else say why and what."""
     pause, deadline = threading.Event(), time.monotonic() + SECONDS
     while not condition():
-        assert time.monotonic() < deadline, why
+        assert time.monotonic() < deadline, f"{why}: {what()}"
         pause.wait(0.1)
 
 
+@pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's sockets
 @pytest.mark.parametrize(
     ("seed", "senders", "steps"),
     [
@@ -81,17 +85,19 @@ def test_processes_come_and_go_under_load_and_the_archive_stays_one(
 def settle(service: Replicas, load: Load) -> None:
     """Let jobs end, and what is left over be swept up."""
 
-    def settled() -> bool:
-        status = httpx.get(f"{service.webs[0].url}/status").json()
-        idle = not any(status["jobs"].values())
-        return idle and not status["counts"]["pending"] and not status["counts"]["garbage"]
-
-    until(settled, "jobs or sweeps do not come to an end")
     lessened = {one.study for one in load.held.deleted.values()}
-    for number in load.held.jobs:
-        job = httpx.get(f"{service.webs[1].url}/jobs/{number}").json()
-        (resource,) = job["task"]["resources"]
-        assert job["state"] == "done" or resource["study"] in lessened, job
+    with httpx.Client(timeout=60) as client:
+
+        def left() -> dict[str, int]:
+            status = client.get(f"{service.webs[0].url}/status").json()
+            found = {**status["jobs"], **{name: status["counts"][name] for name in ("pending", "garbage")}}
+            return {name: number for name, number in found.items() if number}
+
+        until(lambda: not left(), "jobs or sweeps do not come to an end", left)
+        for number in load.held.jobs:
+            job = client.get(f"{service.webs[1].url}/jobs/{number}").json()
+            (resource,) = job["task"]["resources"]
+            assert job["state"] == "done" or resource["study"] in lessened, job
 
 
 def check_bytes(service: Replicas, load: Load) -> None:
@@ -121,7 +127,7 @@ def check_answers(service: Replicas, load: Load) -> None:
     def counts() -> list[Any]:  # each process counts for itself, every few seconds
         return [httpx.get(f"{web.url}/status").json()["counts"] for web in service.webs]
 
-    until(lambda: all(one == counts()[0] for one in counts()), f"counts differ: {counts()}")
+    until(lambda: all(one == counts()[0] for one in counts()), "counts differ", counts)
 
 
 def questions(load: Load) -> list[tuple[str, str]]:
