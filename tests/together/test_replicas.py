@@ -5,25 +5,37 @@ and in the end each process answers everything with the same bytes.
 `make test` takes a short load, the same each time; `make test-long` longer ones.
 """
 
+import io
+import itertools
 import json
 import logging
+import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import dicoms
 import httpx
+import pydicom
 import pytest
 from bridged import receiving
 from commands import run
-from mixedload import PART10, Load, Object
+from mixedload import MOVE, PART10, Load, Object
+from pacs import FIND as FINDS
+from pacs import MOVE as MOVES
+from pacs import pacs
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
-from replicated import Replicas, replicated
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from replicated import Replica, Replicas, replicated
 from served import parts
 
+COMMITMENT = "1.2.840.10008.1.20.1"
 SECONDS = 120
 """For anything that is waited for."""
 
@@ -180,3 +192,192 @@ def check_objects(service: Replicas, folder: Path) -> None:
     """Index and store agree: each object has its digest, and none is there of which no row tells."""
     found = json.loads(run(folder, "verify", "--json", **service.settings).stdout)
     assert not found.get("findings"), found
+
+
+# -- what concerns one process and is known to all ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    """Two web processes and two bridges that stay."""
+    with replicated(tmp_path_factory.mktemp("replicas"), ROENTGATE_SWEEP_INTERVAL_SECONDS="1") as made:
+        yield made
+
+
+def stow(web: Replica, *objects: bytes) -> None:
+    for data in objects:
+        kind = {"Content-Type": "application/dicom"}
+        response = httpx.post(f"{web.url}/dicom-web/studies", content=data, headers=kind, timeout=60)
+        assert response.status_code == 200, response.text
+
+
+def add_node(web: Replica, name: str, port: int, **more: Any) -> None:
+    node = {"host": "127.0.0.1", "port": port, **more}
+    assert httpx.put(f"{web.url}/nodes/{name}", json=node).status_code in (200, 201)
+
+
+def associate(bridge: Replica, *contexts: str, **more: Any) -> Association:
+    entity = AE(more.pop("calling", "TESTER"))
+    for context in contexts:
+        entity.add_requested_context(context)
+    association = entity.associate("127.0.0.1", bridge.port, ae_title="ROENTGATE", **more)
+    assert association.is_established
+    return association
+
+
+def ended(web: Replica, number: int) -> dict[str, Any]:
+    """A job, once it is over."""
+
+    def job() -> dict[str, Any]:
+        told: dict[str, Any] = httpx.get(f"{web.url}/jobs/{number}").json()
+        return told
+
+    until(lambda: job()["state"] not in ("waiting", "running"), "a job does not end", job)
+    return job()
+
+
+def test_a_node_that_is_added_at_one_process_is_known_to_all(service: Replicas) -> None:
+    stow(service.webs[0], dicoms.ct(1, study=21))
+    asked = Dataset()
+    asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", f"{dicoms.PREFIX}.21"
+    with receiving([(dicoms.CT, [ExplicitVRLittleEndian])], aet="ADDED") as receiver:
+        add_node(service.webs[0], "ADDED", receiver.port)
+        assert httpx.get(f"{service.webs[1].url}/nodes/ADDED").json()["port"] == receiver.port
+        for number, bridge in enumerate(service.bridges, 1):
+
+            def moved(bridge: Replica = bridge) -> bool:  # bridges know it within seconds
+                association = associate(bridge, MOVE)
+                *_, (answer, _) = association.send_c_move(asked, "ADDED", MOVE)
+                association.release()
+                return bool(answer.Status == 0)
+
+            until(moved, "a bridge does not come to know the node")
+            assert len(receiver.received) == number
+    assert httpx.delete(f"{service.webs[1].url}/nodes/ADDED").status_code == 204
+    assert httpx.get(f"{service.webs[0].url}/nodes/ADDED").status_code == 404
+
+
+def test_what_a_node_sends_us_arrives_at_any_bridge_and_either_one_runs_the_job(service: Replicas) -> None:
+    studies = range(31, 51)
+    objects = [dicoms.ct(1, study=study) for study in studies]
+    with pacs(*objects, services=(*FINDS, MOVES)) as there:
+        add_node(service.webs[0], "PACS", there.port)
+        seen: set[tuple[str, int]] = set()
+        for study, (web, bridge) in zip(studies, itertools.cycle(itertools.product(service.webs, service.bridges))):
+            there.known["ROENTGATE"] = ("127.0.0.1", bridge.port)
+            resources = {"resources": [{"study": f"{dicoms.PREFIX}.{study}"}]}
+            response = httpx.post(f"{web.url}/aets/PACS/retrieve", json=resources)
+            job = ended(service.webs[0], int(response.headers["location"].rpartition("/")[2]))
+            assert (job["state"], job["progress"]["done"]) == ("done", 1), job
+            seen.add((job["owner"], bridge.port))
+            for each in service.webs:
+                found = httpx.get(f"{each.url}/dicom-web/studies/{dicoms.PREFIX}.{study}/instances").json()
+                assert len(found) == 1
+            if len(seen) == 4:
+                break
+        assert len(seen) == 4, "each of two bridges ran jobs whose objects arrived at either"
+
+
+def test_commitment_is_asked_for_at_another_bridge_than_the_one_that_received(service: Replicas) -> None:
+    reports: queue.Queue[tuple[int, Dataset]] = queue.Queue()
+    entity = AE("MODALITY")
+    entity.add_supported_context(COMMITMENT, scu_role=False, scp_role=True)
+
+    def on_report(event: evt.Event) -> tuple[int, None]:
+        reports.put((event.event_type, event.event_information))
+        return 0, None
+
+    handlers = [(evt.EVT_N_EVENT_REPORT, on_report)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        add_node(service.webs[1], "MODALITY", server.socket.getsockname()[1])
+        until(lambda: knows(service, "MODALITY"), "a process does not know the node")
+        for number, (one, other) in enumerate((service.bridges, service.bridges[::-1]), 1):
+            association = associate(one, dicoms.CT, calling="MODALITY")
+            sent = dicoms.dataset(number, study=61)
+            sent = pydicom.dcmread(io.BytesIO(dicoms.part10(sent)))
+            assert association.send_c_store(sent).Status == 0
+            association.release()
+            item, asked = Dataset(), Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sent.SOPClassUID, sent.SOPInstanceUID
+            asked.TransactionUID, asked.ReferencedSOPSequence = f"{dicoms.PREFIX}.99.{number}", [item]
+            association = associate(other, COMMITMENT, calling="MODALITY")
+            answer, _ = association.send_n_action(asked, 1, COMMITMENT, f"{COMMITMENT}.1")
+            assert answer.Status == 0
+            association.release()
+            kind, told = reports.get(timeout=SECONDS)
+            assert (kind, told.TransactionUID) == (1, asked.TransactionUID)
+            assert [one.ReferencedSOPInstanceUID for one in told.ReferencedSOPSequence] == [sent.SOPInstanceUID]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def knows(service: Replicas, name: str) -> bool:
+    return all(httpx.get(f"{web.url}/nodes/{name}").status_code == 200 for web in service.webs)
+
+
+FORMS = [
+    ("", PART10["Accept"]), ("/metadata", "application/dicom+json"), ("/frames/1", "*/*"), ("/frames/1", "image/jp2"),
+    ("/rendered", "image/png"), ("/thumbnail", "image/jpeg"), ("/frames/1/rendered", "image/jpeg"),
+    ("/bulkdata/7FE00010", "*/*"), ("/pixeldata", "*/*"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("level", ["instance", "series", "study"])
+def test_what_is_deleted_at_one_process_is_gone_at_the_other_at_once_from_every_cache(
+    service: Replicas, level: str
+) -> None:
+    study = 70 + len(level)
+    one, other = service.webs
+    stow(one, dicoms.ct(1, study=study), dicoms.ct(2, study=study))
+    top = f"/dicom-web/studies/{dicoms.PREFIX}.{study}"
+    series = f"{top}/series/{dicoms.PREFIX}.{study}.1"
+    paths = {"instance": f"{series}/instances/{dicoms.PREFIX}.{study}.1.1", "series": series, "study": top}
+    instance = paths["instance"]
+    asked = [(f"{instance}{form}", accept) for form, accept in FORMS]
+    asked += [(f"{series}/metadata", "*/*"), (f"{series}/rendered", "image/png"), (f"{top}/rendered", "image/jpeg")]
+    with httpx.Client() as client:
+
+        def answers(web: Replica) -> list[httpx.Response]:
+            return [client.get(f"{web.url}{path}", headers={"Accept": accept}) for path, accept in asked]
+
+        for _ in range(2):
+            assert {response.status_code for response in (*answers(one), *answers(other))} == {200}
+        tags = [response.headers.get("etag") for response in answers(other)]
+        assert client.delete(f"{one.url}{paths[level]}").status_code == 204
+        gone = answers(other)
+        count = {"instance": len(FORMS), "series": len(asked) - 1, "study": len(asked)}[level]
+        assert [response.status_code for response in gone[:count]] == [410] * count
+        for (path, accept), tag in list(zip(asked, tags, strict=True))[:count]:
+            again = client.get(f"{other.url}{path}", headers={"Accept": accept, "If-None-Match": tag or "*"})
+            assert again.status_code == 410, path
+        if level == "instance":  # what is left is made anew, without it
+            assert len(client.get(f"{other.url}{series}/metadata").json()) == 1
+            (left,) = client.get(f"{other.url}{top}/instances").json()
+            assert left["00080018"]["Value"] == [f"{dicoms.PREFIX}.{study}.1.2"]
+
+
+def test_sweeps_and_checks_of_several_processes_meet_and_harm_nothing(service: Replicas, tmp_path: Path) -> None:
+    """Each web process sweeps every second; two checks of all there is run beside it, while objects come and go."""
+    kept = [dicoms.ct(number, study=80) for number in range(1, 40)]
+    with ThreadPoolExecutor(4) as pool:
+
+        def come_and_go(number: int) -> None:
+            web = service.webs[number % 2]
+            for turn in range(10):
+                study = f"{dicoms.PREFIX}.{90 + number}"
+                stow(web, dicoms.ct(turn + 1, study=90 + number))
+                assert httpx.delete(f"{service.webs[turn % 2].url}/dicom-web/studies/{study}").status_code == 204
+                stow(service.webs[turn % 2], *kept[number * 19 + turn : number * 19 + turn + 2])
+
+        goers = [pool.submit(come_and_go, number) for number in range(2)]
+        checks = [pool.submit(run, tmp_path, "verify", "--json", status=None, **service.settings) for _ in range(2)]
+        for each in goers:
+            each.result()
+        for check in checks:  # what goes while it is looked at may be missed, but nothing is damaged
+            findings = json.loads(check.result().stdout)["findings"]
+            assert {finding["kind"] for finding in findings} <= {"missing", "orphaned"}, findings
+    assert json.loads(run(tmp_path, "verify", "--json", **service.settings).stdout)["findings"] == []
+    stored = httpx.get(f"{service.webs[0].url}/dicom-web/studies/{dicoms.PREFIX}.80/instances?limit=100").json()
+    assert len(stored) == len({data for number in range(2) for data in kept[number * 19 : number * 19 + 11]})
