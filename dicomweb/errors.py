@@ -71,6 +71,11 @@ class Gone(NotFound):
     """The resource was deleted, and that is still remembered."""
 
 
+class Vanished(NotFound):
+    """There is no object under a key, or no such version: what named it was read before it went, or its bytes are
+    lost."""
+
+
 class Conflict(Error):
     """The request contradicts the state of the archive."""
 
@@ -97,6 +102,10 @@ class OutOfSpace(Error):
 
 class Corrupt(Error):
     """Stored bytes are not the bytes that were stored."""
+
+
+class Lost(Corrupt):
+    """The stored bytes of an instance are not in storage, where the index has them."""
 
 
 class BadObject(Error):

@@ -18,7 +18,7 @@ from dicomweb.archive.making import Maker, object_source
 from dicomweb.archive.objects import Objects
 from dicomweb.archive.sealed import Seal, Sealer
 from dicomweb.archive.zipped import Entry
-from dicomweb.errors import Corrupt, NotFound, Undecodable
+from dicomweb.errors import Lost, NotFound, Undecodable
 from dicomweb.index import Held, Index
 from dicomweb.standard import dicomjson, nativexml, resources
 from dicomweb.standard.elements import Limits
@@ -90,13 +90,13 @@ class Retrieval:
         """Yield bytes [start, stop) of segments; see `content.read`.
 
         Raises:
-            Corrupt: an object that the index knows is not in storage.
+            Lost: an object that the index knows is not in storage.
             Unavailable: storage does not answer.
         """
         try:
             yield from content.read(self._storage, segments, start, stop)
         except NotFound as error:
-            raise Corrupt("the stored bytes of an instance are missing") from error
+            raise Lost("the stored bytes of an instance are missing") from error
 
     # -- whole instances ---------------------------------------------------------------------------------
     def source(self, held: Held, transcoded: bool) -> Source:

@@ -12,8 +12,7 @@ from dicomweb.archive.spool import Spool
 from dicomweb.commands.terminal import meter, opened, show_json, show_table, write_size
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting
-from dicomweb.index import open_index
-from dicomweb.index.schema import VERSION
+from dicomweb.index import open_index, upgrades
 
 if TYPE_CHECKING:
     from dicomweb.archive.archive import Archive
@@ -79,9 +78,9 @@ def _upgrade(config: Config, as_json: bool) -> int:
         raise BadSetting(f"there is no index at {config.index}; --data or --index say where it lies")
     open_index(config.index).close()
     if as_json:
-        show_json({"schema": VERSION})
+        show_json({"schema": upgrades.version()})
     else:
-        print(f"the index is up to date (schema {VERSION})")
+        print(f"the index is up to date (schema {upgrades.version()})")
     return 0
 
 

@@ -287,10 +287,10 @@ class Index(Protocol):
         """Return versions that are not current, by version, after `after`."""
 
     def layout(self, version: int) -> bytes:
-        """Return the layout of one version. Raises NotFound."""
+        """Return the layout of one version. Raises Vanished."""
 
     def metadata(self, versions: Sequence[int]) -> list[bytes]:
-        """Return the metadata of these versions, serialized as they came in, in order. Raises NotFound."""
+        """Return the metadata of these versions, serialized as they came in, in order. Raises Vanished."""
 
     def search(self, query: Query, scope: Scope | None = None) -> Found:
         """Find entities of the query's level, those in a scope if there is one. A patient is in it where all of the

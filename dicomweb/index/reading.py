@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dicomweb.errors import Gone, NotFound, Unavailable
+from dicomweb.errors import Gone, NotFound, Unavailable, Vanished
 from dicomweb.index import Change, Counts, Held, Intent, feed
 from dicomweb.index.codes import Codes
 from dicomweb.index.forms import read_column, storable
@@ -174,7 +174,7 @@ class Reader:
         with self._engine.read() as session:
             rows = session.rows("SELECT layout FROM instance WHERE version = ?", (version,))
         if not rows:
-            raise NotFound("there is no such version")
+            raise Vanished("there is no such version")
         return bytes(rows[0][0])
 
     def metadata(self, versions: Sequence[int]) -> list[bytes]:
@@ -186,7 +186,7 @@ class Reader:
         try:
             return [found[version] for version in versions]
         except KeyError as error:
-            raise NotFound("there is no such version") from error
+            raise Vanished("there is no such version") from error
 
     def _read_metadata(self, session: Session, versions: Sequence[int]) -> dict[int, bytes]:
         condition, value = among(self._dialect, "version", versions)

@@ -49,7 +49,7 @@ class Storage(Protocol):
         """Return bytes [start, stop) of the object, as slicing would; None is the end.
 
         Raises:
-            NotFound: no object under this key.
+            Vanished: no object under this key.
             Unavailable: the back end did not answer.
         """
 
@@ -58,14 +58,14 @@ class Storage(Protocol):
         `next`, and a reader that closes the iterator early releases it.
 
         Raises:
-            NotFound, Unavailable: as `read`; Unavailable also in the middle.
+            Vanished, Unavailable: as `read`; Unavailable also in the middle.
         """
 
     def size(self, key: str) -> int:
         """Return the object's size in bytes.
 
         Raises:
-            NotFound, Unavailable: as `read`.
+            Vanished, Unavailable: as `read`.
         """
 
     def delete(self, key: str) -> None:

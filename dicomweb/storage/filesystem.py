@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicomweb.errors import AlreadyStored, Error, NotFound, OutOfSpace, Unavailable
+from dicomweb.errors import AlreadyStored, Error, OutOfSpace, Unavailable, Vanished
 from dicomweb.storage import Put, Stored
 from dicomweb.storage.drafts import Drafts
 from dicomweb.storage.keys import check_key, check_prefix
@@ -229,13 +229,13 @@ class Filesystem:
             try:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode):
-                    raise NotFound(_NOTHING)
+                    raise Vanished(_NOTHING)
                 yield descriptor, found.st_size
             finally:
                 os.close(descriptor)
         except OSError as error:
             if error.errno in _ABSENT:
-                raise NotFound(_NOTHING) from None
+                raise Vanished(_NOTHING) from None
             raise _translated(error) from error
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -257,10 +257,10 @@ class Filesystem:
             found = os.stat(check_key(key), dir_fd=self._root, follow_symlinks=False)
         except OSError as error:
             if error.errno in _ABSENT:
-                raise NotFound(_NOTHING) from None
+                raise Vanished(_NOTHING) from None
             raise _translated(error) from error
         if not stat.S_ISREG(found.st_mode):
-            raise NotFound(_NOTHING)
+            raise Vanished(_NOTHING)
         return found.st_size
 
     def delete(self, key: str) -> None:

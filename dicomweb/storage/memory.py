@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicomweb.errors import AlreadyStored, NotFound, Unavailable
+from dicomweb.errors import AlreadyStored, Unavailable, Vanished
 from dicomweb.storage import Put, Stored
 from dicomweb.storage.keys import check_key, check_prefix
 
@@ -38,7 +38,7 @@ class Memory:
         try:
             return self._objects[check_key(key)][0]
         except KeyError:
-            raise NotFound("There is no object under this key.") from None
+            raise Vanished("There is no object under this key.") from None
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """As Storage.read."""

@@ -18,7 +18,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
-from dicomweb.errors import AlreadyStored, Error, NotFound, OutOfSpace, Unavailable
+from dicomweb.errors import AlreadyStored, Error, OutOfSpace, Unavailable, Vanished
 from dicomweb.storage.answers import BrokenOff
 from dicomweb.storage.patience import TooSlow
 
@@ -68,7 +68,7 @@ def translated(error: Exception) -> Error | None:
         if code == "NoSuchBucket":
             return Unavailable(NO_BUCKET)
         if status == 404:
-            return NotFound("There is no object under this key.")
+            return Vanished("There is no object under this key.")
         if status == 412:
             return AlreadyStored(TAKEN)
         if status == 507 or code in _FULL_CODES:

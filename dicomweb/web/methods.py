@@ -7,7 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from dicomweb.errors import Lost, Vanished
 from dicomweb.web.problems import problem
+
+_ATTEMPTS = 3
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -37,13 +40,24 @@ class Methods:
         if handler is None:
             await self._unhandled(method)(scope, receive, send)
             return
-        response = await handler(Request(scope, receive, send))
+        request = Request(scope, receive, send)
+        response = await (_steadily(handler, request) if method in ("GET", "HEAD") else handler(request))
         await response(scope, receive, _bodiless(send) if head else send)
 
     def _unhandled(self, method: str) -> Response:
         if method == "OPTIONS":
             return Response(status_code=204, headers={"allow": self.allow})
         return problem(405, f"This resource does not know {method[:20]}; it knows {self.allow}.", {"allow": self.allow})
+
+
+async def _steadily(handler: Handler, request: Request) -> Response:
+    """Answer anew where something went between the moment at which it was listed and that at which it was read."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await handler(request)
+        except (Vanished, Lost):
+            pass
+    return await handler(request)
 
 
 def _bodiless(send: Send) -> Send:
