@@ -21,8 +21,8 @@ from dicomweb.app import build
 from dicomweb.archive.archive import open_archive
 from dicomweb.archive.spool import Upload
 from dicomweb.config import Config
+from dicomweb.index import upgrades
 from dicomweb.index.nodes import NodeRow
-from dicomweb.index.schema import VERSION
 
 STORE = {"content-type": "application/dicom"}
 
@@ -148,10 +148,10 @@ def test_without_a_place_to_go_to_the_index_is_brought_up_to_date(tmp_path, monk
     assert not (tmp_path / "data").exists()
     fill(Config(data=tmp_path / "data"))
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "index.sqlite", isolation_level=None)) as index:
-        index.execute("UPDATE about SET value = ? WHERE name = 'schema'", (VERSION + 1,))
-        assert "newer Roentgate" in run(tmp_path, "migrate", status=2).stderr
-        index.execute("UPDATE about SET value = ? WHERE name = 'schema'", (VERSION,))
-    assert run_json(tmp_path, "migrate") == {"schema": VERSION}
+        index.execute("UPDATE about SET value = ? WHERE name = 'oldest'", (upgrades.version() + 1,))
+        assert "newer Roentgate" in run(tmp_path, "migrate", status=1).stderr
+        index.execute("UPDATE about SET value = 1 WHERE name = 'oldest'")
+    assert run_json(tmp_path, "migrate") == {"schema": upgrades.version()}
 
 
 def test_there_must_be_somewhere_else_to_go(tmp_path):
