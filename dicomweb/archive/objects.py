@@ -5,15 +5,22 @@ Endian; the object is read but for its large values, which are copied by range, 
 with it. A deflated data set has an inflated copy beside the objects, made when first needed, named by the
 version, and safe to remove at any time. Of an object whose pixels go out in another transfer syntax, frames are
 made one by one, and the data set says what they are.
+
+What is sent whole out of a remote storage is compared with its digest on the way: its last piece leaves only after
+that, so that an answer with other bytes than were stored never looks whole. Reading by ranges, as for frames, has
+nothing to compare with.
 """
 
+import hashlib
+import logging
 import mmap
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import orjson
 
+from dicomweb.archive import content
 from dicomweb.archive.content import CHUNK, Made, Segment, Stretch, Unsized, total
 from dicomweb.archive.copies import Copies
 from dicomweb.archive.entries import AVAILABLE
@@ -31,6 +38,8 @@ from dicomweb.storage import Storage
 
 MADE_AT_ONCE = 16
 """Of an object with at most so many frames all are made before it is described, so that its size is known."""
+
+log = logging.getLogger(__name__)
 
 _PREAMBLE = 132
 _EXPLICIT_DATA = syntax_of(EXPLICIT)
@@ -125,6 +134,38 @@ class Objects:
         return tuple(Stretch(key, start, stop) for start, stop in spans)
 
     def _stored(self, held: Held) -> tuple[Segment, ...]:
+        if self._storage.remote:
+            return (Made(held.size, lambda start, stop: self._compared(held, start, stop)),)
+        return self._copied(held)
+
+    def _compared(self, held: Held, start: int, stop: int) -> Iterator[bytes]:
+        """Yield bytes [start, stop) of a stored object as it is sent; if that is all of it, compared with the digest.
+
+        Raises:
+            Corrupt: it is not what was stored.
+        """
+        if (start, stop) != (0, held.size):
+            yield from content.read(self._storage, self._copied(held), start, stop)
+            return
+        for number, piece in enumerate(self._proven(held)):
+            zeroed = not number and self._zero_preamble and piece[128:_PREAMBLE] == b"DICM"
+            yield bytes(128) + piece[128:] if zeroed else piece
+
+    def _proven(self, held: Held) -> Iterator[bytes]:
+        """Yield a stored object, the last piece after a look at the digest of all."""
+        digest = hashlib.sha256()
+        waiting = b""
+        for piece in content.read(self._storage, (Stretch(held.key, 0, held.size),)):
+            if waiting:
+                yield waiting
+            digest.update(piece)
+            waiting = piece
+        if digest.digest() != held.digest:
+            log.error("other bytes came for version %016x than were stored", held.version)
+            raise Corrupt("the stored bytes of an instance are not those that were stored")
+        yield waiting
+
+    def _copied(self, held: Held) -> tuple[Segment, ...]:
         if not self._zero_preamble or held.size < _PREAMBLE:
             return (Stretch(held.key, 0, held.size),)
         return (
@@ -282,7 +323,7 @@ class Objects:
 
         def make(path: Path) -> None:
             _, start = self._head(held)
-            self._inflate_to(path, self._storage.stream(held.key, start, None, CHUNK))
+            self._inflate_to(path, _after(start, self._proven(held)))
 
         return self._copies.get("inflated", held, make)
 
@@ -301,6 +342,14 @@ class Objects:
                     if size > self._limits.inflate:
                         raise Corrupt("the stored data set inflates to more than the limit")
                     file.write(piece)
+
+
+def _after(start: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what follows the first `start` bytes."""
+    for piece in pieces:
+        if start < len(piece):
+            yield piece[start:]
+        start = max(0, start - len(piece))
 
 
 def _ends(layout: Layout) -> dict[int, int]:

@@ -35,7 +35,13 @@ class Put:
 
 
 class Storage(Protocol):
-    """Objects are written whole and never changed; readers see old bytes or new bytes, never a mixture."""
+    """Objects are written whole and never changed; readers see old bytes or new bytes, never a mixture.
+
+    Attributes:
+        remote: bytes come over a network and through machines of others, so that it is worth comparing them.
+    """
+
+    remote: bool
 
     def put(self, puts: list[Put]) -> list[Exception | None]:
         """Write objects; when this returns, those without an error are durable.

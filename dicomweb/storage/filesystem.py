@@ -55,6 +55,8 @@ class Filesystem:
         Unavailable: the folder cannot be made or opened.
     """
 
+    remote = False
+
     def __init__(self, root: Path, writers: int = 8) -> None:
         try:
             _make_root(root.absolute())

@@ -13,6 +13,8 @@ from dicomweb.storage.keys import check_key, check_prefix
 class Memory:
     """A Storage that lives as long as the process; "durable" means no more than that here."""
 
+    remote = False
+
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, float]] = {}
         self._lock = threading.Lock()

@@ -73,6 +73,8 @@ class S3:
         BadSetting: bucket, prefix, endpoint or region are not well formed.
     """
 
+    remote = True
+
     def __init__(
         self,
         bucket: str,

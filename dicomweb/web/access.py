@@ -32,7 +32,7 @@ from dicomweb.web.methods import Methods
 from dicomweb.web.paths import LINK
 from dicomweb.web.problems import status_of
 from dicomweb.web.rights import PUBLIC, Rule, rule_of
-from dicomweb.web.threads import hop, hop_elsewhere
+from dicomweb.web.threads import hop_elsewhere, hop_index
 
 COOKIE = "roentgate-session"
 """In which a browser keeps the key or token of whoever is signed in (see `session`)."""
@@ -165,7 +165,7 @@ class Door:
             if self._bridge.knows(text):
                 return Principal("bridge", "bridge", frozenset(("read", "write"))), now + self._remember
             if text.startswith(keys.PREFIX) or self._tokens is None:
-                return await hop(self._open, text, now)
+                return await hop_index(self._open, text, now)
             return await hop_elsewhere(self._tokens, text)
 
         # A token that has ended is nobody's guess
@@ -217,7 +217,7 @@ class Door:
         text = (kept or b"").decode("latin-1")
 
         async def read(now: float) -> Known:
-            share = await hop(self._archive.index.shares.get, id)
+            share = await hop_index(self._archive.index.shares.get, id)
             if share is None:
                 raise NotIdentified(_NO_LINK, shown=True)
             until = share.expires if secret and share.bare and share.knows(secret, now) else None
@@ -245,7 +245,7 @@ class Door:
         address, now = self._linking(scope), self._clock()
         self._check_failures(address, now)
         try:
-            share = await hop(self._check_link, id, secret, passphrase, now)
+            share = await hop_index(self._check_link, id, secret, passphrase, now)
         except NotIdentified as error:
             if not isinstance(error, PassphraseWanted):  # whoever has the secret is no guesser; his tries are counted
                 self._note_failure(address, now)
@@ -311,7 +311,7 @@ class Door:
             # A scope that names studies only is asked without a hop into a thread.
             known = study in principal.scope.studies
             if not known and principal.scope.patients:
-                known = await hop(asked, study, principal.scope)
+                known = await hop_index(asked, study, principal.scope)
             if not known:
                 raise NotFound("there is no such study")
         state = scope["app"].state
@@ -325,7 +325,7 @@ class Door:
         if name is not None and not principal.knows_node(name):
             raise NotFound(f"there is no node {name!r}; nodes.toml or /nodes can add it")
         if (number := params.get("job")) is not None and number.isascii() and number.isdigit() and len(number) <= 18:
-            job = await hop(self._archive.index.jobs.get, int(number))
+            job = await hop_index(self._archive.index.jobs.get, int(number))
             if not all(map(principal.knows_node, job.nodes)):
                 raise NotFound(f"there is no job {int(number)}")
 
@@ -382,7 +382,7 @@ class Guarded:
                 over = True
                 recorder.record(scope, rule, self._path, status)
                 if recorder.waits:
-                    await hop(recorder.flush)
+                    await hop_index(recorder.flush)
             await send(message)
 
         try:
@@ -392,7 +392,7 @@ class Guarded:
                 failed = status_of(error) if isinstance(error, Exception) else 499
                 recorder.record(scope, rule, self._path, status or failed, whole=not status)
                 if recorder.waits and isinstance(error, Exception):  # the answer that tells of it is still to come
-                    await hop(recorder.flush)
+                    await hop_index(recorder.flush)
             raise
 
 

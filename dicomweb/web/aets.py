@@ -16,7 +16,7 @@ from dicomweb.standard.nodes import Node, write_node
 from dicomweb.web import jobs, jsonbodies
 from dicomweb.web.access import nodes_of
 from dicomweb.web.addresses import Addresses
-from dicomweb.web.threads import hop, hop_elsewhere
+from dicomweb.web.threads import hop_elsewhere, hop_index
 
 _MOST_RESOURCES = 10_000
 _LEVELS = ("study", "series", "instance")
@@ -27,7 +27,7 @@ async def listing(request: Request) -> Response:
     """GET /aets: the nodes that can be called, and where DICOMweb in front of each begins."""
     addresses: Addresses = request.app.state.addresses
     root = addresses.root(request.scope)
-    nodes = await hop(request.app.state.nodes.all)
+    nodes = await hop_index(request.app.state.nodes.all)
     known = nodes_of(request)
     return jsonbodies.respond(
         {
@@ -58,7 +58,7 @@ def _echo(request: Request) -> dict[str, Any]:
 async def send(request: Request) -> Response:
     """POST /aets/{aet}/send: a job that sends patients, studies, series or instances of the archive to the node."""
     value = await jsonbodies.read(request)
-    return await hop(_add, request, "send", {"resources": read_resources(value)})
+    return await hop_index(_add, request, "send", {"resources": read_resources(value)})
 
 
 async def retrieve(request: Request) -> Response:
@@ -70,7 +70,7 @@ async def retrieve(request: Request) -> Response:
         raise BadRequest("destination is the name of a node, or is left out for the archive")
     if destination == request.path_params["aet"]:
         raise BadRequest("destination is the node itself")
-    return await hop(_add, request, "retrieve", {"resources": read_resources(value), "destination": destination})
+    return await hop_index(_add, request, "retrieve", {"resources": read_resources(value), "destination": destination})
 
 
 def _add(request: Request, kind: str, task: Mapping[str, Any]) -> Response:

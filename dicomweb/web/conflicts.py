@@ -15,7 +15,7 @@ from dicomweb.index import Held
 from dicomweb.web import jsonbodies
 from dicomweb.web.auditing import note
 from dicomweb.web.bodies import Answer
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop, hop_index
 
 _MOST = 1000
 _WIDTH = 16
@@ -29,7 +29,7 @@ async def listing(request: Request) -> Response:
     after = _read_version(text) if text else 0
     if after is None:
         raise BadRequest("after is the version of a conflict")
-    found = await hop(request.app.state.archive.index.others, limit, after)
+    found = await hop_index(request.app.state.archive.index.others, limit, after)
     return jsonbodies.respond({"conflicts": [_write(held) for held in found]})
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from dicomweb.index import Tombstone
 from dicomweb.web import jsonbodies
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 
 _MOST = 1000
 
@@ -16,7 +16,7 @@ async def listing(request: Request) -> Response:
     """GET /deletions?limit=&before=: the latest first; `before` is the `time` of the one after which to go on."""
     limit = jsonbodies.count(request, "limit", 100, _MOST)
     before = jsonbodies.time(request, "before")
-    found = await hop(request.app.state.archive.index.deletions, limit, before)
+    found = await hop_index(request.app.state.archive.index.deletions, limit, before)
     return jsonbodies.respond({"deletions": [_write(one) for one in found]})
 
 

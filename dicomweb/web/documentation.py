@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from dicomweb.web import bodies
 from dicomweb.web.addresses import Addresses
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 
 Node: TypeAlias = dict[str, Any]
 
@@ -39,12 +39,12 @@ _POLICY = (
 
 async def document(request: Request) -> Response:
     """GET /openapi.json: the description for programs."""
-    return await hop(_document, request)
+    return await hop_index(_document, request)
 
 
 async def page(request: Request) -> Response:
     """GET /docs: the description for people."""
-    return await hop(_page, request)
+    return await hop_index(_page, request)
 
 
 def _document(request: Request) -> Response:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from dicomweb.errors import NotFound
 from dicomweb.standard import dictionary
 from dicomweb.web import bodies
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 
 _FOLDER = Path(__file__).parents[1] / "explorer"
 _TYPES = {
@@ -42,17 +42,17 @@ async def page(request: Request) -> Response:
     last = asked.partition(b"?")[0].rpartition(b"/")[2]
     if last:
         return Response(status_code=308, headers={"location": f"{last.decode('latin-1')}/"})
-    return await hop(_answer, request, "index.html")
+    return await hop_index(_answer, request, "index.html")
 
 
 async def file(request: Request) -> Response:
     """GET /explorer/{file}: a module, style or picture of the page."""
-    return await hop(_answer, request, request.path_params["file"])
+    return await hop_index(_answer, request, request.path_params["file"])
 
 
 async def named(request: Request, name: str) -> Response:
     """Another page of the explorer's, under an address of its own."""
-    return await hop(_answer, request, name)
+    return await hop_index(_answer, request, name)
 
 
 def _answer(request: Request, name: str) -> Response:

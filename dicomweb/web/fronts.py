@@ -42,7 +42,7 @@ from dicomweb.web.auditing import note
 from dicomweb.web.bridge import Bridge, Call
 from dicomweb.web.methods import Methods
 from dicomweb.web.remembered import Answer, Remembered
-from dicomweb.web.threads import departure, hop, hop_elsewhere
+from dicomweb.web.threads import departure, hop, hop_elsewhere, hop_index
 
 _MOST_FOUND = 10_000
 """Answers of one C-FIND; then it is cancelled, and the client told."""
@@ -106,7 +106,7 @@ def in_front(table: Sequence[tuple[str, Methods]]) -> tuple[Methods, Methods]:
         handler, params = _match(mirrored, request, "POST")
         if handler is not stow.store:
             raise HTTPException(404)
-        node = await hop(request.app.state.nodes.get, request.path_params["aet"])
+        node = await hop_index(request.app.state.nodes.get, request.path_params["aet"])
         archive = _Forwarding(request.app.state.archive, node, request.app.state.bridge)
         return await stow.receive(_inner(request, params, archive=archive), hop_elsewhere)
 

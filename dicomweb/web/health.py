@@ -2,10 +2,12 @@
 
 Alive: this process answers. Ready: storage and index answer too, and it is not about to stop. One that is only full
 still serves reads, so it is ready, and named: a server taken out of service for a full disk would take the images with
-it.
+it. One that hangs does not answer, and is not waited for: whoever probes has a time limit of its own.
 """
 
+import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
 import orjson
@@ -15,10 +17,12 @@ from starlette.responses import Response
 from dicomweb.errors import Error, Incompatible, OutOfSpace
 from dicomweb.web.bodies import Answer
 from dicomweb.web.problems import problem
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 
 FRESH = 1.0
 """Seconds for which an answer of the back ends holds, however many ask."""
+PATIENCE = 3.0
+"""Seconds that a back end has for its answer."""
 
 _HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
@@ -34,7 +38,7 @@ async def ready(request: Request) -> Response:
     readiness: Readiness = request.app.state.readiness
     if readiness.draining:
         return problem(503, "Not ready: this server is about to stop.", {"retry-after": "5"})
-    failing = await hop(readiness.failing)
+    failing = await hop_index(readiness.failing)
     if failing:
         return problem(503, f"Not ready: {readiness.reason()}.", {"retry-after": "5"})
     body = orjson.dumps({"status": "ready"} | ({"full": readiness.full} if readiness.full else {}))
@@ -49,7 +53,7 @@ class Checked(Protocol):
 
 
 class Readiness:
-    """Asks the back ends, at most once per `FRESH` seconds.
+    """Asks the back ends, at most once per `FRESH` seconds, and each at most once at the same time.
 
     Args:
         parts: what has a `check` that raises Unavailable, by the name that people are told.
@@ -66,24 +70,39 @@ class Readiness:
         self.names = tuple(parts)
         self.draining = False
         self._until = 0.0
-        self._failing: list[str] = []
+        self._failing: list[str] | None = None
         self.full: list[str] = []
         self.misfits: list[str] = []
+        self._asking = threading.Lock()
+        self._askers = ThreadPoolExecutor(len(parts) or 1, "readiness")
+        self._asked: dict[str, Future[str]] = {}
 
     def failing(self) -> list[str]:
-        """Return the names of those that do not answer."""
-        now = time.monotonic()
-        if now >= self._until:
-            found = {name: _check(part) for name, part in self._parts.items()}
-            self._failing = [name for name, state in found.items() if state not in ("well", "full")]
-            self.misfits = [state for name, state in found.items() if state not in ("well", "full", "silent")]
-            self.full = [name for name, state in found.items() if state == "full"]
-            self._until = time.monotonic() + FRESH
-        return self._failing
+        """Return the names of those that do not answer. Blocks for `PATIENCE` seconds at most; whoever comes while
+        another one waits is told what was found before."""
+        if time.monotonic() >= self._until and self._asking.acquire(blocking=self._failing is None):
+            try:
+                if time.monotonic() >= self._until:
+                    self._ask()
+            finally:
+                self._asking.release()
+        return self._failing or []
+
+    def _ask(self) -> None:
+        for name, part in self._parts.items():
+            if name not in self._asked:
+                self._asked[name] = self._askers.submit(_check, part)
+        done, _ = wait(self._asked.values(), PATIENCE)
+        found = {name: asked.result() if asked in done else "silent" for name, asked in self._asked.items()}
+        self._asked = {name: asked for name, asked in self._asked.items() if asked not in done}
+        self._failing = [name for name, state in found.items() if state not in ("well", "full")]
+        self.misfits = [state for state in found.values() if state not in ("well", "full", "silent")]
+        self.full = [name for name, state in found.items() if state == "full"]
+        self._until = time.monotonic() + FRESH
 
     def reason(self) -> str:
         """Say why this process is not ready; nothing of the inside, but what does not go together."""
-        return "; ".join(self.misfits) or f"{' and '.join(self._failing)} cannot be reached"
+        return "; ".join(self.misfits) or f"{' and '.join(self._failing or [])} cannot be reached"
 
 
 def _check(part: Checked) -> str:

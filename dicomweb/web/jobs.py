@@ -20,7 +20,7 @@ from dicomweb.standard.nodes import write_node
 from dicomweb.web import jsonbodies
 from dicomweb.web.access import nodes_of
 from dicomweb.web.auditing import note
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 
 LEASE = 60.0
 """Seconds for which a claim holds without a report."""
@@ -44,7 +44,7 @@ async def listing(request: Request) -> Response:
     limit = jsonbodies.count(request, "limit", 100, _MOST)
     before = jsonbodies.count(request, "before", 0, 1 << 62) or None
     node = request.query_params.get("node") or None
-    found = await hop(_latest, _jobs(request), limit, before, states or STATES, node, nodes_of(request))
+    found = await hop_index(_latest, _jobs(request), limit, before, states or STATES, node, nodes_of(request))
     return jsonbodies.respond({"jobs": [write(job) for job in found]})
 
 
@@ -64,7 +64,7 @@ def _latest(
 
 async def one(request: Request) -> Response:
     """GET /jobs/{job}."""
-    return jsonbodies.respond(write(await hop(_jobs(request).get, _number(request))))
+    return jsonbodies.respond(write(await hop_index(_jobs(request).get, _number(request))))
 
 
 async def failures(request: Request) -> Response:
@@ -72,7 +72,7 @@ async def failures(request: Request) -> Response:
     one by one; `failed` is how many there are."""
     limit = jsonbodies.count(request, "limit", 100, _MOST)
     offset = jsonbodies.count(request, "offset", 0, 1 << 62)
-    progress = (await hop(_jobs(request).get, _number(request))).progress or {}
+    progress = (await hop_index(_jobs(request).get, _number(request))).progress or {}
     found = _failures(progress)
     return jsonbodies.respond(
         {
@@ -90,12 +90,12 @@ def _failures(progress: Mapping[str, Any]) -> list[Any]:
 
 async def cancel(request: Request) -> Response:
     """POST /jobs/{job}/cancel: stop it; what has arrived stays."""
-    return jsonbodies.respond(write(await hop(_jobs(request).cancel, _number(request))))
+    return jsonbodies.respond(write(await hop_index(_jobs(request).cancel, _number(request))))
 
 
 async def retry(request: Request) -> Response:
     """POST /jobs/{job}/retry: begin again at once; what has arrived already is not sent again."""
-    return jsonbodies.respond(write(await hop(_jobs(request).retry, _number(request))))
+    return jsonbodies.respond(write(await hop_index(_jobs(request).retry, _number(request))))
 
 
 async def events(request: Request) -> Response:
@@ -105,7 +105,7 @@ async def events(request: Request) -> Response:
     Last-Event-ID what it was told last. Proxies are asked not to hold events back.
     """
     jobs, number, told_to_stop = _jobs(request), _number(request), _stopping(request)
-    job = await hop(jobs.get, number)
+    job = await hop_index(jobs.get, number)
     known = request.headers.get("last-event-id", "")
 
     async def stream() -> AsyncIterator[bytes]:
@@ -116,7 +116,7 @@ async def events(request: Request) -> Response:
         while told.state not in OVER and not told_to_stop():
             await asyncio.sleep(_LOOK)
             try:
-                now = await hop(jobs.get, number)
+                now = await hop_index(jobs.get, number)
             except NotFound:
                 return
             if now != told:
@@ -152,11 +152,11 @@ async def claim(request: Request) -> Response:
     told_to_stop = _stopping(request)
     while True:
         gone = await request.is_disconnected() or told_to_stop()
-        if not gone and await hop(jobs.has_work):
-            job = await hop(jobs.claim, owner[:200], LEASE, request.app.state.archive.config.job_attempts)
+        if not gone and await hop_index(jobs.has_work):
+            job = await hop_index(jobs.claim, owner[:200], LEASE, request.app.state.archive.config.job_attempts)
             if job is not None:
                 return jsonbodies.respond(
-                    {"job": write(job), "lease": LEASE, "nodes": await hop(_needed, request, job)}
+                    {"job": write(job), "lease": LEASE, "nodes": await hop_index(_needed, request, job)}
                 )
         if gone or time.monotonic() >= end:
             return Response(status_code=204, headers={"cache-control": "no-store"})
@@ -174,7 +174,9 @@ async def report(request: Request) -> Response:
     """POST /jobs/{job}/report: progress, which keeps the claim; the answer says whether to stop."""
     request.app.state.bridge.check(request)
     value = await jsonbodies.read(request)
-    job = await hop(_jobs(request).report, _number(request), jsonbodies.whole(value, "fence"), _progress(value), LEASE)
+    job = await hop_index(
+        _jobs(request).report, _number(request), jsonbodies.whole(value, "fence"), _progress(value), LEASE
+    )
     return jsonbodies.respond({"cancel": job.cancel, "lease": LEASE})
 
 
@@ -187,7 +189,7 @@ async def finish(request: Request) -> Response:
         raise BadRequest("state is done, failed, canceled or waiting, and error a sentence")
     if not isinstance(again, (int, float)):
         raise BadRequest("again is in seconds")
-    job = await hop(
+    job = await hop_index(
         _jobs(request).finish, _number(request), jsonbodies.whole(value, "fence"), state, _progress(value), error,
         float(again), request.app.state.archive.config.job_attempts,
     )  # fmt: skip

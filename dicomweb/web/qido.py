@@ -21,7 +21,7 @@ from dicomweb.standard.negotiation import for_metadata
 from dicomweb.standard.query import Limits, Query, read_qido, split
 from dicomweb.web import bodies
 from dicomweb.web.addresses import base_url
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 from dicomweb.web.warnings import write_warning
 
 if TYPE_CHECKING:
@@ -33,23 +33,23 @@ _LONGEST_IDENTIFIER = 256
 
 async def search_patients(request: Request) -> Response:
     """GET /patients: patients by ID and issuer, an extension that takes the parameters of /studies."""
-    return await hop(_answer, request, "patient")
+    return await hop_index(_answer, request, "patient")
 
 
 async def search_studies(request: Request) -> Response:
     """GET /studies (PS3.18 10.6.1.1)."""
-    return await hop(_answer, request, "study")
+    return await hop_index(_answer, request, "study")
 
 
 async def search_series(request: Request) -> Response:
     """GET /series and /studies/{study}/series (PS3.18 10.6.1.1)."""
-    return await hop(_answer, request, "series")
+    return await hop_index(_answer, request, "series")
 
 
 async def search_instances(request: Request) -> Response:
     """GET /instances, /studies/{study}/instances and /studies/{study}/series/{series}/instances
     (PS3.18 10.6.1.1)."""
-    return await hop(_answer, request, "instance")
+    return await hop_index(_answer, request, "instance")
 
 
 async def look_up(request: Request) -> Response:
@@ -57,7 +57,7 @@ async def look_up(request: Request) -> Response:
 
     The answer is an object with `query`, the text, and `results`, see `archive.search.lookup`.
     """
-    return await hop(_answer_lookup, request)
+    return await hop_index(_answer_lookup, request)
 
 
 def _answer(request: Request, level: Level) -> Response:

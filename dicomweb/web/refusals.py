@@ -9,7 +9,7 @@ from dicomweb.errors import BadRequest
 from dicomweb.index.refusals import Refusal, RefusalRow, Refusals
 from dicomweb.web import jsonbodies
 from dicomweb.web.auditing import note
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 
 _MOST = 1000
 _FIELDS = ("kind", "calling", "called", "address", "node", "reason", "advice")
@@ -20,7 +20,7 @@ async def listing(request: Request) -> Response:
     limit = jsonbodies.count(request, "limit", 100, _MOST)
     before = jsonbodies.time(request, "before")
     refusals: Refusals = request.app.state.archive.index.refusals
-    rows = await hop(refusals.latest, limit, before)
+    rows = await hop_index(refusals.latest, limit, before)
     return jsonbodies.respond({"refusals": [_write(row) for row in rows]})
 
 
@@ -33,13 +33,13 @@ async def report(request: Request) -> Response:
         raise BadRequest(f"a refusal has texts: {', '.join(_FIELDS)}; kind and reason say something")
     refusal = Refusal(*fields)
     note(request, agent=f"{refusal.calling}@{refusal.address}", refused=refusal.kind)
-    await hop(request.app.state.archive.index.refusals.add, refusal)
+    await hop_index(request.app.state.archive.index.refusals.add, refusal)
     return Response(status_code=204)
 
 
 async def clear(request: Request) -> Response:
     """DELETE /refusals: forget them all; 204."""
-    await hop(request.app.state.archive.index.refusals.clear)
+    await hop_index(request.app.state.archive.index.refusals.clear)
     return Response(status_code=204)
 
 

@@ -1,10 +1,11 @@
 """Threads under the event loop: a handler's one hop, and the pump that feeds a long body to the client.
 
 Everything below `web` blocks. `hop` runs one call in a thread of our own pool, which costs two thirds of what
-Starlette's costs. What may wait long for the workshop goes on in other threads (`hop_twice`), so that however
-many wait there, those who only want stored bytes do not. A long body is a generator that blocks; the pump draws
-its next batch of pieces in a thread while the batch before is being sent. So at most two batches are in memory, a
-slow client holds no thread, and storage and network work at the same time.
+Starlette's costs. What asks the index alone has threads of its own (`hop_index`), so that searches go on while the
+object store hangs and all others wait for it. What may wait long for the workshop goes on in other threads
+(`hop_twice`), so that however many wait there, those who only want stored bytes do not. A long body is a generator
+that blocks; the pump draws its next batch of pieces in a thread while the batch before is being sent. So at most two
+batches are in memory, a slow client holds no thread, and storage and network work at the same time.
 """
 
 import asyncio
@@ -26,12 +27,15 @@ T = TypeVar("T")
 THREADS = 40
 """Calls that may block at the same time in this process; others wait their turn."""
 
+ASKING = 16
+"""Calls that ask the index alone at the same time."""
 WAITING = 128
 """Calls that may wait for the workshop at the same time."""
 ELSEWHERE = 64
 """Calls that may wait for other machines at the same time."""
 
 _lane = Lane(THREADS)
+_asking = Lane(ASKING)
 _waiting = Lane(WAITING)
 _pool = ThreadPoolExecutor(THREADS, "roentgate")
 _elsewhere = ThreadPoolExecutor(ELSEWHERE, "elsewhere")
@@ -40,6 +44,11 @@ _elsewhere = ThreadPoolExecutor(ELSEWHERE, "elsewhere")
 def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a blocking call in a thread; awaiting gives its result or raises its error."""
     return _lane.run(functools.partial(function, *args, **kwargs))
+
+
+def hop_index(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """Run a call that asks the index and never the object store; awaiting gives its result or raises its error."""
+    return _asking.run(functools.partial(function, *args, **kwargs))
 
 
 def hop_waiting(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
@@ -52,7 +61,17 @@ async def hop_twice(
 ) -> Response:
     """Run a handler's blocking part in a thread; where it gives back another call instead of the response, run that
     in one of the threads that may wait."""
-    first: Response | Callable[[], Response] = await hop(function, *args, **kwargs)
+    return await _onwards(await hop(function, *args, **kwargs))
+
+
+async def hop_index_twice(
+    function: Callable[P, Response | Callable[[], Response]], *args: P.args, **kwargs: P.kwargs
+) -> Response:
+    """As `hop_twice`, for a blocking part that asks the index alone."""
+    return await _onwards(await hop_index(function, *args, **kwargs))
+
+
+async def _onwards(first: Response | Callable[[], Response]) -> Response:
     return first if isinstance(first, Response) else await hop_waiting(first)
 
 

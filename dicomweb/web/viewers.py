@@ -24,7 +24,7 @@ from dicomweb.viewers.ohif import INDEX, at_depth
 from dicomweb.web import bodies
 from dicomweb.web.bodies import REVALIDATED, WHOLE, Answer, accepts_gzip, tag, zipped_tag
 from dicomweb.web.conditions import unchanged
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_index
 
 FOREVER = b"public, max-age=31536000, immutable"
 """Cache-Control of files that are named by their digest."""
@@ -123,7 +123,7 @@ def _viewers(request: Request) -> Viewers:
 
 async def listing(request: Request) -> Response:
     """GET /viewer: what is installed, and the address that shows a study, both relative to the server's root."""
-    return await hop(_listing, request)
+    return await hop_index(_listing, request)
 
 
 def _listing(request: Request) -> Response:
@@ -143,7 +143,7 @@ def _listing(request: Request) -> Response:
 
 async def file(request: Request) -> Response:
     """GET /viewer/{viewer}/{path}: a file of a viewer, or its page."""
-    return await hop(_file, request)
+    return await hop_index(_file, request)
 
 
 def _file(request: Request) -> Response:

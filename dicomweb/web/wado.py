@@ -26,7 +26,7 @@ from dicomweb.web import bodies, bulkdata
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import choose_document, choose_frames, choose_instances, read_accepted, read_uids
 from dicomweb.web.bodies import Body
-from dicomweb.web.threads import hop_twice
+from dicomweb.web.threads import hop_index_twice, hop_twice
 
 DESCRIBED = 16
 """Up to so many instances or frames are described before the answer begins, also where that means reading them;
@@ -43,7 +43,7 @@ async def frames(request: Request) -> Response:
 
 async def metadata(request: Request) -> Response:
     """GET {study, series or instance}/metadata (PS3.18 10.4.1.1.2)."""
-    return await hop_twice(_metadata, request)
+    return await hop_index_twice(_metadata, request)
 
 
 async def instances(request: Request) -> Response:
