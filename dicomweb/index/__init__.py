@@ -210,7 +210,8 @@ class Index(Protocol):
             and its intent stays. Two entries of one call may have the same SOP Instance UID: the first wins.
 
         Raises:
-            Conflict: an intent is no longer there (a sweep took it); nothing of the call was done.
+            Unavailable: an intent is no longer there (a sweep took it, or a standby took over that had not heard of
+                it); nothing of the call was done.
         """
 
     def keep(self, entries: Sequence[Entry]) -> None:

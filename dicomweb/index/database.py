@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from dicomweb.access.rights import Scope
-from dicomweb.errors import Conflict, ForeignStudy
+from dicomweb.errors import ForeignStudy, Unavailable
 from dicomweb.index import Entry, Found, Held, Intent, Row, Tombstone, upgrades
 from dicomweb.index.access import AccessKeys
 from dicomweb.index.finding import Finder, foreign
@@ -359,8 +359,8 @@ class Database(Reader):
         self._engine.close()
 
 
-def _swept() -> Conflict:
-    return Conflict("the object was not written in time and has been swept away; send it again")
+def _swept() -> Unavailable:
+    return Unavailable("what was begun for the object is no longer known to the index; send it again")
 
 
 def _tombstone(row: SqlRow) -> Tombstone:

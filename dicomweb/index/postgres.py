@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _CONNECTIONS = 16
 _WAIT = 10.0
 _UPGRADE_ATTEMPTS = 30
+_RECONNECT = 2.0
+"""Seconds for which the pool tries to replace a connection by itself, with growing pauses; after that whoever asks for
+one makes it try anew. Minutes of growing pauses would outlast a database that is back."""
 _LOGIN = ("user", "password")
 _LOCK = 0x526F656E74676174
 """Names the advisory lock under which tables are made and upgraded."""
@@ -142,6 +145,7 @@ class PostgresEngine:
             min_size=1,
             max_size=_CONNECTIONS,
             timeout=_WAIT,
+            reconnect_timeout=_RECONNECT,
             kwargs=kwargs,
             open=False,
             connection_class=_logging_in(login),
@@ -208,6 +212,9 @@ class PostgresEngine:
                     yield PostgresSession(connection)
                     committing = True
                     connection.execute("COMMIT")
+            except errors.ReadOnlySqlTransaction as error:  # it has become a standby: the writer is another one now
+                connection.close()
+                raise Again("the index's database takes no writes there any more") from error
             except BaseException as error:
                 if not connection.closed:
                     connection.rollback()

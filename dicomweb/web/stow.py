@@ -23,6 +23,7 @@ from dicomweb.standard.outcomes import Outcome
 from dicomweb.telemetry.measures import Tally
 from dicomweb.web.addresses import base_url
 from dicomweb.web.auditing import note_outcomes
+from dicomweb.web.problems import RETRY_AFTER
 from dicomweb.web.threads import hop
 
 _HOP = 1 << 20
@@ -101,6 +102,8 @@ def _finish(session: "Session", chunks: list[bytes], request: Request, base: str
         response = Response(nativexml.write(model, base), status, media_type=media.XML)
     else:
         response = Response(dicomjson.write(model), status, media_type=media.JSON)
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
     if where := dicomjson.text_of(model.get("00081190")):
         response.headers["Location"] = where  # W-259; no Content-Location: the body is not what was stored
     for warning in outcomes.warnings(results, base):
