@@ -35,10 +35,16 @@ CONFIGURATION = """\
   // Whoever is signed in stays so while this page is open; who is not signs in, and comes back.
   const renewing = import(new URL("explorer/renewing.js", root));
   renewing.then(({ keepSignedIn }) => keepSignedIn(root), () => {});
+  const words = "Your sign-in has ended. Sign in again now? What was measured and not saved is lost. "
+    + "Or sign in in another tab, and go on in this one.";
+  let asked = null; // where somebody was when that was found, before the viewer says that there is no such study
   const signIn = async ({ status }) => {
-    if (status === 401 && !(await renewing.then(({ renew }) => renew(root)).catch(() => false))) {
-      location.assign(new URL(`sign-in#${location.href.slice(root.length)}`, root));
-    }
+    if (status !== 401 || asked !== null) return;
+    asked = location.href.slice(root.length);
+    const known = await renewing.then(({ renew }) => renew(root)).catch(() => false);
+    const reading = document.querySelector("canvas") !== null;
+    if (!known && (!reading || confirm(words))) location.assign(new URL(`sign-in#${asked}`, root));
+    else asked = null;
   };
 
   window.config = {

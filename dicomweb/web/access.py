@@ -114,7 +114,7 @@ class Door:
         self._pass_seconds = pass_seconds
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._clock = clock
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], Known] = OrderedDict()
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     async def who(self, scope: Scope) -> Principal:
@@ -170,13 +170,13 @@ class Door:
 
         # A token that has ended is nobody's guess
         guess = self._tokens is None or text.count(".") != _DOTS
-        return await self._remembered(shown, read, self._addresses.client(scope), guess)
+        return await self._remembered("", shown, read, self._addresses.client(scope), guess)
 
     async def _remembered(
-        self, shown: bytes, read: Callable[[float], Awaitable[Known]], address: str, guess: bool = True
+        self, link: str, shown: bytes, read: Callable[[float], Awaitable[Known]], address: str, guess: bool
     ) -> Principal:
         """Return what was found of something lately, or is found now; count that it was wrong if that is a guess."""
-        digest = hashlib.sha256(shown).digest()
+        digest = link, hashlib.sha256(shown).digest()
         found = self._known.get(digest)
         now = self._clock()
         if found is not None and now < found[1]:
@@ -228,7 +228,7 @@ class Door:
             return share.principal(), min(until, now + self._remember)
 
         # A pass that has ended is nobody's guess; nobody who guesses secrets keeps others from signing in
-        return await self._remembered(f"{link} {text}".encode(), read, self._linking(scope), bool(secret))
+        return await self._remembered(link, kept or b"", read, self._linking(scope), bool(secret))
 
     def _linking(self, scope: Scope) -> str:
         """What failures to open a link are counted under."""
@@ -261,9 +261,9 @@ class Door:
         if share.passphrase and not share.closed:
             if not passphrase:
                 raise PassphraseWanted("this link has a passphrase, which whoever sent it knows")
-            if len(passphrase) > shares.LONGEST_PASSPHRASE or not kept.try_passphrase(id):
+            if not kept.try_passphrase(id):
                 raise Forbidden(_CLOSED)
-            if not shares.is_passphrase(passphrase, share.passphrase):
+            if len(passphrase) > shares.LONGEST_PASSPHRASE or not shares.is_passphrase(passphrase, share.passphrase):
                 raise PassphraseWanted("this is not the passphrase of the link", shown=True)
             kept.was_right(id)
         opened = kept.open(id)

@@ -424,6 +424,23 @@ def test_making_opening_use_and_revoking_are_recorded_and_no_secret_is(tmp_path,
         assert secret not in everything
 
 
+def test_what_is_remembered_of_a_link_is_no_key(tmp_path):
+    served = make(tmp_path, access_remember_seconds=60.0)
+    made = share(served)
+    held = browser(served, made)["cookie"].removeprefix("roentgate-link=")
+    link = root_of(made).removeprefix("/s/")
+    assert served.client.get(f"/s/{link}/dicom-web/studies").status_code == 200
+    assert served.client.get(
+        f"/s/{made['id']}/dicom-web/studies", headers={"cookie": f"roentgate-link={held}"}
+    ).is_success
+    for text in (f"{made['id']} {held}", f"{link} ", link, held):
+        for name, value in (("x-api-key", text), ("authorization", f"Bearer {text}")):
+            assert served.client.get("/dicom-web/studies", headers={name: value}).status_code == 401
+        cookie = {"cookie": f"roentgate-session={text}"}
+        assert served.client.get("/dicom-web/studies", headers=cookie).status_code == 401
+    served.archive.close()
+
+
 def test_a_client_that_asks_for_hours_is_answered_without_the_index(tmp_path):
     served = make(tmp_path, access_remember_seconds=60.0)
     made = share(served)
