@@ -444,8 +444,8 @@ def _known_settings() -> set[str]:
     return set(json.loads(chart.SCHEMA.read_text())["properties"]["settings"]["properties"])
 
 
-# What these rules ask for is somebody else's to give: the namespace is Helm's, digest and pull policy the installer's, CPU
-# limits slow down what has nothing to wait for, probes mean nothing to pods that end
+# What these rules ask for is somebody else's to give: the namespace is Helm's, digest and pull policy the installer's,
+# CPU limits slow down what has nothing to wait for, probes mean nothing to pods that end
 NOT_OURS = "CKV_K8S_21,CKV_K8S_11,CKV_K8S_43,CKV_K8S_15,CKV_K8S_8,CKV_K8S_9"
 
 
