@@ -28,10 +28,13 @@ class Lane:
 
     Args:
         most: threads at most.
+        patience: seconds without progress before one more thread is woken; 0 wakes one for each call at once, where
+            calls are known to block.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, patience: float = PATIENCE) -> None:
         self._most = most
+        self._patience = patience
         self._queue: deque[tuple[float, _Call]] = deque()
         self._lock = threading.Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()  # half the price of a semaphore
@@ -47,11 +50,11 @@ class Lane:
         call = _Call(function, loop, loop.create_future())
         with self._lock:
             self._queue.append((monotonic(), call))
-            if self._awake == 0:
+            if self._awake == 0 or (self._patience == 0 and self._awake < self._most):
                 self._wake_one()
-            elif self._watcher is None or self._watcher.is_closed():
+            elif self._patience and (self._watcher is None or self._watcher.is_closed()):
                 self._watcher = loop
-                loop.call_later(PATIENCE, self._watch, loop)
+                loop.call_later(self._patience, self._watch, loop)
         return call.future
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -59,11 +62,11 @@ class Lane:
         with self._lock:
             if self._queue and self._awake < self._most:
                 since = max(self._queue[0][0], self._progress)
-                if monotonic() - since >= PATIENCE:
+                if monotonic() - since >= self._patience:
                     self._wake_one()
             self._watcher = loop if self._queue else None
             if self._queue:
-                loop.call_later(PATIENCE, self._watch, loop)
+                loop.call_later(self._patience, self._watch, loop)
 
     def _wake_one(self) -> None:
         self._awake += 1
@@ -79,7 +82,7 @@ class Lane:
             blocked = True
             while True:
                 with self._lock:
-                    if not self._queue or (not blocked and self._awake > 1):
+                    if not self._queue or (self._patience and not blocked and self._awake > 1):
                         self._awake -= 1
                         break
                     _, call = self._queue.popleft()

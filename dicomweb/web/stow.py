@@ -24,7 +24,7 @@ from dicomweb.telemetry.measures import Tally
 from dicomweb.web.addresses import base_url
 from dicomweb.web.auditing import note_outcomes
 from dicomweb.web.problems import RETRY_AFTER
-from dicomweb.web.threads import hop
+from dicomweb.web.threads import hop_storing
 
 _HOP = 1 << 20
 """Bytes of a body that are gathered before a thread takes them."""
@@ -47,7 +47,7 @@ _READ = "multipart/related of application/dicom, +json or +xml parts, or one app
 
 async def store(request: Request) -> Response:
     """POST /studies and /studies/{study}: store instances (PS3.18 10.5)."""
-    return await receive(request, hop)
+    return await receive(request, hop_storing)
 
 
 async def receive(request: Request, hop: Callable[..., Awaitable[Any]]) -> Response:

@@ -2,10 +2,11 @@
 
 Everything below `web` blocks. `hop` runs one call in a thread of our own pool, which costs two thirds of what
 Starlette's costs. What asks the index alone has threads of its own (`hop_index`), so that searches go on while the
-object store hangs and all others wait for it. What may wait long for the workshop goes on in other threads
-(`hop_twice`), so that however many wait there, those who only want stored bytes do not. A long body is a generator
-that blocks; the pump draws its next batch of pieces in a thread while the batch before is being sent. So at most two
-batches are in memory, a slow client holds no thread, and storage and network work at the same time.
+object store hangs and all others wait for it. What stores has its own too (`hop_storing`), since it is sure to block.
+What may wait long for the workshop goes on in other threads (`hop_twice`), so that however many wait there, those who
+only want stored bytes do not. A long body is a generator that blocks; the pump draws its next batch of pieces in a
+thread while the batch before is being sent. So at most two batches are in memory, a slow client holds no thread, and
+storage and network work at the same time.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ THREADS = 40
 
 ASKING = 16
 """Calls that ask the index alone at the same time."""
+STORING = 40
+"""Store requests that may wait for the disk at the same time: what they wait for is written together."""
 WAITING = 128
 """Calls that may wait for the workshop at the same time."""
 ELSEWHERE = 64
@@ -37,6 +40,7 @@ ELSEWHERE = 64
 _lane = Lane(THREADS)
 _asking = Lane(ASKING)
 _waiting = Lane(WAITING)
+_storing = Lane(STORING, patience=0)
 _pool = ThreadPoolExecutor(THREADS, "roentgate")
 _elsewhere = ThreadPoolExecutor(ELSEWHERE, "elsewhere")
 
@@ -49,6 +53,11 @@ def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitabl
 def hop_index(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
     """Run a call that asks the index and never the object store; awaiting gives its result or raises its error."""
     return _asking.run(functools.partial(function, *args, **kwargs))
+
+
+def hop_storing(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """Run a call that will wait for the disk; awaiting gives its result or raises its error."""
+    return _storing.run(functools.partial(function, *args, **kwargs))
 
 
 def hop_waiting(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:

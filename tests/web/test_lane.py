@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dicomweb.telemetry import traces
-from dicomweb.web.lane import Lane
+from dicomweb.web.lane import PATIENCE, Lane
 
 
 def test_a_call_gives_its_result_or_its_error() -> None:
@@ -67,8 +67,9 @@ def test_a_loop_that_ended_leaves_no_queue_unwatched() -> None:
         free.set()
 
 
-def test_no_more_calls_run_at_once_than_allowed() -> None:
-    lane = Lane(3)
+@pytest.mark.parametrize("patience", [PATIENCE, 0])
+def test_no_more_calls_run_at_once_than_allowed(patience: float) -> None:
+    lane = Lane(3, patience)
     lock = threading.Lock()
     running: list[int] = []
     most = 0
@@ -90,6 +91,18 @@ def test_no_more_calls_run_at_once_than_allowed() -> None:
 
     assert asyncio.run(ask()) == list(range(40))
     assert most == 3
+
+
+def test_calls_that_are_known_to_block_wait_for_nobody() -> None:
+    lane = Lane(8, patience=0)
+    everybody = threading.Barrier(4)
+
+    async def ask() -> None:
+        calls = [lane.run(functools.partial(everybody.wait, 20)) for _ in range(3)]
+        everybody.wait(20)  # the loop stands still, so that it cannot look after the queue
+        await asyncio.gather(*calls)
+
+    asyncio.run(ask())
 
 
 def test_quick_calls_share_one_thread() -> None:
