@@ -20,7 +20,7 @@ from dicomweb.archive.making import Maker, stored_form
 from dicomweb.archive.retrieve import Retrieval, path_of
 from dicomweb.archive.shelf import Shelf
 from dicomweb.errors import BadRequest, NotFound, Undecodable
-from dicomweb.imaging import choosing, encapsulated, listing, looks, reports, states, video, waveforms
+from dicomweb.imaging import choosing, direct, encapsulated, listing, looks, reports, states, video, waveforms
 from dicomweb.imaging import content as content_trees
 from dicomweb.imaging.choosing import Candidate
 from dicomweb.imaging.looks import Look
@@ -219,18 +219,37 @@ class Renderer:
         held, number = part.held, part.number
         layout = self._retrieval.layout(held)
 
-        def make() -> bytes:
-            if layout.kind == "video":
-                return self._still(held, layout, number - 1, rendering)
-            data = self._frame(held, layout, number)
-            work = (data, stored_form(layout, held.syntax), layout.format, self._look(part, rendering), rendering)
-            return self._workshop.run("dicomweb.imaging.render", "render", *work, self.most_pixels)
-
         name = f"{held.digest.hex()} drawn {number} {part.by.hex()} {rendering!r} {REVISION}"
-        data = self._shelf.get(name, make)
+        data = self._shelf.find(name)
+        if data is None and part.state is None and direct.may_draw(layout.kind, layout.format, rendering):
+            data = self._drawn_here(part, layout, name, rendering)
+        if data is None:
+            data = self._shelf.get(name, lambda: self._drawn(part, layout, rendering))
         frames = f"/frames/{number}" if layout.count > 1 or layout.kind == "video" else ""
         what = "thumbnail" if rendering.thumbnail else "rendered"
         return self._content(held, rendering.media_type, data, f"{frames}/{what}", number if frames else 0)
+
+    def _drawn(self, part: Part, layout: Layout, rendering: Rendering) -> bytes:
+        held = part.held
+        if layout.kind == "video":
+            return self._still(held, layout, part.number - 1, rendering)
+        data = self._frame(held, layout, part.number)
+        work = (data, stored_form(layout, held.syntax), layout.format, self._look(part, rendering), rendering)
+        return self._workshop.run("dicomweb.imaging.render", "render", *work, self.most_pixels)
+
+    def _drawn_here(self, part: Part, layout: Layout, name: str, rendering: Rendering) -> bytes | None:
+        """Draw a frame in this process; None where its look is not plain enough. It is kept in memory alone: a file
+        costs as much as drawing it again."""
+        look = self._look(part, rendering)
+        if layout.format is None or not direct.is_plain(look):
+            return None
+        stored, format = stored_form(layout, part.held.syntax), layout.format
+
+        def make() -> bytes:
+            data = self._frame(part.held, layout, part.number)
+            return direct.draw(data, stored, format, look, rendering, self.most_pixels)
+
+        return self._shelf.get(name, make, files=False)
 
     def animation(self, parts: Sequence[Part], rendering: Rendering) -> Content:
         """Draw frames of one instance as a moving picture.

@@ -64,12 +64,13 @@ class Shelf:
             KEPT.add(("memory",))
         return found
 
-    def get(self, name: str, make: Callable[[], bytes]) -> bytes:
+    def get(self, name: str, make: Callable[[], bytes], files: bool = True) -> bytes:
         """Return a result; make it if it is not there. Blocks.
 
         Args:
             name: says all that decides about the bytes, first of all the digest of the object that they show.
             make: makes them.
+            files: False where making them costs no more than a file: then memory alone keeps them.
 
         Raises:
             Undecodable: it cannot be made, now or a short while ago.
@@ -79,11 +80,11 @@ class Shelf:
         if found is not None:
             return found
         self._check_failed(name)
-        return self._flights.join(name, lambda: self._get(name, make))
+        return self._flights.join(name, lambda: self._get(name, make, files))
 
-    def _get(self, name: str, make: Callable[[], bytes]) -> bytes:
+    def _get(self, name: str, make: Callable[[], bytes], files: bool) -> bytes:
         try:
-            result = self._found_or_made(name, make)
+            result = self._found_or_made(name, make, files)
         except Undecodable as error:
             self._remember(name, error)
             raise
@@ -120,8 +121,8 @@ class Shelf:
                 self._failures.popitem(last=False)
 
     # -- files -------------------------------------------------------------------------------------------
-    def _found_or_made(self, name: str, make: Callable[[], bytes]) -> bytes:
-        if not self._disk:
+    def _found_or_made(self, name: str, make: Callable[[], bytes], files: bool) -> bytes:
+        if not files or not self._disk:
             KEPT.add(("made",))
             return make()
         digest = hashlib.sha256(name.encode()).hexdigest()

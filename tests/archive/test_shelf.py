@@ -41,6 +41,13 @@ def test_a_result_outlives_the_process_and_serves_its_neighbours(tmp_path):
     assert other.times == 0
 
 
+def test_what_costs_no_more_than_a_file_is_kept_in_memory_alone(tmp_path):
+    shelf, make = Shelf(tmp_path / "cache", 1 << 20, 1 << 20), Counted()
+    assert [shelf.get("a", make, files=False), shelf.get("a", make, files=False)] == [b"made"] * 2
+    assert make.times == 1
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_hundred_who_ask_at_the_same_time_cost_one_making(tmp_path):
     shelves = [Shelf(tmp_path, 1 << 20, 1 << 20) for _ in range(2)]  # as two processes
     make = Counted()

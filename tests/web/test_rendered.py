@@ -5,6 +5,7 @@ import itertools
 import shutil
 
 import dicoms
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -13,7 +14,7 @@ from pydicom.dataset import Dataset
 from realdata import real_files
 from served import Served, compressed, multiframe, parts, path_of, with_items
 
-from dicomweb.imaging import pages
+from dicomweb.imaging import direct, pages
 from dicomweb.workshop import Workshop
 
 STATE, REPORT = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.88.11"
@@ -32,7 +33,7 @@ def served(tmp_path):
 
 def ramp(number: int = 1, **attributes: object) -> bytes:
     """Grey from 0 to 255, one step a column."""
-    return dicoms.ct(number, Rows=16, Columns=256, PixelData=RAMP.tobytes(), **attributes)
+    return dicoms.ct(number, **{"Rows": 16, "Columns": 256, "PixelData": RAMP.tobytes(), **attributes})
 
 
 def without_pixels(sop_class: str, number: int, **attributes: object) -> bytes:
@@ -172,6 +173,46 @@ def test_the_same_picture_is_drawn_once_and_revalidated_for_nothing(served, monk
     assert served.get(url, "image/png", if_none_match=first.headers["etag"]).status_code == 304
     assert served.get(f"{path_of(data)}/rendered?viewport=98,98", "image/png").headers["etag"] != first.headers["etag"]
     assert next(times) == 2
+
+
+def drawn_elsewhere(served: Served, monkeypatch: pytest.MonkeyPatch, data: bytes, query: str = "") -> bool:
+    """Whether the picture of an object came from a process of the workshop."""
+    served.store(data)
+    run, works = Workshop.run, []
+    monkeypatch.setattr(Workshop, "run", lambda self, *work: (works.append(work), run(self, *work))[1])
+    assert served.get(f"{path_of(data)}/rendered{query}", "image/png").status_code == 200
+    return bool(works)
+
+
+@pytest.mark.parametrize("query", ["", "?window=40,400,sigmoid", "?window=128,128,linear-exact"])
+def test_a_plain_grey_picture_needs_no_other_process_and_is_the_same(served, monkeypatch, query):
+    data = ramp(WindowCenter=40, WindowWidth=80, RescaleSlope=2, RescaleIntercept=-5, PixelSpacing=[2, 2])
+    assert not drawn_elsewhere(served, monkeypatch, data, query)
+    here = served.get(f"{path_of(data)}/rendered{query}", "image/png").content
+    served.archive.shelf._memory.drop(lambda _: True)
+    monkeypatch.setattr(direct, "may_draw", lambda *_: False)
+    assert served.get(f"{path_of(data)}/rendered{query}", "image/png").content == here
+
+
+@pytest.mark.parametrize(
+    ("data", "query"),
+    [
+        (compressed([imagecodecs.jpegls_encode(RAMP)], "1.2.840.10008.1.2.4.80", Rows=16, Columns=256), ""),
+        (ramp(Rows=1024, Columns=1024, PixelData=bytes(2 << 20)), ""),
+        (ramp(PixelSpacing=[1, 2]), ""),
+        (ramp(SamplesPerPixel=3, PhotometricInterpretation="RGB", BitsAllocated=8, BitsStored=8, HighBit=7,
+              PlanarConfiguration=0, Columns=170, PixelData=bytes(16 * 170 * 3)), ""),
+        (ramp(), "?viewport=99,99"),
+        (ramp(), "?annotation=patient"),
+        (ramp(), "?iccprofile=yes"),
+        (ramp(ShutterShape="RECTANGULAR", ShutterLeftVerticalEdge=2, ShutterRightVerticalEdge=9,
+              ShutterUpperHorizontalEdge=2, ShutterLowerHorizontalEdge=9), ""),
+        (ramp(VOILUTSequence=with_items([{"LUTDescriptor": [256, 0, 8], "LUTData": bytes(256)}])), ""),
+    ],
+    ids=["compressed", "large", "oblong", "colour", "viewport", "annotation", "profile", "shutter", "table"],
+)  # fmt: skip
+def test_what_is_not_plain_is_drawn_by_the_workshop(served, monkeypatch, data, query):
+    assert drawn_elsewhere(served, monkeypatch, data, query)
 
 
 def test_a_study_is_a_part_for_each_instance_or_the_picture_that_stands_for_it(served):
@@ -395,7 +436,7 @@ def test_work_that_takes_too_long_costs_its_request_alone(tmp_path, monkeypatch)
     served.store(data)
     run = Workshop.run
     monkeypatch.setattr(Workshop, "run", lambda self, *work: run(self, "time", "sleep", 60))
-    assert served.get(f"{path_of(data)}/rendered").status_code == 406
+    assert served.get(f"{path_of(data)}/rendered?viewport=99,99").status_code == 406
     assert served.get(f"{path_of(data)}/frames/1", "application/octet-stream").content == RAMP.tobytes()
     monkeypatch.undo()
 
