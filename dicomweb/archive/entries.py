@@ -2,7 +2,9 @@
 both give the same answers."""
 
 import contextlib
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import islice
 
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.versions import new_version, object_key
@@ -85,7 +87,10 @@ def with_syntax(dataset: Dataset, syntax: Syntax) -> Dataset:
         dataset: tags ascending; left as it is.
         syntax: what it is stored in.
     """
-    tags = [tag for tag in dataset if tag != AVAILABLE]
-    named = {tag: dataset[tag] for tag in tags if tag < AVAILABLE}
+    before = bisect_left(list(dataset), AVAILABLE)
+    items = iter(dataset.items())
+    named = dict(islice(items, before))
+    named[AVAILABLE] = {}  # its place
+    named.update(items)
     named[AVAILABLE] = {"vr": "UI", "Value": [sent_as(syntax.uid)]}
-    return named | {tag: dataset[tag] for tag in tags if tag > AVAILABLE}
+    return named

@@ -127,8 +127,7 @@ class Store:
 
     def _place(self, candidates: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict) -> None:
         try:
-            candidates = self._settle_known(candidates, results, on_conflict)
-            written = self._write(candidates, results)
+            written = self._write(self._intend(candidates, results, on_conflict), results)
             self._show(written, results, on_conflict)
         except Error as error:
             log.warning("a store was interrupted: %s", error)
@@ -137,16 +136,19 @@ class Store:
                     self.given_up.add(candidate.entry.held.version)
                     results[candidate.position] = self._failed(candidate, error)
 
-    def _settle_known(
+    def _intend(
         self, candidates: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict
     ) -> list[_Candidate]:
-        """Answer for those that the archive has already, before a byte is written; return the rest."""
-        present = self._index.present([candidate.entry.held.instance for candidate in candidates])
-        unknown = []
+        """Answer for those that the archive has already, before a byte is written; record intents of the rest and
+        return it."""
+        intents = {c.position: Intent(c.entry.held.version, c.entry.held.key) for c in candidates}
+        with stage("index"):
+            present = self._index.intend_new([(intents[c.position], c.entry.held.instance) for c in candidates])
+        going_on, others = [], []
         for candidate in candidates:
             held = present.get(candidate.entry.held.instance)
             if held is None:
-                unknown.append(candidate)
+                going_on.append(candidate)
                 continue
             try:
                 if self._same(candidate, held):
@@ -155,18 +157,17 @@ class Store:
                 elif on_conflict == "refuse":
                     results[candidate.position] = self._refused(candidate, held)
                 else:
-                    unknown.append(candidate)
+                    going_on.append(candidate)
+                    others.append(intents[candidate.position])
             except Error as error:
                 results[candidate.position] = self._failed(candidate, error)
-        return unknown
+        self._index.intend(others)
+        return going_on
 
     def _write(self, candidates: list[_Candidate], results: list[Outcome | None]) -> list[_Candidate]:
-        """Record intents, write objects; return those that are durable."""
+        """Write objects whose intents are recorded; return those that are durable."""
         if not candidates:
             return []
-        helds = [candidate.entry.held for candidate in candidates]
-        with stage("index"):
-            self._index.intend([Intent(held.version, held.key) for held in helds])
         with stage("object"):
             problems = self._storage.put([Put(c.entry.held.key, c.upload.body, c.upload.sha256) for c in candidates])
         written = []

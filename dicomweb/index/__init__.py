@@ -190,6 +190,16 @@ class Index(Protocol):
         which nothing was committed yet. The index is `doubtful` then.
         """
 
+    def intend_new(self, intents: Sequence[tuple[Intent, str]]) -> dict[str, Held]:
+        """As `intend`, but for those that are there already.
+
+        Args:
+            intents: each with the SOP Instance UID that its object has.
+
+        Returns:
+            What `present` returns for these UIDs. Of those there are no intents were recorded.
+        """
+
     def doubtful(self) -> bool:
         """Whether the machine went down since `trust` was called, so that storage may have objects that no row tells
         of."""

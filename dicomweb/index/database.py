@@ -77,16 +77,33 @@ class Database(Reader):
             lasting = any(intent.kind == "tombstone" for intent in intents)
             self._groups.do(self._do_intend, intents, lasting)
 
-    def _do_intend(self, session: Session, works: Sequence[Sequence[Intent]]) -> list[None]:
-        now = time.time()
-        session.many(
-            "INSERT INTO pending (version, key, kind, owner, time) VALUES (?, ?, ?, ?, ?)",
+    def intend_new(self, intents: Sequence[tuple[Intent, str]]) -> dict[str, Held]:
+        """See Index."""
+        found: dict[str, Held] = self._groups.do(self._do_intend_new, intents, False) if intents else {}
+        return found
+
+    def _do_intend_new(self, session: Session, works: Sequence[Sequence[tuple[Intent, str]]]) -> list[dict[str, Held]]:
+        current = self._current(session, (instance for work in works for _, instance in work))
+        present = [
+            {instance: current[storable(instance)] for _, instance in work if storable(instance) in current}
+            for work in works
+        ]
+        self._do_intend(
+            session,
             [
-                (intent.version, storable(intent.key), intent.kind, self._owner, now)
-                for work in works
-                for intent in work
+                [intent for intent, instance in work if instance not in found]
+                for work, found in zip(works, present, strict=True)
             ],
         )
+        return present
+
+    def _do_intend(self, session: Session, works: Sequence[Sequence[Intent]]) -> list[None]:
+        now = time.time()
+        rows = [
+            (intent.version, storable(intent.key), intent.kind, self._owner, now) for work in works for intent in work
+        ]
+        if rows:
+            session.many("INSERT INTO pending (version, key, kind, owner, time) VALUES (?, ?, ?, ?, ?)", rows)
         return [None] * len(works)
 
     def doubtful(self) -> bool:
@@ -276,19 +293,19 @@ class Database(Reader):
 
     def _ready(self, entries: Sequence[Entry]) -> list[Ready]:
         """Do before the transaction what does not need it: codes, and compression."""
-        texts = set()
+        places = [key_form(entry.held) for entry in entries]
+        texts = {place for place in places if place is not None}
         for entry in entries:
             texts |= {storable(entry.held.sop_class), storable(entry.held.syntax)}
-            form = key_form(entry.held)
-            if form is not None:
-                texts.add(form)
         missing = self._codes.missing(texts)
         if missing:
             self._groups.do(self._do_codes, missing)
             with self._engine.read() as session:
                 self._codes.load(session, missing)
         made = self._dictionaries.pieces(entries, self._find_dictionary)
-        return [Ready(entry, piece, text) for entry, (piece, text) in zip(entries, made, strict=True)]
+        return [
+            Ready(entry, place, piece, text) for entry, place, (piece, text) in zip(entries, places, made, strict=True)
+        ]
 
     def _do_codes(self, session: Session, works: Sequence[list[str]]) -> list[None]:
         self._codes.make(session, {text for work in works for text in work})

@@ -152,6 +152,9 @@ def numbers(element: Element | None) -> list[float] | None:
 
 def write_number(tag: int, element: Element | None) -> tuple[int | None, str]:
     """Return what a number column holds, and what its row's `odd` holds of it."""
+    values = None if element is None else element.get("Value")
+    if values and len(values) == 1 and type(values[0]) is int and abs(values[0]) <= LARGEST:
+        return values[0], ""
     found = numbers(element)
     if found is None:
         return None, ""

@@ -1,12 +1,12 @@
 """From data sets to rows of the index, and back to what callers are told."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import orjson
 
 from dicomweb.index import Entry, Held
-from dicomweb.index.forms import kind_of, storable, write_column, write_number
+from dicomweb.index.forms import Kind, kind_of, storable, write_column, write_number
 from dicomweb.index.schema import (
     INSTANCE_COLUMNS,
     MISSING,
@@ -19,10 +19,21 @@ from dicomweb.standard.syntaxes import sent_as
 
 Dataset = Mapping[str, Any]
 
-_STUDY_HELD = held_tags("patient", "study")
-_PATIENT_HELD = held_tags("patient")
-_SERIES_HELD = held_tags("series")
-_INSTANCE_HELD = held_tags("instance")
+# Sorted, so that what is picked from a data set has its order.
+_STUDY_HELD = sorted(held_tags("patient", "study"))
+_PATIENT_HELD = sorted(held_tags("patient"))
+_SERIES_HELD = sorted(held_tags("series"))
+_INSTANCE_HELD = sorted(held_tags("instance"))
+
+_Plan: TypeAlias = tuple[tuple[str, int, Kind], ...]
+
+
+def _plan(attributes: Sequence[Attribute]) -> _Plan:
+    """Of each attribute the tag as DICOM JSON spells it, the tag, and the kind of its column."""
+    return tuple((f"{attribute.tag:08X}", attribute.tag, kind_of(attribute)) for attribute in attributes)
+
+
+_STUDY_PLAN, _SERIES_PLAN, _INSTANCE_PLAN = map(_plan, (STUDY_COLUMNS, SERIES_COLUMNS, INSTANCE_COLUMNS))
 
 STUDY_FIELDS = ("day", *(attribute.keyword for attribute in STUDY_COLUMNS))
 SERIES_FIELDS = ("sort", *(attribute.keyword for attribute in SERIES_COLUMNS), "odd")
@@ -48,23 +59,22 @@ INSTANCE_FIELDS = (
 """Columns of a row of `instance`, in the order of `instance_values`."""
 
 
-def _pick(dataset: Dataset, tags: frozenset[str]) -> bytes:
-    return orjson.dumps({tag: element for tag, element in dataset.items() if tag in tags})
+def _picked(dataset: Dataset, tags: Sequence[str]) -> Dataset:
+    return {tag: dataset[tag] for tag in tags if tag in dataset}
 
 
-def _element(dataset: Dataset, attribute: Attribute) -> Any:
-    return dataset.get(f"{attribute.tag:08X}")
+def _pick(dataset: Dataset, tags: Sequence[str]) -> bytes:
+    return orjson.dumps(_picked(dataset, tags))
 
 
-def _values(dataset: Dataset, attributes: tuple[Attribute, ...]) -> tuple[list[Any], str]:
+def _values(dataset: Dataset, plan: _Plan) -> tuple[list[Any], str]:
     """Return the values of typed columns, and what `odd` holds of those that do not fit."""
     values: list[Any] = []
     odd = ""
-    for attribute in attributes:
-        element = _element(dataset, attribute)
-        kind = kind_of(attribute)
+    for name, tag, kind in plan:
+        element = dataset.get(name)
         if kind == "number":
-            number, rest = write_number(attribute.tag, element)
+            number, rest = write_number(tag, element)
             values.append(number)
             odd += rest
         else:
@@ -77,13 +87,13 @@ _DATE = [attribute.keyword for attribute in STUDY_COLUMNS].index("StudyDate")
 
 def study_values(dataset: Dataset) -> list[Any]:
     """Return the values of STUDY_FIELDS; `day` is the (first) Study Date, by which studies are ordered."""
-    values, _ = _values(dataset, STUDY_COLUMNS)
+    values, _ = _values(dataset, _STUDY_PLAN)
     return [values[_DATE].lstrip("\\")[:8].rstrip("\\"), *values]
 
 
 def series_values(dataset: Dataset) -> list[Any]:
     """Return the values of SERIES_FIELDS."""
-    values, odd = _values(dataset, SERIES_COLUMNS)
+    values, odd = _values(dataset, _SERIES_PLAN)
     number = _sort(dataset.get("00200011"))
     return [number, *values, odd]
 
@@ -109,7 +119,13 @@ def patient_held(dataset: Dataset) -> bytes:
 
 
 def instance_values(
-    entry: Entry, series: int, current: bool, codes: Mapping[str, int], dictionary: int, metadata: bytes
+    entry: Entry,
+    series: int,
+    current: bool,
+    codes: Mapping[str, int],
+    place: str | None,
+    dictionary: int,
+    metadata: bytes,
 ) -> list[Any]:
     """Return the values of INSTANCE_FIELDS.
 
@@ -118,13 +134,13 @@ def instance_values(
         series: id of its series.
         current: it is the current version of its SOP Instance UID.
         codes: ids of texts; has its class, its transfer syntax and the form of its key, if it has one.
+        place: the form of its key, or None (see `key_form`).
         dictionary: what its metadata is compressed with.
         metadata: compressed.
     """
     held = entry.held
-    place = key_form(held)
-    values, odd = _values(entry.dataset, INSTANCE_COLUMNS)
-    own = {tag: element for tag, element in entry.dataset.items() if tag in _INSTANCE_HELD}
+    values, odd = _values(entry.dataset, _INSTANCE_PLAN)
+    own = _picked(entry.dataset, _INSTANCE_HELD)
     plain = own == _instance_elements(held.sop_class, held.instance, values)
     return [
         held.version,

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from dicomweb.errors import BadSetting, Conflict, Damaged, OutOfSpace, Unavailable
@@ -53,11 +54,15 @@ class SqliteSession:
 
     def insert(self, table: str, columns: Sequence[str], values: Values) -> int:
         """See Session."""
-        names = ", ".join(f'"{column}"' for column in columns)
-        sql = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
-        number = self.connection.execute(sql, values).lastrowid
+        number = self.connection.execute(_insertion(table, tuple(columns)), values).lastrowid
         assert number is not None
         return number
+
+
+@lru_cache(maxsize=64)
+def _insertion(table: str, columns: tuple[str, ...]) -> str:
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
 
 
 class SqliteEngine:

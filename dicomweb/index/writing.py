@@ -37,9 +37,10 @@ _LEVEL = 3
 
 @dataclass(slots=True)
 class Ready:
-    """An entry ready to be written: its metadata compressed, the dictionary used beside it."""
+    """An entry ready to be written: the form of its key, its metadata compressed, the dictionary used beside it."""
 
     entry: Entry
+    place: str | None
     piece: Piece
     dictionary: bytes
 
@@ -175,6 +176,7 @@ class Writer:
                     series[storable(item.entry.held.study), storable(item.entry.held.series)].id,
                     current,
                     self._codes.ids,
+                    item.place,
                     item.piece.dictionary,
                     item.piece.data,
                 )

@@ -51,6 +51,10 @@ __all__ = ["Limits", "Pixels", "Walked", "walk"]
 _HUGE = 1 << 16
 _SHORT, _SHORT_SEQUENCE = 64, 1024
 _MEMO = 8192
+_KNOWN: dict[bytes, Element] = {}
+"""Short elements of objects read lately, by their bytes in Explicit VR Little Endian: most of an image are those of the
+one before it in its series. They are shared, so nobody may change an element that a walk gave. Here is only plain
+ASCII, which is the same in every character set (PS3.5 6.1.2), and nothing that was odd."""
 _HUGE_TEXT = 1 << 22
 _CHARSET = "00080005"
 _SIGN = "00280103"
@@ -176,8 +180,8 @@ class Walker:
         head, table = form.head, form.table
         buffer, sliced = self.buffer, self.sliced
         outer = self.decoder
-        memo = self.memo
-        repeats = sliced and up is not None
+        memo = _KNOWN if up is None else self.memo
+        repeats = sliced and (up is not None or form is EXPLICIT_LITTLE)
         mark = len(self.ambiguous)
         result: Dataset = {}
         if up is None:
@@ -200,23 +204,26 @@ class Walker:
                         break
                     continue
                 element, position = self.special(form, result, key, length, position, stop, up, depth)
-                memo = self.memo
+                if up is not None:
+                    memo = self.memo
                 if element is None:
                     continue
             else:
                 end = position + length
                 if end > stop:
                     raise TruncatedObject(f"the data set ends inside of the value of {name}")
-                if repeats and length <= _SHORT:
+                if not length:
+                    element = {"vr": vr}
+                elif repeats and length <= _SHORT:
                     written = buffer[position - 8 : end]
                     element = memo.get(written)
                     if element is None:
-                        element = convert(written[8:], self) if length else {"vr": vr}  # type: ignore[misc]
-                        if len(memo) < _MEMO:
+                        element = convert(written[8:], self)  # type: ignore[misc]
+                        if up is None:
+                            self.remember(written, element)
+                        elif len(memo) < _MEMO:
                             memo[written] = element
                     position = end
-                elif not length:
-                    element = {"vr": vr}
                 else:
                     raw = buffer[position:end]
                     element = convert(raw if sliced else bytes(raw), self)  # type: ignore[misc]
@@ -239,6 +246,14 @@ class Walker:
         if not ordered or self.decoder is not outer or len(self.ambiguous) > mark:
             result = self.finished(result, outer, mark, ordered)
         return result, position
+
+    def remember(self, written: bytes, element: Element) -> None:
+        """Keep an element of the top level for objects to come, if it says the same in each."""
+        if self.faults or not written.isascii() or 27 in written:
+            return
+        if len(_KNOWN) >= _MEMO:
+            _KNOWN.clear()
+        _KNOWN[written] = element
 
     def finished(self, result: Dataset, outer: Decoder, mark: int, ordered: bool) -> Dataset:
         """Settle what only the end of a data set decides, and leave its character set (PS3.5 6.1.2.5.4)."""

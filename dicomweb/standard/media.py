@@ -8,6 +8,7 @@ semicolons mixed up. They are read for what they mean; what makes no sense is pa
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from urllib.parse import unquote
 
 from dicomweb.errors import BadRequest
@@ -90,6 +91,7 @@ class MediaType:
         return f"{self.type}/{self.subtype}"
 
 
+@lru_cache(maxsize=256)
 def read_type(text: str) -> MediaType:
     """Read a Content-Type header (RFC 9110 8.3.1; PS3.18 8.7.3.5.1), also with parameters inside the quotes
     of `type`, as in `multipart/related; type="application/dicom; transfer-syntax=..."`.

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from dicomweb.standard.leniency import Dataset
 
 Kind: TypeAlias = Literal["integer", "float", "double"]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FLOAT = "7FE00008"
 DOUBLE = "7FE00009"
@@ -50,7 +51,7 @@ class Format:
         """Write the format in a form of our own (PS3.3 C.7.6.3.1)."""
         head = _PACKED.pack(
             self.rows, self.columns, self.samples, self.planar, self.allocated, self.stored, self.high,
-            self.signed, get_args(Kind).index(self.kind),
+            self.signed, _KINDS.index(self.kind),
         )  # fmt: skip
         return head + self.photometric.encode("ascii", "replace")[:255]
 
@@ -63,9 +64,7 @@ class Format:
         """
         rows, columns, samples, planar, allocated, stored, high, signed, kind = _PACKED.unpack_from(data)
         photometric = data[_PACKED.size :].decode("ascii")
-        return cls(
-            rows, columns, samples, photometric, planar, allocated, stored, high, bool(signed), get_args(Kind)[kind]
-        )
+        return cls(rows, columns, samples, photometric, planar, allocated, stored, high, bool(signed), _KINDS[kind])
 
     @property
     def frame_bits(self) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from dicomweb.archive.archive import Archive
 from dicomweb.archive.spool import Upload
 from dicomweb.config import Config
 from dicomweb.errors import Gone, NotFound, OutOfSpace, Unavailable
-from dicomweb.index import open_index
+from dicomweb.index import Held, Intent, open_index
 from dicomweb.storage import Put
 
 STUDY, SERIES = f"{PREFIX}.1", f"{PREFIX}.1.1"
@@ -43,6 +43,11 @@ class Bench:
 
     def outcomes(self, *objects: bytes, **more: str):
         return self.archive.store([upload(data) for data in objects], **more)  # type: ignore[arg-type]
+
+    def blindly(self, intents: Sequence[tuple[Intent, str]]) -> dict[str, Held]:
+        """`intend_new` that finds nothing."""
+        self.index._index.intend([intent for intent, _ in intents])
+        return {}
 
     def well(self) -> None:
         self.storage.fault = lambda operation, key: None
@@ -86,7 +91,7 @@ def test_a_storage_error_fails_its_own_object_only(bench, error, reason, leaves)
     assert bench.agree()
 
 
-@pytest.mark.parametrize("operation", ["present", "intend", "commit"])
+@pytest.mark.parametrize("operation", ["intend_new", "commit"])
 @pytest.mark.parametrize("how", ["down", "lost"])
 def test_an_index_that_does_not_answer_leaves_nothing_behind_after_a_sweep(bench, operation, how):
     getattr(bench.index, how).add(operation)
@@ -103,11 +108,11 @@ def test_an_index_that_does_not_answer_leaves_nothing_behind_after_a_sweep(bench
 
 def test_an_error_while_one_conflict_is_settled_leaves_its_neighbours_stored(bench):
     bench.store(ct(1))
-    real = bench.index._index.present
-    bench.index._index.present = lambda instances: {}  # as if it came in between
+    real = bench.index._index.intend_new
+    bench.index._index.intend_new = bench.blindly  # as if it came in between
     bench.storage.fault = lambda operation, key: Unavailable("gone") if operation == "stream" else None
     assert bench.store(ct(1, PatientComments="other"), ct(2), ct(3)) == ["failed", "stored", "stored"]
-    bench.index._index.present = real
+    bench.index._index.intend_new = real
     bench.well()
     assert bench.agree()
     assert bench.index.counts().instances == 3
@@ -206,15 +211,15 @@ def test_what_was_deleted_while_it_was_compared_is_stored_anew(bench):
     done = []
 
     def delete(operation: str) -> None:
-        if operation == "intend" and not done:
+        if operation == "intend_new" and not done:
             done.append(True)
             bench.archive.delete(STUDY)
 
-    real = bench.index._index.present
-    bench.index._index.present = lambda instances: {}
+    real = bench.index._index.intend_new
+    bench.index._index.intend_new = bench.blindly
     bench.index.before = delete
     assert bench.store(ct(1)) == ["stored"]
-    bench.index._index.present = real
+    bench.index._index.intend_new = real
     assert bench.agree()
     assert bench.index.counts().instances == 1
 

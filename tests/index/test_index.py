@@ -47,6 +47,18 @@ def test_a_committed_entry_is_found_at_every_level_and_served(index: Index) -> N
     assert index.versions("1.1") == [made.held.version]
 
 
+def test_what_is_there_already_is_told_and_gets_no_intent(index: Index) -> None:
+    old, new = entry(instance="1"), entry(instance="2")
+    again = entry(instance="1", PatientName="Other")
+    store(index, old)
+    intents = [(Intent(made.held.version, made.held.key), made.held.instance) for made in (again, new)]
+    assert index.intend_new(intents) == {"1": old.held}
+    assert [intent for intent, _ in index.pending(time.time() + 1)] == [intents[1][0]]
+    assert index.commit([new]) == [None]
+    assert index.intend_new(intents) == {"1": old.held, "2": new.held}
+    assert index.intend_new([]) == {}
+
+
 def test_an_intended_object_is_invisible_until_it_is_committed(index: Index) -> None:
     made = entry()
     intend(index, made)
