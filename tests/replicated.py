@@ -70,11 +70,16 @@ class Replica:
         """The address of a web process."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, steps: str = "") -> None:
+        """Start it, and wait until it answers.
+
+        Args:
+            steps: what a later version has more of `schema.STEPS`, as Python.
+        """
+        newer = f"from dicomweb.index import schema; schema.STEPS += ({steps},); " if steps else ""
         with (self.folder / "log").open("a") as log:
             process = self._process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-c", _PROGRAM, *self._arguments],
+                [sys.executable, "-W", "error", "-c", newer + _PROGRAM, *self._arguments],
                 cwd=self.folder,
                 env=environment(**self._env),
                 stdout=subprocess.PIPE,

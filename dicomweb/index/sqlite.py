@@ -3,6 +3,9 @@
 Several processes take turns at writing by two lock files. Whoever wants the writer's place waits at the door first,
 and leaves the door once inside; so a process that has just written cannot overtake the one that waits. SQLite by
 itself lets a waiting process starve for seconds.
+
+All processes with one file run on one machine, since what tells them of each other's writes (WAL) is memory that they
+share. On a folder that several machines see, the first one has it, and the others are refused.
 """
 
 import os
@@ -14,7 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from dicomweb.errors import BadSetting, Conflict, Damaged, OutOfSpace, Unavailable
+from dicomweb.errors import BadSetting, Conflict, Damaged, Incompatible, OutOfSpace, Unavailable
 from dicomweb.index import matchers, owners, upgrades
 from dicomweb.index.schema import Dialect
 from dicomweb.index.session import SqlRow, Values
@@ -73,7 +76,7 @@ class SqliteEngine:
 
     Raises:
         BadSetting: SQLite is too old.
-        Incompatible: this program is too old for the tables.
+        Incompatible: this program is too old for the tables, or processes of another machine use the file.
         Unavailable: the file cannot be opened.
     """
 
@@ -92,6 +95,7 @@ class SqliteEngine:
         with _translated():
             if path is not None:
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._machine = _Machine(path, self._boot) if path is not None and self._boot else None
             with self._turns:
                 self._connection = self._connect()
             self._upgrade()
@@ -208,6 +212,45 @@ class SqliteEngine:
                 self._readers.pop().close()
             self._connection.close()
         self._turns.close()
+        if self._machine is not None:
+            self._machine.close()
+
+
+class _Machine:
+    """The claim of this machine on a file: held, by a lock that its processes share, as long as one of them lives.
+
+    Args:
+        path: of the database.
+        boot: name of this run of the machine; containers that share a kernel have the same.
+
+    Raises:
+        Incompatible: another machine has it.
+    """
+
+    def __init__(self, path: Path, boot: str) -> None:
+        self._file = -1
+        if fcntl is None:
+            return
+        self._file = os.open(f"{path}-machine", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, boot.encode(), 0)
+        except BlockingIOError:
+            pass
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        if os.pread(self._file, 256, 0) != boot.encode():
+            self.close()
+            raise Incompatible(
+                "the SQLite index is in use on another machine: only processes of one machine share it; replicas"
+                " want PostgreSQL"
+            )
+
+    def close(self) -> None:
+        """Give the claim up."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 class _Turns:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from entries import entry, store
 
-from dicomweb.errors import OutOfSpace, Unavailable
+from dicomweb.errors import Incompatible, OutOfSpace, Unavailable
 from dicomweb.index import open_index, search
 from dicomweb.index import sqlite as module
 from dicomweb.standard.attributes import BY_KEYWORD
@@ -208,3 +208,19 @@ def test_nothing_is_visible_of_a_transaction_that_was_undone(tmp_path: Path) -> 
         index._groups.do(fail, None)
     assert index.counts().studies == 0
     index.close()
+
+
+def test_processes_of_another_machine_are_refused_while_one_of_this_machine_lives(tmp_path, monkeypatch):
+    url = f"sqlite:{tmp_path / 'index.sqlite'}"
+    here = [open_index(url), open_index(url)]
+    monkeypatch.setattr("dicomweb.index.owners.boot", lambda: "another machine")
+    for index in here:
+        with pytest.raises(Incompatible, match="in use on another machine"):
+            open_index(url)
+        index.close()
+    there = open_index(url)
+    monkeypatch.undo()
+    with pytest.raises(Incompatible, match="in use on another machine"):
+        open_index(url)
+    there.close()
+    open_index(url).close()

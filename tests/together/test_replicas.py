@@ -194,6 +194,46 @@ def check_objects(service: Replicas, folder: Path) -> None:
     assert not found.get("findings"), found
 
 
+# -- versions side by side ------------------------------------------------------------------------------------
+
+EXPANDING = (
+    "schema.Step(lambda dialect: ['CREATE TABLE later (id integer)', 'CREATE INDEX later_study ON study (bytes)',"
+    " 'ALTER TABLE instance ADD COLUMN later integer NOT NULL DEFAULT 7'])"
+)
+CONTRACTING = "schema.Step(lambda dialect: ['DROP TABLE later'], contracts=True)"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's sockets
+def test_a_rolling_upgrade_and_its_rollback_fail_no_request(tmp_path: Path) -> None:
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    with (
+        receiving([(dicoms.CT, [ExplicitVRLittleEndian])]) as receiver,
+        replicated(tmp_path, bridges=1, seed="upgrade") as service,
+    ):
+        add_node(service.webs[0], "STORESCP", receiver.port)
+        load = Load(service, 3, 24, seed=7)
+        load.start()
+        rolls = [(web, steps) for steps in (EXPANDING, "") for web in service.webs]
+        for number, (web, steps) in enumerate(rolls, 1):
+            load.reached(number / 5)
+            assert web.end(signal.SIGTERM) == 0
+            web.start(steps)
+            assert [httpx.get(f"{each.url}/health/ready").status_code for each in service.webs] == [200, 200]
+        load.finish()
+        check_bytes(service, load)
+        check_answers(service, load)
+        # What takes something away ends the readiness of the version before.
+        assert service.webs[0].end(signal.SIGTERM) == 0
+        service.webs[0].start(f"{EXPANDING}, {CONTRACTING}")
+
+        def told() -> str:
+            detail: str = httpx.get(f"{service.webs[1].url}/health/ready").json().get("detail", "")
+            return detail
+
+        until(lambda: "made by a newer Roentgate" in told(), "an old program stays ready", told)
+        assert httpx.get(f"{service.webs[0].url}/health/ready").status_code == 200
+
+
 # -- what concerns one process and is known to all ------------------------------------------------------------
 
 
