@@ -71,7 +71,8 @@ def main() -> None:
                 tables.write_readme()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(tables.write(record))
+    for name, section in record.items():
+        print(tables.write(name, section))
     told("done")
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=1))

@@ -154,6 +154,76 @@ def load_postgresql(url: str, first: int, last: int, told: Callable[[int], None]
         settle(connection)
 
 
+def multiply(url: str, target: int) -> None:
+    """Bring a PostgreSQL index, filled by its own code, to about so many instances: all that it has again and again,
+    under other UIDs. Patients stay, and have so many more studies.
+
+    Args:
+        url: of a database of which nobody makes use meanwhile.
+        target: instances in the end.
+    """
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def one(sql: str) -> int:
+            row = connection.execute(sql).fetchone()
+            return int(row[0]) if row else 0
+
+        there = one("SELECT count(*) FROM instance")
+        steps = {table: one(f"SELECT max(id) FROM {table}") for table in ("study", "series")}
+        # Far enough apart for all versions, and for all numbers of the feed, of a run of days
+        changed: dict[str, dict[str, int | None]] = {
+            "study": {"id": steps["study"], "speaker": -_APART, "uid": None, "speaker_uid": None},
+            "study_held": {"id": steps["study"]},
+            "series": {"id": steps["series"], "study": steps["study"], "speaker": -_APART, "uid": None,
+                       "speaker_uid": None},
+            "series_held": {"id": steps["series"]},
+            "instance": {"version": -_APART, "series": steps["series"], "uid": None},
+            "change": {"number": -_APART, "version": -_APART},
+        }  # fmt: skip
+        ranges = {
+            table: connection.execute(
+                f"SELECT min({next(iter(columns))}), max({next(iter(columns))}) FROM {table}"
+            ).fetchone()
+            for table, columns in changed.items()
+        }
+        connection.execute("SET synchronous_commit = off")
+        with indexes_dropped(connection):
+            for time in range(1, max(1, target // there)):
+                for table, columns in changed.items():
+                    _again(connection, table, columns, time, ranges[table])
+                print(f"{there * (time + 1):,} instances", flush=True)
+        settle(connection)
+
+
+_APART = 1 << 52
+
+
+def _again(connection: Any, table: str, columns: Mapping[str, int | None], time: int, there: Any) -> None:
+    """Insert the rows that were there at first once more.
+
+    Args:
+        connection: to the database.
+        table: whose rows.
+        columns: what is added to each, times `time`; None appends the number to a text. The first is the key.
+        time: how many times this has been done, with this one.
+        there: least and greatest key that were there at first; what is added lies outside.
+    """
+    names = [column[0] for column in connection.execute(f"SELECT * FROM {table} LIMIT 0").description]
+    values = []
+    for name in names:
+        step = columns.get(name, 0)
+        values.append(
+            f"\"{name}\" || '.{time}'" if step is None else f'"{name}" + {step * time}' if step else f'"{name}"'
+        )
+    quoted = ", ".join(f'"{name}"' for name in names)
+    connection.execute(
+        f"INSERT INTO {table} ({quoted}) SELECT {', '.join(values)} FROM {table} "
+        f"WHERE {next(iter(columns))} BETWEEN {there[0]} AND {there[1]}"
+    )
+
+
 class indexes_dropped:
     """Without the indexes that no constraint needs; they are made anew at the end, which is quicker."""
 

@@ -99,7 +99,10 @@ def image(ds: Dataset, frames: int, rows: int, columns: int, bits: int = 16) -> 
 @lru_cache(maxsize=8)
 def _picture(rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":
     y, x = np.mgrid[0:rows, 0:columns]
-    return (1000 + 500 * np.sin(x / 40.0) + 300 * np.cos(y / 30.0)).astype(np.uint16)
+    picture: np.ndarray[Any, np.dtype[np.uint16]] = (1000 + 500 * np.sin(x / 40.0) + 300 * np.cos(y / 30.0)).astype(
+        np.uint16
+    )
+    return picture
 
 
 def _noise(number: int, rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":

@@ -178,26 +178,28 @@ class Stretch:
 
 def fill(
     index: Index,
-    shape: Shape,
+    maker: Maker,
     target: int,
     database: Callable[[], float] = lambda: 0.0,
     *,
     stretch: int = 50_000,
     batch: int = 50,
+    first: int = 0,
 ) -> Iterator[Stretch]:
     """Bring an index to so many instances, from where it is, and tell what each stretch took.
 
     Args:
-        index: empty, or filled by this function with the same shape.
-        shape: of its studies.
+        index: empty, or filled by this function with studies of the same shape.
+        maker: of what comes into it.
         target: instances in the end.
         database: CPU seconds of the database's processes so far, if it has any.
         stretch: instances between two reports.
         batch: instances that are committed together, as in a Store request.
+        first: number of the first series, where others than this function fill the index, too.
     """
-    maker = Maker(shape)
+    shape = maker.shape
     counts = index.counts()
-    there, series = counts.instances, counts.series
+    there, series = counts.instances, first + counts.series
     together = max(1, batch // shape.instances)
     counted, seconds, spent, before = 0, 0.0, 0.0, database()
     while there < target:

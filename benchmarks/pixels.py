@@ -73,7 +73,7 @@ def _as(syntax: str) -> str:
 CT = CT_STUDIES[0]
 WORKLOADS: tuple[Workload, ...] = (
     Workload("frame, JPEG 2000 to uncompressed", _asking(JPEG_2000_STUDY, _OCTETS, "/frames/1"), _EACH, bar=0.8),
-    Workload("the same, again", _same(JPEG_2000_STUDY, _OCTETS, "/frames/1"), 200, bar=0.05),
+    Workload("frame, JPEG 2000 to uncompressed, again", _same(JPEG_2000_STUDY, _OCTETS, "/frames/1"), 200, bar=0.05),
     Workload("frame, uncompressed to JPEG 2000", _asking(CT, _as(JPEG_2000), "/frames/1"), _EACH, bar=0.8),
     Workload("frame, uncompressed to JPEG-LS", _asking(CT, _as(JPEG_LS), "/frames/1"), _EACH, bar=0.6),
     Workload("frame, uncompressed to HTJ2K", _asking(CT, _as(HTJ2K), "/frames/1"), _EACH, alone=True),

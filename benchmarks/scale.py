@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +26,10 @@ SIZES = (2_000, 100_000, 1_000_000)
 """Studies among which is searched."""
 ROOM = 8_000_000_000
 """Bytes that stay free on the disk."""
-_GROWTH = 20_000
-"""Instances by which a large index grows in order to see what that takes."""
+_GROWTH, _ROUNDS = 2_000, 5
+"""Instances by which a large index and an empty one grow in turn, and how often."""
+_BESIDE = 150_000_000
+"""Series from here on are of studies that no other part has."""
 
 
 class Record:
@@ -101,7 +104,7 @@ class Scale:
 
     def _ingest(self, database: str, index: Index, size: Callable[[], int], cpu: Callable[[], float]) -> None:
         there = self.record.get("ingest", database) or []
-        for stretch in filling.fill(index, filling.CT, self._most[f"ingest-{database}"], cpu):
+        for stretch in filling.fill(index, filling.Maker(filling.CT), self._most[f"ingest-{database}"], cpu):
             there.append({**asdict(stretch), "bytes": size()})
             self.record.put(there, "ingest", database)
             print(f"{database}: {stretch.instances:,} instances, {stretch.per_second:,.0f} a second, ", end="")
@@ -154,21 +157,51 @@ class Scale:
             figures = list(by_size.values())
             print(f"  {name:60}", *(f"{ms:8.2f}" for ms in figures), f"{figures[-1] / figures[0]:8.2f}", flush=True)
 
-    # -- a bulk load ---------------------------------------------------------------------------------------------
+    # -- large beside empty ------------------------------------------------------------------------------------
+    def grown_sqlite(self) -> None:
+        """Index some more into the largest index that is searched, and as many into an empty one, in turn."""
+        *_, studies = self._sizes("sqlite")
+        empty = self.folder / "empty-sqlite"
+        shutil.rmtree(empty, ignore_errors=True)
+        empty.mkdir()
+        large = self.folder / f"searches-sqlite-{studies}" / "data" / "index.sqlite"
+        self._grow("sqlite", f"sqlite:{large}", f"sqlite:{empty / 'index.sqlite'}", lambda: 0.0)
+
+    def grown_postgresql(self) -> None:
+        """The same with PostgreSQL."""
+        *_, studies = self._sizes("postgresql")
+        with self._postgres("searches-postgresql") as postgres:
+            self._grow_postgresql(postgres, postgres.database(f"studies_{studies}"))
+
     def bulk_postgresql(self) -> None:
-        """Multiply what PostgreSQL's ingest has, then go on with the index's own code."""
+        """Multiply what PostgreSQL's ingest has, and do the same there."""
         with self._postgres("ingest-postgresql") as postgres:
-            if self.record.get("bulk", "postgresql") is None:
-                print(f"loading up to {self._most['bulk-postgresql']:,} instances", flush=True)
-                bulk.multiply(postgres.url, self._most["bulk-postgresql"])
-            index = open_index(postgres.url)
-            try:
-                target = index.counts().instances + _GROWTH
-                found = list(filling.fill(index, filling.CT, target, postgres.cpu, stretch=_GROWTH))
-            finally:
-                index.close()
-            self.record.put({**asdict(found[-1]), "bytes": _size_in(postgres)}, "bulk", "postgresql")
-            print(self.record.get("bulk", "postgresql"), flush=True)
+            bulk.multiply(postgres.url, self._most["bulk-postgresql"])
+            self._grow_postgresql(postgres, postgres.url)
+
+    def _grow_postgresql(self, postgres: Postgres, large: str) -> None:
+        postgres.execute("DROP DATABASE IF EXISTS empty WITH (FORCE)", "postgres")
+        self._grow("postgresql", large, postgres.database("empty"), postgres.cpu)
+
+    def _grow(self, database: str, large: str, empty: str, cpu: Callable[[], float]) -> None:
+        maker = filling.Maker(filling.CT)
+        indexes = {"large": open_index(large), "empty": open_index(empty)}
+        there = indexes["large"].counts().instances
+        rounds: dict[str, list[filling.Stretch]] = {"large": [], "empty": []}
+        for turn in range(_ROUNDS + 1):
+            for name in ("large", "empty") if turn % 2 else ("empty", "large"):
+                target = indexes[name].counts().instances + _GROWTH
+                (stretch,) = filling.fill(indexes[name], maker, target, cpu, stretch=1 << 40, first=_BESIDE)
+                rounds[name] += [stretch] if turn else []  # the first warms up what is kept
+        for index in indexes.values():
+            index.close()
+        found: dict[str, Any] = {"instances": there}
+        for name, stretches in rounds.items():
+            found[f"{name} CPU ms"] = round(statistics.median(each.cpu_ms for each in stretches), 4)
+            found[f"{name} per second"] = round(statistics.median(each.per_second for each in stretches), 1)
+        found["rate by CPU"] = round(found["empty CPU ms"] / found["large CPU ms"], 3)
+        self.record.put([*(self.record.get("grown", database) or []), found], "grown", database)
+        print(f"{database}: {found}", flush=True)
 
     @contextmanager
     def _postgres(self, name: str) -> Iterator[Postgres]:
@@ -220,8 +253,10 @@ def _progress(database: str, there: int, target: int) -> Callable[[int], None]:
 PARTS = (
     "ingest-sqlite",
     "searches-sqlite",
+    "grown-sqlite",
     "ingest-postgresql",
     "searches-postgresql",
+    "grown-postgresql",
     "bulk-postgresql",
     "chart",
 )

@@ -190,9 +190,9 @@ def _index_bytes(folder: Path) -> float:
     folder.mkdir(parents=True)
     path = folder / "index.sqlite"
     index = open_index(f"sqlite:{path}")
-    sizes = []
+    sizes, maker = [], filling.Maker(filling.CT)
     for target in (_INDEXED // 2, _INDEXED):
-        for _ in filling.fill(index, filling.CT, target):
+        for _ in filling.fill(index, maker, target):
             pass
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

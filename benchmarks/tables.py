@@ -130,15 +130,10 @@ _TITLES = {
 }
 
 
-def write(record: Mapping[str, Section]) -> str:
-    """Write all sections of a record."""
-    parts = []
-    for name, title in _TITLES.items():
-        section = record.get(name)
-        if section is not None:
-            made = [part for part in (_WRITERS[name](section), _bars(section)) if part]
-            parts.append(f"**{title}.** {_heading(section)}" + "\n".join(made))
-    return "\n".join(parts)
+def write(name: str, section: Section) -> str:
+    """Write a section of a record: a heading, its table, and what must hold."""
+    made = [part for part in (_WRITERS[name](section), _bars(section)) if part]
+    return f"**{_TITLES[name]}.** {_heading(section)}" + "\n".join(made)
 
 
 def read_record(path: Path = RECORD) -> dict[str, Any]:
@@ -148,7 +143,9 @@ def read_record(path: Path = RECORD) -> dict[str, Any]:
 
 
 def write_readme(path: Path = README) -> None:
-    """Put the tables of the record into README, between their marks."""
+    """Put the tables of the record into README, each between its marks."""
     text = path.read_text()
-    made = f"<!-- bench -->\n{write(read_record())}<!-- /bench -->"
-    path.write_text(re.sub(r"<!-- bench -->\n.*?<!-- /bench -->", lambda _: made, text, flags=re.DOTALL))
+    for name, section in read_record().items():
+        made = f"<!-- bench {name} -->\n{write(name, section)}<!-- /bench {name} -->"
+        text = re.sub(f"<!-- bench {name} -->\n.*?<!-- /bench {name} -->", lambda _, new=made: new, text, flags=re.S)
+    path.write_text(text)

@@ -14,6 +14,7 @@ from commands import served
 from pydicom.data import get_testdata_file
 from readme import CONFORMANCE, README, ROOT, fill, made, write_map
 
+from benchmarks import tables
 from dicomweb.config import settings, write_table
 
 TEXT = README.read_text()
@@ -25,6 +26,11 @@ def between(mark: str) -> str:
 
 def test_the_tables_list_every_setting_in_the_words_of_the_code():
     assert between("settings") == write_table(), "run `make readme`"
+
+
+def test_the_tables_of_benchmarks_are_what_was_measured():
+    for name, section in tables.read_record().items():
+        assert between(f"bench {name}") == tables.write(name, section), "run `python -m benchmarks --keep`"
 
 
 def test_the_conformance_statement_says_what_the_code_does():

@@ -130,7 +130,7 @@ def test_what_is_loaded_in_bulk_is_what_the_index_writes(
 
     loaded: Index = request.getfixturevalue(database)
     written = open_index(f"sqlite:{tmp_path / 'index.sqlite'}")
-    for _ in filling.fill(written, filling.SMALL, 100):
+    for _ in filling.fill(written, filling.Maker(filling.SMALL), 100):
         pass
     for study in (0, 1, 99):
         query = query_of(f"/studies/{filling.uid_of(study)}/instances")
