@@ -18,9 +18,13 @@ def main() -> None:
         description="Measure Roentgate, beside Orthanc, nginx, PostgreSQL and SeaweedFS where these are installed.",
         epilog="example: python -m benchmarks --sections web,nginx --rounds 2 --json figures.json",
     )
-    parser.add_argument("--sections", default=",".join(SECTIONS), help=f"with commas: {', '.join(SECTIONS)} (all)")
+    parser.add_argument("--sections", default="", help=f"with commas: {', '.join(SECTIONS)} (all)")
     parser.add_argument("--only", default="", help="run workloads of web, shared and nginx whose name contains this")
-    parser.add_argument("--quick", action="store_true", help="web and nginx, one round, less data: under two minutes")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one round, less data, web and nginx if no sections are named: under two minutes",
+    )
     parser.add_argument(
         "--rounds",
         type=int,
@@ -35,7 +39,9 @@ def main() -> None:
         "--keep", action="store_true", help="put the figures into benchmarks/last.json and the tables into README.md"
     )
     arguments = parser.parse_args()
-    names = ["web", "nginx"] if arguments.quick else arguments.sections.split(",")
+    names = (
+        arguments.sections.split(",") if arguments.sections else ["web", "nginx"] if arguments.quick else [*SECTIONS]
+    )
     if unknown := [name for name in names if name not in SECTIONS]:
         parser.error(f"no such section: {', '.join(unknown)}")
     if arguments.keep and (arguments.only or arguments.quick or arguments.no_orthanc):

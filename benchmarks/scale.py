@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bulk, filling, searches
+from benchmarks import bulk, filling, searches, tables
 from benchmarks.backends import Postgres, RoentgateOnPostgres, postgres_running
 from benchmarks.servers import Roentgate, Server, running
 from dicomweb.index import Index, open_index
@@ -212,11 +212,12 @@ class Scale:
 
     # -- the picture ---------------------------------------------------------------------------------------------
     def chart(self) -> None:
-        """Draw what the record holds."""
+        """Draw what the record holds, and write it into the documentation."""
         from benchmarks import chart
 
-        chart.draw(self.record.values, self.folder / "scale.png")
-        print(self.folder / "scale.png")
+        shutil.copy(self.folder / "scale.json", tables.SCALE)
+        tables.write_performance(self.record.values)
+        chart.draw(self.record.values, tables.SCALE.with_suffix(".png"))
 
 
 def _size_of(path: Path) -> int:

@@ -20,6 +20,8 @@ SPECIAL, MANY = 90_000_000, 200
 BROAD = "broad"
 """Begins the names of kinds that more studies answer the more there are; others have as many answers at each size."""
 
+DEEP = "after half of them, by cursor"
+
 
 def add_special(index: Index) -> None:
     """Store the study of many instances, if it is not there."""
@@ -58,7 +60,7 @@ def kinds(studies: int) -> Iterator[tuple[str, list[str]]]:
         each("/studies?PatientName={}%20{}&fuzzymatching=true&limit=50", given, families),
     )
     yield "page of 100", ["/studies?limit=100"] * EACH
-    yield "page of 100 after half of them, by cursor", ["{cursor}"] * EACH
+    yield f"page of 100, {DEEP}", ["/studies?limit=100"] * EACH
     yield "Study Instance UID", each("/studies?StudyInstanceUID={}", [one["study"] for one in these])
     yield "Patient ID", each("/studies?PatientID={}&limit=50", ids)
     yield "Accession Number", each("/studies?AccessionNumber={}&limit=50", accessions)
@@ -76,6 +78,7 @@ def kinds(studies: int) -> Iterator[tuple[str, list[str]]]:
         [f"/studies?StudyDescription=*HEST%20{n}*&limit=50" for n in range(10, 20)],
     )
     yield "sorted by name", ["/studies?orderby=PatientName&limit=50"] * EACH
+    yield f"sorted by name, {DEEP}", ["/studies?orderby=PatientName&limit=50"] * EACH
     yield "sorted by name, backwards", ["/studies?orderby=-PatientName&limit=50"] * EACH
     yield "sorted by date, oldest first", ["/studies?orderby=StudyDate&limit=50"] * EACH
     yield "sorted by Patient ID", ["/studies?orderby=PatientID&limit=50"] * EACH
@@ -117,16 +120,16 @@ def measure(servers: Mapping[int, Server], only: str = "") -> dict[str, dict[int
 
 
 def _calls(server: Server, size: int, name: str, paths: list[str]) -> list[Call]:
-    if "{cursor}" in paths:
-        return [get(_deep(server, size), JSON)] * EACH
+    if DEEP in name:
+        return [get(_deep(server, f"{server.base}{paths[0]}", size), JSON)] * EACH
     base = "" if name.startswith("lookup") else server.base
     return [get(f"{base}{path}", JSON) for path in paths]
 
 
-def _deep(server: Server, studies: int) -> str:
-    """The path of the page after half of the studies, from the link that a page before it has."""
+def _deep(server: Server, path: str, studies: int) -> str:
+    """The page of a search after half of the studies, from the link that a page before it has."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
-    connection.request("GET", f"{server.base}/studies?limit=100&offset={studies // 2 - 100}")
+    connection.request("GET", f"{path}&offset={studies // 2 - 100}")
     answer = connection.getresponse()
     link = answer.getheader("Link") or ""
     answer.read()

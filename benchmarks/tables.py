@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "benchmarks" / "last.json"
 """What was measured last, section by section; README's tables are made of it."""
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
+SCALE = ROOT / "docs" / "scale.json"
+"""What `scale` measured last."""
 
 Section = Mapping[str, Any]
 
@@ -134,6 +137,66 @@ def write(name: str, section: Section) -> str:
     """Write a section of a record: a heading, its table, and what must hold."""
     made = [part for part in (_WRITERS[name](section), _bars(section)) if part]
     return f"**{_TITLES[name]}.** {_heading(section)}" + "\n".join(made)
+
+
+def write_scale(record: Mapping[str, Any]) -> str:
+    """Write what `scale` measured as tables: ingest, sizes, searches."""
+    machine = record["machine"]
+    versions = {"Python": machine["python"], "SQLite": machine["sqlite"], "PostgreSQL": record.get("postgresql")}
+    named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    made = [f"{machine['date']}: {machine['cores']} cores, {machine['memory GB']:.0f} GB; {named}.\n"]
+    rows = [
+        [
+            f"{_DATABASES[database]}, {each['instances']:,} instances",
+            *(number(each[name]) for name in ("large CPU ms", "empty CPU ms", "rate by CPU")),
+            *(number(each[name]) for name in ("large per second", "empty per second")),
+        ]
+        for database, all_of in record.get("grown", {}).items()
+        for each in all_of
+    ]
+    if rows:
+        heads = [
+            "large index, in turn with an empty one",
+            "CPU ms an instance",
+            "empty",
+            "rate by CPU",
+            "per second",
+            "empty",
+        ]
+        made.append(table(heads, rows))
+    rows = []
+    for database, stretches in record.get("ingest", {}).items():
+        first, last = stretches[0], stretches[-1]
+        if len(stretches) > 1:
+            grown = (last["bytes"] - first["bytes"]) / (last["instances"] - first["instances"])
+            cells = [number(grown), number(first["cpu_ms"]), number(last["cpu_ms"])]
+            rows.append([f"{_DATABASES[database]}, CT instances, 0 to {last['instances']:,}", *cells])
+    for database, by_size in record.get("bytes", {}).items():
+        for size, count in by_size.items():
+            rows.append(
+                [f"{_DATABASES[database]}, {int(size):,} studies of one instance", number(count / int(size)), "", ""]
+            )
+    if rows:
+        made.append(table(["index", "bytes each", "CPU ms, first", "last"], rows))
+    for database, kinds in record.get("searches", {}).items():
+        sizes = list(next(iter(kinds.values())))
+        heads = [f"{_DATABASES[database]}: CPU ms of a search", *(f"{int(size):,}" for size in sizes), "ratio"]
+        rows = [
+            [name, *(number(by_size[size]) for size in sizes), number(by_size[sizes[-1]] / by_size[sizes[0]])]
+            for name, by_size in kinds.items()
+        ]
+        made.append(table(heads, rows))
+    return "\n".join(made)
+
+
+_DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+
+def write_performance(record: Mapping[str, Any], path: Path = PERFORMANCE) -> None:
+    """Put the tables of `scale` into the document, between their marks."""
+    made = f"<!-- scale -->\n{write_scale(record)}<!-- /scale -->"
+    text = re.sub(r"<!-- scale -->\n.*?<!-- /scale -->", lambda _: made, path.read_text(), flags=re.S)
+    path.write_text(text)
 
 
 def read_record(path: Path = RECORD) -> dict[str, Any]:

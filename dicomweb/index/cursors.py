@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from dicomweb.errors import BadQuery
-from dicomweb.index.ordering import fingerprint
+from dicomweb.index.ordering import WHOLE, fingerprint
 from dicomweb.index.search import Plan, page
 from dicomweb.index.session import Session
 
@@ -59,7 +59,7 @@ class Places:
     def key(self, session: Session, plan: Plan) -> Hashable:
         """Return what names a search and the state of the index: the last change."""
         ((last,),) = session.rows("SELECT max(number) FROM change")
-        statement = page(plan, None, None, 0, 0)
+        statement = page(plan, None, WHOLE, 0, 0)
         return last, statement.sql, repr(statement.values)
 
     def get(self, key: Hashable, offset: int) -> Sequence[Any] | None:

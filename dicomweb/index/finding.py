@@ -14,6 +14,7 @@ from dicomweb.index import search as sql
 from dicomweb.index.codes import Codes
 from dicomweb.index.cursors import Places, read_cursor, write_cursor
 from dicomweb.index.forms import storable
+from dicomweb.index.ordering import stages
 from dicomweb.index.results import Results
 from dicomweb.index.search import Entrance, Plan
 from dicomweb.index.session import Engine, Session, SqlRow, among, as_list, lock
@@ -25,7 +26,7 @@ from dicomweb.standard.query import Query
 ReadMetadata = Callable[[Session, Sequence[int]], dict[int, bytes]]
 
 _NARROW_ENOUGH = 200
-_NARROW = 20_000
+_NARROW = 5_000
 
 _CHUNK = 200
 _BATCH = 20
@@ -68,8 +69,7 @@ class Finder:
     ) -> Found:
         offset = 0 if place is not None else query.offset
         if query.limit <= 0:
-            statement = sql.count(plan, entrance, place, offset + COUNT_LIMIT)
-            ((total,),) = session.rows(statement.sql, statement.values)
+            total = _count(session, plan, entrance, place, offset + COUNT_LIMIT)
             return Found([], max(0, total - offset))
         key = self._places.key(session, plan) if place is None else None
         if offset and key is not None:
@@ -78,16 +78,14 @@ class Finder:
         # One row more than asked for says whether there are more at all. What came in by an entrance has to be
         # sorted as a whole anyway, so that the rest of it may be counted by the way.
         more = 1 if entrance is None else COUNT_LIMIT
-        statement = sql.page(plan, entrance, place, query.limit + more, offset)
-        found = session.rows(statement.sql, statement.values)
+        found = _read(session, plan, entrance, place, query.limit + more, offset)
         remaining = len(found) - query.limit
         if remaining <= 0:
             return Found(self._results.rows(session, plan.level, found))
         found = found[: query.limit]
         place = found[-1][sql.WIDTH[plan.level] :]
         if entrance is None:
-            statement = sql.count(plan, entrance, place, COUNT_LIMIT)
-            ((remaining,),) = session.rows(statement.sql, statement.values)
+            remaining = _count(session, plan, entrance, place, COUNT_LIMIT)
         if key is not None:
             self._places.put(key, query.offset + query.limit, place)
         return Found(self._results.rows(session, plan.level, found), remaining, write_cursor(plan, place))
@@ -131,8 +129,7 @@ class Finder:
         budget = self._scan_limit
         width = sql.WIDTH[plan.level]
         while True:
-            statement = sql.page(plan, entrance, place, _CHUNK, 0)
-            found = session.rows(statement.sql, statement.values)
+            found = _read(session, plan, entrance, place, _CHUNK)
             rows = self._results.rows(session, plan.level, found)
             candidates = [
                 (place, row) for place, row in zip(found, rows, strict=True) if satisfies(plan.held_keys, row.dataset)
@@ -209,8 +206,8 @@ class Finder:
             query = Query(level, keys=(Key(BY_KEYWORD[keyword].tag, OneOf((text,))),))
             plan = sql.read_plan(query, self._engine.dialect, scope)
             with self._engine.read() as session:
-                statement = sql.page(plan, _choose(session, plan), None, limit - len(rows), 0)
-                rows += self._results.rows(session, level, session.rows(statement.sql, statement.values))
+                found = _read(session, plan, _choose(session, plan), None, limit - len(rows))
+                rows += self._results.rows(session, level, found)
         return rows
 
 
@@ -233,6 +230,34 @@ _ADVICE: dict[Level, str] = {
 def _must_be_there(key: Key) -> bool:
     """Say whether a data set without the attribute's tag cannot satisfy the key."""
     return not key.creator and not isinstance(key.match, Absent)
+
+
+def _read(
+    session: Session,
+    plan: Plan,
+    entrance: Entrance | None,
+    place: Sequence[Any] | None,
+    limit: int,
+    offset: int = 0,
+) -> list[SqlRow]:
+    """Return the rows of a page; an offset is counted from the beginning, where there is no place."""
+    found: list[SqlRow] = []
+    for stage in stages(plan.terms, place):
+        if len(found) < limit:
+            statement = sql.page(plan, entrance, stage, limit - len(found), offset)
+            found += session.rows(statement.sql, statement.values)
+    return found
+
+
+def _count(session: Session, plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int) -> int:
+    """Count results after a place, up to a limit."""
+    total = 0
+    for stage in stages(plan.terms, place):
+        if total < limit:
+            statement = sql.count(plan, entrance, stage, limit - total)
+            ((found,),) = session.rows(statement.sql, statement.values)
+            total += found
+    return total
 
 
 def _choose(session: Session, plan: Plan) -> Entrance | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dicomweb.errors import BadQuery
 from dicomweb.index.columns import ALIAS, CODES, COUNTS, LISTS, UIDS, column_of
-from dicomweb.index.conditions import Condition
+from dicomweb.index.conditions import ALWAYS, Condition
 from dicomweb.index.forms import kind_of
 from dicomweb.index.schema import MISSING
 from dicomweb.standard.attributes import BY_TAG, LEVELS, Level
@@ -16,17 +16,24 @@ from dicomweb.standard.query import Query
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of the order."""
+    """One term of the order.
+
+    Attributes:
+        sql: the expression.
+        descending: from the greatest to the least.
+        missing: it says whether the value of the next term is missing, and puts those that are last.
+    """
 
     sql: str
     descending: bool = False
+    missing: bool = False
 
 
 def _text_terms(column: str, descending: bool) -> tuple[Term, ...]:
     """Missing texts come last either way."""
     if descending:
         return (Term(column, True),)
-    return (Term(f"({column} = '')"), Term(column))
+    return (Term(f"({column} = '')", missing=True), Term(column))
 
 
 def default_order(query: Query) -> tuple[Term, ...]:
@@ -75,7 +82,7 @@ def ordered_by(query: Query) -> list[Term]:
             raise BadQuery(f"results cannot be ordered by {order.tag:08X}: it is no indexed attribute of them")
         keyword = attribute.keyword
         if keyword == "StudyDate":
-            terms.append(Term("st.day", True) if order.descending else Term("(st.day = '')"))
+            terms.append(Term("st.day", True) if order.descending else Term("(st.day = '')", missing=True))
             terms += [] if order.descending else [Term("st.day")]
         elif keyword in ("SeriesNumber", "InstanceNumber"):
             terms.append(_number_term(f"{ALIAS[attribute.level]}.sort", order.descending, present=True))
@@ -108,6 +115,40 @@ def fingerprint(level: Level, terms: Sequence[Term]) -> str:
     """Return a short name of the level and order, by which a cursor is known to fit."""
     text = "|".join([level, *(f"{term.sql}{'-' if term.descending else '+'}" for term in terms)])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of an order.
+
+    Attributes:
+        condition: of the rows in it.
+        settled: how many of the first terms are the same for all of them.
+    """
+
+    condition: Condition = ALWAYS
+    settled: int = 0
+
+
+WHOLE = Stage()
+"""All of an order."""
+
+
+def stages(terms: Sequence[Term], place: Sequence[Any] | None) -> tuple[Stage, ...]:
+    """Return the parts of an order after a place, one after the other, each of which an index can begin at.
+
+    Where missing values are last, one range of the index cannot say "greater than this, or missing", so there are two.
+    """
+    if place is None:
+        return (WHOLE,)
+    first = terms[0]
+    if first.missing and not place[0]:
+        rest = after(terms[1:], place[1:])
+        return (
+            Stage(Condition(f"({first.sql} = ? AND {rest.sql})", (place[0], *rest.values)), 1),
+            Stage(Condition(f"{first.sql} = ?", (type(place[0])(1),)), 1),
+        )
+    return (Stage(after(terms, place)),)
 
 
 def after(terms: Sequence[Term], place: Sequence[Any]) -> Condition:

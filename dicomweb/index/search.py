@@ -8,7 +8,6 @@ conditions with an index of their own and a query that counts, up to a limit, wh
 names the narrowest, and the studies are read from there instead of in their order.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +25,7 @@ from dicomweb.index.conditions import (
     text_condition,
 )
 from dicomweb.index.forms import LONGEST, kind_of, storable
-from dicomweb.index.ordering import Term, after, order_of
+from dicomweb.index.ordering import Stage, Term, order_of
 from dicomweb.index.rows import ONLINE
 from dicomweb.index.schema import TEXT_SEARCHED, Dialect
 from dicomweb.index.session import as_list, one_of
@@ -327,33 +326,33 @@ _JOINS = {
 _VISIBLE: dict[Alias, str] = {"st": "st.visible = 1", "se": "se.visible = 1", "ins": "ins.current <> 0"}
 
 
-def page(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int, offset: int) -> Condition:
+def page(plan: Plan, entrance: Entrance | None, stage: Stage, limit: int, offset: int) -> Condition:
     """Return the statement that selects ids and order values of a page.
 
     Args:
         plan: the query.
         entrance: the way in; None for the order.
-        place: order values of the row after which to begin.
+        stage: of the order.
         limit, offset: rows.
     """
-    source = _source(plan, entrance, place)
+    source = _source(plan, entrance, stage)
     values = ", ".join(term.sql for term in plan.terms)
     # A unary plus keeps SQLite from reading in the order's own index where there is a better way in.
     plus = "+" if plan.dialect == "sqlite" and (entrance is not None or plan.direct) else ""
-    order = ", ".join(f"{plus}{term.sql}{' DESC' if term.descending else ''}" for term in plan.terms)
+    order = ", ".join(f"{plus}{term.sql}{' DESC' if term.descending else ''}" for term in plan.terms[stage.settled :])
     return Condition(
         f"SELECT {_SELECTED[plan.level]}, {values} {source.sql} ORDER BY {order} LIMIT ? OFFSET ?",
         (*source.values, limit, offset),
     )
 
 
-def count(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None, limit: int) -> Condition:
-    """Return the statement that counts results, up to a limit."""
-    source = _source(plan, entrance, place)
+def count(plan: Plan, entrance: Entrance | None, stage: Stage, limit: int) -> Condition:
+    """Return the statement that counts results from a stage of the order on, up to a limit."""
+    source = _source(plan, entrance, stage)
     return Condition(f"SELECT count(*) FROM (SELECT 1 {source.sql} LIMIT ?) AS found", (*source.values, limit))
 
 
-def _source(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None) -> Condition:
+def _source(plan: Plan, entrance: Entrance | None, stage: Stage) -> Condition:
     # CROSS JOIN keeps SQLite to this order of the loops, in which results come out sorted.
     fixed = plan.dialect == "sqlite" and not plan.direct
     first = _JOINS[plan.tables[0]]
@@ -366,8 +365,8 @@ def _source(plan: Plan, entrance: Entrance | None, place: Sequence[Any] | None) 
     conditions += plan.conditions
     if plan.below:
         conditions.append(_below(plan))
-    if place is not None:
-        conditions.append(after(plan.terms, place))
+    if stage.condition is not ALWAYS:
+        conditions.append(stage.condition)
     where = both(conditions) if conditions else ALWAYS
     return Condition(f"FROM {(' CROSS JOIN ' if fixed else ' JOIN ').join(joined)} WHERE {where.sql}", where.values)
 

@@ -22,9 +22,8 @@ LEVELS: dict[str, Level] = {"patients": "patient", "studies": "study", "series":
 
 
 def asked(name: str) -> str:
-    """One search of a kind, as a path; a page further on is one with an offset."""
-    path = dict(searches.kinds(STUDIES))[name][1]
-    return "/studies?limit=100&offset=1000" if path == "{cursor}" else path
+    """One search of a kind, as a path."""
+    return dict(searches.kinds(STUDIES))[name][1]
 
 
 def query_of(path: str) -> Query:
@@ -35,8 +34,12 @@ def query_of(path: str) -> Query:
     return read_qido(LEVELS[parts[-1]], study, series, split(parameters.encode()))
 
 
-def statements_of(index: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[Any]]]:
-    """The statements of a search that finds something."""
+def statements_of(index: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[Any]]]:
+    """The statements of a search of a kind, which finds something."""
+    path = asked(name)
+    if searches.DEEP in name:
+        before = index.search(query_of(f"{path}&offset={STUDIES // 2}"))
+        path += f"&cursor={before.cursor}"
     statements: list[tuple[str, Sequence[Any]]] = []
     read = index._engine.read
 
@@ -88,7 +91,7 @@ def postgres() -> Iterator[Index]:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_sqlite_reads_no_table_from_end_to_end(name: str, sqlite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for sql, values in statements_of(sqlite, asked(name), monkeypatch):
+    for sql, values in statements_of(sqlite, name, monkeypatch):
         with sqlite._engine.read() as session:
             plan = "\n".join(row[3] for row in session.rows(f"EXPLAIN QUERY PLAN {sql}", values))
         # What is scanned is an index in its order, or a list that was found before
@@ -100,17 +103,25 @@ def test_sqlite_reads_no_table_from_end_to_end(name: str, sqlite: Any, monkeypat
 
 @pytest.mark.parametrize("name", [name for name in KINDS if re.search("sorted|page of (?!50 inst)", name)])
 def test_sqlite_reads_pages_in_their_order(name: str, sqlite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for sql, values in statements_of(sqlite, asked(name), monkeypatch):
+    for sql, values in statements_of(sqlite, name, monkeypatch):
         with sqlite._engine.read() as session:
             plan = "\n".join(row[3] for row in session.rows(f"EXPLAIN QUERY PLAN {sql}", values))
         assert "TEMP B-TREE" not in plan, f"{sql}\n{plan}"
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if searches.DEEP in name])
+def test_sqlite_begins_a_page_where_the_last_one_ended(name: str, sqlite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [one for one in statements_of(sqlite, name, monkeypatch) if "ORDER BY" in one[0]]
+    with sqlite._engine.read() as session:
+        ((*_, plan),) = session.rows(f"EXPLAIN QUERY PLAN {pages[0][0]}", pages[0][1])
+    assert re.search(r"USING INDEX \w+ \((day<\?|<expr>=\? AND PatientName>\?)\)", plan), plan
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_postgresql_has_an_index_for_all_that_it_reads(
     name: str, postgres: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for sql, values in statements_of(postgres, asked(name), monkeypatch):
+    for sql, values in statements_of(postgres, name, monkeypatch):
         with postgres._engine.read() as session:
             # In so small a table reading all of it may be cheaper: what counts is whether there is another way
             session.run("SET enable_seqscan = off")

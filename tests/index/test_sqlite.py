@@ -14,6 +14,7 @@ from entries import entry, store
 from dicomweb.errors import Incompatible, OutOfSpace, Unavailable
 from dicomweb.index import open_index, search
 from dicomweb.index import sqlite as module
+from dicomweb.index.ordering import WHOLE
 from dicomweb.standard.attributes import BY_KEYWORD
 from dicomweb.standard.matching import Key, read
 from dicomweb.standard.query import Order, Query
@@ -66,7 +67,7 @@ def plan_of(query: Query, tmp_path: Path, entrance: int | None = None) -> str:
     made = search.read_plan(query, "sqlite")
     if made.days is not None:
         made.conditions.insert(0, made.days)
-    statement = search.page(made, None if entrance is None else made.entrances[entrance], None, 10, 0)
+    statement = search.page(made, None if entrance is None else made.entrances[entrance], WHOLE, 10, 0)
     connection = sqlite3.connect(tmp_path / "index.sqlite")
     from dicomweb.index import matchers
 
