@@ -151,7 +151,9 @@ def _name(dialect: Dialect, column: str, match: Name) -> Condition:
         + ")",
         tuple(f"(^|[ ^=*,;.\\-]){_escape(storable(word))}" for word in match.words),
     )
-    return both([literal, words], "OR")
+    # What the words imply of the column as a whole is what an index of trigrams can tell.
+    implied = [Condition(f"{column} ~ ?", (_escape(storable(word)),)) for word in match.words]
+    return both([literal, both([*implied, words])], "OR")
 
 
 def _range(dialect: Dialect, expression: str, match: Between | Moment) -> Condition:

@@ -133,6 +133,20 @@ def test_postgresql_has_an_index_for_all_that_it_reads(
         assert not scanned, f"{sql}\n{plan}"
 
 
+@pytest.mark.parametrize("name", [name for name in KINDS if re.search(r"(?<!by )\bname|part of|word", name)])
+def test_postgresql_finds_parts_of_texts_by_trigrams(name: str, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql, values = next(one for one in statements_of(postgres, name, monkeypatch) if "ORDER BY" in one[0])
+    with postgres._engine.read() as session:
+        # Without scans in an order what is left are sets of rows that indexes tell
+        for way in ("seqscan", "indexscan", "indexonlyscan"):
+            session.run(f"SET enable_{way} = off")
+        try:
+            plan = "\n".join(row[0] for row in session.rows(f"EXPLAIN {sql}", values))
+        finally:
+            session.run("RESET ALL")
+    assert "Bitmap Index Scan on study_text_" in plan, f"{sql}\n{plan}"
+
+
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_what_is_loaded_in_bulk_is_what_the_index_writes(
     database: str, request: pytest.FixtureRequest, tmp_path: Path
