@@ -27,7 +27,7 @@ from dicomweb.index.conditions import (
 from dicomweb.index.forms import LONGEST, kind_of, storable
 from dicomweb.index.ordering import Stage, Term, order_of
 from dicomweb.index.rows import ONLINE
-from dicomweb.index.schema import TEXT_SEARCHED, Dialect
+from dicomweb.index.schema import STUDY_ORDERS, TEXT_SEARCHED, Dialect
 from dicomweb.index.session import as_list, one_of
 from dicomweb.standard.attributes import BY_KEYWORD, BY_TAG, LEVELS, Level
 from dicomweb.standard.matching import (
@@ -245,7 +245,8 @@ def _entrance(plan: Plan, key: Key) -> None:
         inner = text_condition(plan.dialect, f'st."{attribute.keyword}"', "text", match)
         assert inner is not None
         _enter(plan, f"SELECT st.id AS id FROM study st WHERE {inner.sql}", inner.values)
-    elif key.tag in (_MODALITY, _MODALITIES) and isinstance(match, OneOf):
+        return
+    if key.tag in (_MODALITY, _MODALITIES) and isinstance(match, OneOf):
         inner = text_condition(plan.dialect, '"Modality"', "text", match)
         assert inner is not None
         # Two ranges of the index, each of which SQLite reads without looking at a row.
@@ -253,11 +254,30 @@ def _entrance(plan: Plan, key: Key) -> None:
         single = equals(plan.dialect, '"Modality"', [storable(value) for value in match.values if value])
         many = both([Condition(several('"Modality"')), inner])
         _enter(plan, f"{visible}{single.sql} UNION ALL {visible}{many.sql}", (*single.values, *many.values))
-    elif attribute.keyword in TEXT_SEARCHED:
+        return
+    beginning = _beginning(match) if attribute.keyword in STUDY_ORDERS else ""
+    if beginning:
+        # Those with several values are sorted before letters, behind their separator
+        column, visible = f'"{attribute.keyword}"', "SELECT id FROM study WHERE visible = 1 AND "
+        ranged = f"{visible}{column} >= ? AND {column} < ? UNION ALL {visible}{several(column)}"
+        _enter(plan, ranged, (beginning, f"{beginning}\U0010ffff"))
+    if attribute.keyword in TEXT_SEARCHED:
         wanted = _trigrams(match)
         if wanted:
             matched = f"{attribute.keyword} : ({wanted})"
             _enter(plan, "SELECT rowid AS id FROM study_text WHERE study_text MATCH ?", (matched,))
+
+
+def _beginning(match: Match) -> str:
+    """Return the text with which whatever a wildcard pattern or name matches begins, where it is a single value; "" if
+    there is none."""
+    if isinstance(match, Name) and not match.words and len(match.groups) == 1:
+        pattern = match.groups[0]
+    elif isinstance(match, Pattern):
+        pattern = match.text
+    else:
+        return ""
+    return storable(pattern).split("*")[0].split("?")[0]
 
 
 def _enter(plan: Plan, studies: str, values: tuple[Any, ...]) -> None:

@@ -121,6 +121,8 @@ def test_uids_lead_straight_to_what_they_name(query: Query, index: str, tmp_path
     ("keyword", "text", "index"),
     [
         ("PatientName", "*smi*", "study_text"),
+        ("PatientName", "smi*", "study_patientname_down (PatientName>? AND PatientName<?)"),
+        ("StudyDescription", "CHEST*", "study_studydescription_down (StudyDescription>? AND StudyDescription<?)"),
         ("PatientID", "P1", "study_id"),
         ("AccessionNumber", "A1", "study_accession"),
         ("ModalitiesInStudy", "XA", "series_modality"),
