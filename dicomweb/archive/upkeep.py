@@ -6,6 +6,7 @@ objects and tombstones alone; what it cannot know (when something arrived, the c
 """
 
 import hashlib
+import itertools
 import logging
 import threading
 import time
@@ -72,7 +73,7 @@ class Sweeper:
         self._upkeep = sweep
         self._interval = interval
         self._wake = threading.Event()
-        self._stop = False
+        self._told = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -84,15 +85,15 @@ class Sweeper:
         self._wake.set()
 
     def stop(self) -> None:
-        """End after the sweep that may be under way."""
-        self._stop = True
+        """End; a sweep that may be under way ends with the object that it is at."""
+        self._told.set()
         self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop:
+        while not self._told.is_set():
             try:
-                swept = self._upkeep.sweep()
+                swept = self._upkeep.sweep(self._told.is_set)
                 if swept != Swept():
                     log.info("swept: %s", swept)
             except Error as error:
@@ -136,17 +137,23 @@ class Upkeep:
         self._forget = forget
 
     # -- sweep -------------------------------------------------------------------------------------------
-    def sweep(self) -> Swept:
-        """Resolve what is pending of processes that live no more, and remove bytes that nothing refers to."""
+    def sweep(self, told: Callable[[], bool] = lambda: False) -> Swept:
+        """Resolve what is pending of processes that live no more, and remove bytes that nothing refers to.
+
+        Args:
+            told: says that it is to end; what is left, the next sweep finds.
+        """
         swept = Swept()
         if self._index.doubtful():
-            swept.adopted = self._adopt()
+            swept.adopted = self._adopt(told)
         now = time.time()
         given_up = frozenset(self._given_up)
         old = {intent.version for intent, _ in self._index.pending(now - self._abandoned)}
         pending = self._index.pending(now)
         self._given_up -= given_up.difference(intent.version for intent, _ in pending)
         for intent, owner in sorted(pending, key=_tombstones_first):
+            if told():
+                return swept
             alive = owners.is_alive(owner)
             if alive and intent.version not in given_up:
                 continue
@@ -161,16 +168,20 @@ class Upkeep:
             else:
                 self._finish_tombstone(intent)
                 swept.tombstones += 1
-        while garbage := self._index.garbage(_PAGE):
-            for version, key in garbage:
+        while not told() and (garbage := self._index.garbage(_PAGE)):
+            removed = []
+            for version, key in itertools.takewhile(lambda _: not told(), garbage):
                 self._storage.delete(key)  # before its copies: see `Copies.get`
                 for form in FORMS:
                     self._storage.delete(copy_key(form, version))
                 self._storage.delete(kept_key(version))
-            self._index.collected([version for version, _ in garbage])
-            swept.removed += len(garbage)
+                removed.append((version, key))
+            self._index.collected([version for version, _ in removed])
+            swept.removed += len(removed)
             if self._forget is not None:
-                self._forget({digest_of(key) for _, key in garbage})
+                self._forget({digest_of(key) for _, key in removed})
+        if told():
+            return swept
         for tombstone in self._index.expire(now - self._tombstone_life):
             self._storage.delete(tombstone.key)
             swept.forgotten += 1
@@ -178,11 +189,13 @@ class Upkeep:
         self._spool.sweep()
         return swept
 
-    def _adopt(self) -> int:
+    def _adopt(self, told: Callable[[], bool]) -> int:
         """Enter the objects that no row tells of: their intents were lost when the machine went down. Each is whole,
         and its sender, who had no answer yet, may well hold it to be stored."""
         count = 0
         for stored, finding in self._orphans():
+            if told():
+                return count
             version = version_of(stored.key)
             if finding is not None:
                 finding = self._enter(version, stored)

@@ -4,11 +4,13 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dicoms import PREFIX, ct
+from faulty import FaultyStorage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import Served
@@ -251,3 +253,29 @@ def test_an_object_whose_intent_went_down_with_the_machine_is_found(tmp_path: Pa
         assert len(opened.index.members(STUDY)) == instances
         assert found(opened) == ([] if instances == 2 else ["orphaned"])
         opened.close()
+
+
+# -- a process that is to stop ---------------------------------------------------------------------------
+def test_a_sweep_ends_with_the_object_that_it_is_at_and_the_next_one_does_the_rest(tmp_path: Path) -> None:
+    storage = FaultyStorage()
+    config = Config(data=tmp_path, storage="memory:", index="sqlite::memory:")
+    archive = Archive(storage, open_index("sqlite::memory:"), config)
+    assert store(archive, *(ct(number) for number in range(1, 9))) == ["stored"] * 8
+    archive.delete(STUDY)
+    sweeper = archive.sweeper()
+    stopping = threading.Thread(target=sweeper.stop)
+
+    def stop_once(operation: str, key: str) -> None:
+        if operation == "delete" and not stopping.ident:
+            stopping.start()
+            assert sweeper._told.wait(30)
+
+    storage.fault = stop_once
+    sweeper.start()
+    while not stopping.ident:
+        pass
+    stopping.join(30)
+    assert not stopping.is_alive()
+    assert archive.index.counts().garbage == 7
+    assert archive.sweep().removed == 7
+    archive.close()
