@@ -5,6 +5,7 @@ everything. A link can give no more than its maker has; everybody sees and revok
 """
 
 import math
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -152,13 +153,14 @@ def _revoke(request: Request) -> None:
 async def opening(request: Request) -> Response:
     """GET /s/{link}: on to the page that opens a link; with a slash at the end, the explorer below it."""
     _archive(request)
+    link = request.path_params["link"]
+    if re.fullmatch(shares.FORM, link) is None:
+        raise NotFound("there is no such link")
     raw: bytes = request.scope.get("raw_path") or b"/"
     if raw.partition(b"?")[0].endswith(b"/"):
         return await explorer.page(request)
-    last = request.path_params["link"].partition(".")[0]
-    if not last.isalnum() or not last.isascii():
-        raise NotFound("there is no such link")
-    return Response(status_code=303, headers={"location": f"{last}/sign-in", "cache-control": "no-store"})
+    id, _ = shares.read_link(link)
+    return Response(status_code=303, headers={"location": f"{id}/sign-in", "cache-control": "no-store"})
 
 
 def _archive(request: Request) -> Archive:

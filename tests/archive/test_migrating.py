@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import sqlite3
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from asgi import Client
 from commands import run, run_json
 from dicoms import PREFIX
 
+from dicomweb.access.shares import new_share
 from dicomweb.app import build
 from dicomweb.archive.archive import open_archive
 from dicomweb.archive.spool import Upload
@@ -49,6 +51,7 @@ def fill(config: Config) -> None:
     assert outcome.state == "replaced"
     assert client.delete(f"/dicom-web/studies/{PREFIX}.3").status_code == 204
     archive.index.nodes.put(NodeRow("PACS", '{"aet": "PACS"}'))
+    archive.index.shares.add(new_share("1.2.3", "view", "zoe", time.time(), 3600.0, most=3)[0])
     archive.sweep()
     archive.close()
 
@@ -68,6 +71,7 @@ def answers(config: Config) -> list[Any]:
     with zipfile.ZipFile(io.BytesIO(packed.content)) as opened:
         told.append({name: opened.read(name) for name in opened.namelist()})
     told.append([row.name for row in archive.index.nodes.all()])
+    told.append(archive.index.shares.all())
     told.append([held.digest for held in archive.index.others(10)])
     archive.close()
     return told

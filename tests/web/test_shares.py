@@ -211,6 +211,38 @@ def test_a_pass_that_was_changed_or_is_of_another_link_opens_nothing(served):
         assert served.client.get(f"/s/{other['id']}/dicom-web/studies", headers=headers).status_code == 401
 
 
+def test_behind_a_prefix_links_and_their_passes_lie_below_it(tmp_path):
+    known = {"public_url": "https://pacs.example/images", "path_prefix": "/images"}
+    served = make(tmp_path, **known)
+    made = share(served)
+    assert made["url"].startswith(f"https://pacs.example/images/s/{made['id']}#")
+    page = {"origin": "https://pacs.example"}
+    for before in ("/images", ""):  # as the proxy leaves it or not
+        answer = served.client.post(f"{before}/s/{made['id']}/session", json={"key": secret_of(made)}, headers=page)
+        kept = {part.strip() for part in answer.headers["set-cookie"].split(";")}
+        assert {"Secure", "HttpOnly", f"Path=/images/s/{made['id']}/"} <= kept
+        assert served.client.get(f"{before}/s/{made['id']}").headers["location"] == f"{made['id']}/sign-in"
+    rows = served.client.get(f"/images/s/{made['id']}.{secret_of(made)}/dicom-web/studies").json()
+    assert rows[0]["00081190"]["Value"] == [f"{made['dicomweb']}/studies/{uid(OURS)}"]
+    served.archive.close()
+
+
+STRANGE = [
+    "/s/{link}/../nodes", "/s/{link}/%2e%2e/nodes", "/s/{link}/./nodes", "/s/{link}//nodes", "/s/{link}/s/{link}/nodes",
+    "/s/{link}/dicom-web/../../../nodes", "/s/{link}%2fnodes", "//s/{link}/nodes", "/s/{link}/nodes/",
+    "/s/{link};/nodes", "/s/{link}%00/nodes", "/s/{link}/%73/x/nodes", "/s/x", "/s/%0d%0aa:b", "/s/a:b/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", STRANGE)
+def test_no_way_of_writing_leads_from_a_link_to_what_it_does_not_open(served, path):
+    made = share(served, right="download")
+    link = root_of(made).removeprefix("/s/")
+    answer = served.client.get(path.format(link=link))
+    assert answer.status_code in (401, 403, 404)
+    assert "STORESCP" not in answer.text
+
+
 def test_a_link_that_has_ended_or_was_revoked_opens_nothing_for_those_who_opened_it_either(served):
     admin = add_key(served, "ends links", "admin")
     made = share(served, admin)

@@ -1,6 +1,7 @@
 // One STOW-RS request (PS3.18 10.5) for several files, and what became of each of them.
 
-import { resource } from "../api.js";
+import { resource, ROOT } from "../api.js";
+import { renew } from "../renewing.js";
 
 const WORDS = {
   0xa700: "there is no room for it, or it is larger than the server takes",
@@ -21,7 +22,11 @@ export async function store(files, { signal, onprogress }) {
   const pieces = [];
   for (const file of files) pieces.push(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file.blob, "\r\n");
   pieces.push(`--${boundary}--\r\n`);
-  const answer = await post(new Blob(pieces), `multipart/related; type="application/dicom"; boundary=${boundary}`, signal, onprogress);
+  const send = () => post(new Blob(pieces), `multipart/related; type="application/dicom"; boundary=${boundary}`, signal, onprogress);
+  const answer = await send().catch(async (error) => {
+    if (error.status !== 401 || !(await renew(ROOT))) throw error;
+    return send(); // the token had ended
+  });
   return match(files, answer);
 }
 
