@@ -5,7 +5,10 @@ import subprocess
 
 import dicoms
 import httpx
+import pytest
+import requests
 from commands import COMMAND, environment, run, run_json, served
+from dicomweb_client import DICOMwebClient
 
 NEAR = {"ROENTGATE_ACCESS": "true", "ROENTGATE_ACCESS_REMEMBER_SECONDS": "0"}
 STUDY = f"{dicoms.PREFIX}.1"
@@ -35,6 +38,31 @@ def test_a_link_that_is_made_opens_its_study_at_a_running_server_until_it_is_rev
         events = "".join(path.read_text() for path in (tmp_path / "data" / "audit").iterdir())
         assert '"share created"' in events
         assert '"share revoked"' in events
+
+
+def test_a_library_reads_a_shared_study_by_its_address_alone(tmp_path):
+    """What a program that can show nothing does: dicomweb-client, given the link as the root of the services."""
+    with served(tmp_path, **NEAR) as server:
+        root = f"http://127.0.0.1:{server.port}"
+        key = run(tmp_path, "key", "add", "ct", "--role", "write").stdout.strip()
+        headers = {"content-type": "application/dicom", "x-api-key": key}
+        for study, number in ((1, 1), (1, 2), (2, 1)):
+            data = dicoms.ct(number, study=study)
+            assert httpx.post(f"{root}/dicom-web/studies", content=data, headers=headers).is_success
+        given = {**NEAR, "ROENTGATE_PUBLIC_URL": root}
+        made = run_json_with(tmp_path, given, "share", "create", STUDY, "--right", "download")
+        client = DICOMwebClient(made["dicomweb"], session=requests.Session())
+        assert [row["0020000D"]["Value"] for row in client.search_for_studies()] == [[STUDY]]
+        found = client.retrieve_study(STUDY)
+        assert {one.SOPInstanceUID for one in found} == {f"{STUDY}.1.1", f"{STUDY}.1.2"}
+        (metadata, _) = client.retrieve_study_metadata(STUDY)
+        assert metadata["7FE00010"]["BulkDataURI"].startswith(made["dicomweb"])
+        frames = client.retrieve_instance_frames(STUDY, f"{STUDY}.1", f"{STUDY}.1.1", [1])
+        assert frames[0] == found[0].PixelData or frames[0] == found[1].PixelData
+        with pytest.raises(requests.HTTPError, match="404"):
+            client.retrieve_study_metadata(f"{dicoms.PREFIX}.2")
+        with pytest.raises(requests.HTTPError, match="403"):
+            client.store_instances(found[:1])
 
 
 def run_json_with(folder, env, *arguments):
