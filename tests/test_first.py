@@ -41,7 +41,7 @@ def test_it_hands_signals_on_ends_with_the_programs_status_and_leaves_no_zombies
         (first,) = children(process.pid)
         (program,) = children(first)
         # Somebody runs a command in the namespace whose child outlives it
-        script = "sleep 1 & echo left"
+        script = "sleep 5 & echo left"
         done = subprocess.run(
             ["nsenter", "--target", str(first), "--pid", "--mount", "sh", "-c", script],
             stdout=subprocess.DEVNULL, check=True,
