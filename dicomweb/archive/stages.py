@@ -1,7 +1,6 @@
 """How long the stages of a store take: `spool` until the bytes are here, `parse`, `index` (twice), `object`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Literal, TypeAlias
 
@@ -16,11 +15,19 @@ STAGES = Histogram(
 )
 
 
-@contextmanager
-def stage(name: Stage) -> Iterator[None]:
-    """Measure what is done inside."""
-    begun = perf_counter()
-    try:
-        yield
-    finally:
-        STAGES.observe(perf_counter() - begun, (name,))
+class _Clock:
+    __slots__ = ("_begun", "_labels")
+
+    def __init__(self, name: Stage) -> None:
+        self._labels = (name,)
+
+    def __enter__(self) -> None:
+        self._begun = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        STAGES.observe(perf_counter() - self._begun, self._labels)
+
+
+def stage(name: Stage) -> AbstractContextManager[None]:
+    """Measure what is done inside. No generator, which would cost twice as much."""
+    return _Clock(name)

@@ -1,5 +1,5 @@
-"""What it costs to store an instance, in counts that are the same on every machine: who makes one of them larger
-should know that he does, and why."""
+"""What it costs to store an instance, to get a frame and to draw one, in counts that are the same on every machine: who
+makes one of them larger should know that he does, and why. docs/performance.md tells where the time goes."""
 
 import sys
 from collections import Counter
@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from dicoms import ct
+from served import Served, multiframe, path_of
 
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.config import Config
 from dicomweb.index.sqlite import SqliteEngine, SqliteSession
 from dicomweb.standard.multipart import write, write_type
 from dicomweb.storage import filesystem
+from dicomweb.storage.measured import Measured
+from dicomweb.web.lane import Lane
 from dicomweb.web.stow import Session
 
 
@@ -66,6 +69,11 @@ def test_the_statements_of_a_store_are_few(archive: Archive, counts: Counter[str
     counts.clear()
     store(archive, ct(2, series=2, study=2))
     assert counts["statements"] <= 14  # of one more series of a study
+    counts.clear()
+    session = Session(archive, write_type("between", "application/dicom"), None)
+    session.take([write("between", [("application/dicom", ct(2, study=2))])])
+    assert [outcome.state for outcome in session.finish()] == ["already"]
+    assert counts["statements"] <= 2  # of one that is here already: it leaves no intent
 
 
 def test_a_store_waits_for_the_disk_three_times(archive: Archive, counts: Counter[str]) -> None:
@@ -97,4 +105,70 @@ def test_the_calls_of_a_store_are_few(archive: Archive) -> None:
         store(archive, data)
     finally:
         sys.setprofile(before)
-    assert calls <= 1300
+    assert calls <= 1220
+
+
+@pytest.fixture
+def hops(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often something was handed to a thread, and how many bytes the storage gave."""
+    counted: Counter[str] = Counter()
+    run, read = Lane.run, Measured.read
+
+    def running(self: Lane, function: Callable[[], Any]) -> Any:
+        counted["hops"] += 1
+        return run(self, function)
+
+    def reading(self: Measured, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        found = read(self, key, start, stop)
+        counted["bytes"] += len(found)
+        return found
+
+    monkeypatch.setattr(Lane, "run", running)
+    monkeypatch.setattr(Measured, "read", reading)
+    return counted
+
+
+def test_a_store_goes_into_a_thread_once(tmp_path: Path, hops: Counter[str]) -> None:
+    Served(tmp_path).store(ct(1))
+    assert hops["hops"] == 1
+
+
+@pytest.mark.parametrize("number", [1, 7, 30])
+def test_a_frame_costs_one_thread_three_statements_and_its_own_bytes(
+    tmp_path: Path, hops: Counter[str], counts: Counter[str], number: int
+) -> None:
+    served = Served(tmp_path)
+    data, frames = multiframe(30)
+    served.store(data)
+    url = f"{path_of(data)}/frames/{number}"
+    for _ in range(2):  # what is remembered of the first request makes none dearer
+        hops.clear()
+        counts.clear()
+        answer = served.get(url, "application/octet-stream")
+        assert answer.content == frames[number - 1]
+        assert hops["hops"] == 1
+        assert hops["bytes"] == len(answer.content)
+        assert counts["statements"] <= 3
+
+
+def test_a_frame_that_the_client_has_costs_no_byte(tmp_path: Path, hops: Counter[str]) -> None:
+    served = Served(tmp_path)
+    data = ct(1)
+    served.store(data)
+    first = served.get(f"{path_of(data)}/frames/1", "application/octet-stream")
+    hops.clear()
+    answer = served.get(f"{path_of(data)}/frames/1", "application/octet-stream", if_none_match=first.headers["etag"])
+    assert (answer.status_code, hops["bytes"], hops["hops"]) == (304, 0, 1)
+
+
+def test_a_picture_costs_the_bytes_of_its_frame_and_the_same_again_none(tmp_path: Path, hops: Counter[str]) -> None:
+    served = Served(tmp_path)
+    data = ct(1)
+    served.store(data)
+    frame = served.get(f"{path_of(data)}/frames/1", "application/octet-stream").content
+    hops.clear()
+    assert served.get(f"{path_of(data)}/rendered", "image/png").status_code == 200
+    assert (hops["hops"], hops["bytes"]) == (1, len(frame))
+    hops.clear()
+    assert served.get(f"{path_of(data)}/rendered", "image/png").status_code == 200
+    assert (hops["hops"], hops["bytes"]) == (1, 0)
