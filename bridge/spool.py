@@ -1,7 +1,8 @@
-"""The spool: what C-STORE brought lies synced on the bridge's own disk before it is acknowledged, and goes to the web
+"""The spool: what C-STORE brought is durable on the bridge's own disk before it is acknowledged, and goes to the web
 layer later, in the order in which it came.
 
-One file an object, named by a number, so that a restart knows the order. Many share a request. An object that the
+One file an object, named by a number, so that a restart knows the order. A large one is synced; a small one, whose
+name says that it is not, is durable by the journal (see `journal`). Many share a request. An object that the
 web layer refuses for good is set aside with the reason, so that it blocks nothing and nothing is lost; while the web
 layer is away everything waits. The folder has a limit: beyond it senders are told to come again.
 """
@@ -21,6 +22,7 @@ from typing import Any
 from bridge import statuses
 from bridge.client import Origin
 from bridge.courier import stream
+from bridge.journal import SUFFIX, Journal, replay, sync
 from bridge.statuses import Verdict
 from bridge.strict import anew
 from dicomweb.errors import BadObject, Error, Forbidden, OutOfSpace, TooLarge, Unavailable, UnsupportedMedia
@@ -32,9 +34,15 @@ _BATCH_BYTES = 16 << 20
 _BATCH = 50
 _PIECE = 1 << 20
 _LONGEST_PAUSE = 30.0
+_OLD = 200
+"""Files in full segments of the journal before they are synced instead, so that they lie there once."""
 _LOOK_SECONDS = 5.0
 """Between looks for what a command put back."""
-_NAME = re.compile(r"([0-9]{16})\.dcm")
+_NAME = re.compile(r"([0-9]{16})\.(?:dcm|held)")
+_HELD = ".held"
+"""Ends the name of a file that only the journal makes durable."""
+_JOURNAL_BYTES = 4 << 20
+"""Objects up to this size go to the journal."""
 
 
 class Spool:
@@ -56,9 +64,10 @@ class Spool:
         self._stopping = False
         self._delivered = 0
         self._problem = ""
-        for leftover in folder.glob("*.part"):  # never acknowledged
-            leftover.unlink()
+        _recover(folder)
+        self._journal = Journal(folder)
         self._sizes: dict[str, int] = {}
+        self._arriving: set[str] = set()
         self._bytes = 0
         self._find()
         last = max((int(match[1]) for name in self._sizes if (match := _NAME.fullmatch(name))), default=0)
@@ -77,6 +86,7 @@ class Spool:
             OutOfSpace: the spool is full, or the disk.
         """
         path = self._folder / f"{secrets.token_hex(8)}.part"
+        small: list[bytes] | None = []
         size = 0
         try:
             with path.open("xb") as file:
@@ -85,16 +95,13 @@ class Spool:
                     if self._bytes + size > self._most:
                         raise OutOfSpace("the spool is full; the DICOMweb server has not taken what waits there")
                     file.write(piece)
+                    if small is not None:
+                        small.append(bytes(piece))
+                        small = small if size <= _JOURNAL_BYTES else None
                 file.flush()
-                os.fsync(file.fileno())
-            with self._condition:
-                self._number += 1
-                name = f"{self._number:016d}.dcm"
-                path.rename(self._folder / name)
-                _sync(self._folder)
-                self._sizes[name] = size
-                self._bytes += size
-                self._condition.notify_all()
+                if small is None:
+                    os.fsync(file.fileno())
+            self._keep(path, size, small)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise OutOfSpace(f"the spool cannot be written: {os.strerror(error.errno or 0)}") from error
@@ -102,6 +109,30 @@ class Spool:
             path.unlink(missing_ok=True)
             raise
         return Verdict(statuses.SUCCESS)
+
+    def _keep(self, path: Path, size: int, small: list[bytes] | None) -> None:
+        """Give a file its number, and return when it is durable. Raises OSError."""
+        with self._condition:
+            self._number += 1
+            number = self._number
+            name = f"{number:016d}{'.dcm' if small is None else _HELD}"
+            self._arriving.add(name)
+        try:
+            if small is not None:
+                self._journal.append(number, small)
+            path.rename(self._folder / name)
+            if small is None:
+                sync(self._folder)
+        except OSError:
+            self._journal.done(number)
+            raise
+        finally:
+            with self._condition:
+                self._arriving.remove(name)
+        with self._condition:
+            self._sizes[name] = size
+            self._bytes += size
+            self._condition.notify_all()
 
     def status(self) -> dict[str, object]:
         """Return what waits, as JSON for people and programs."""
@@ -123,6 +154,10 @@ class Spool:
             self._stopping = True
             self._condition.notify_all()
         self._thread.join(10.0)
+        if not self._thread.is_alive():
+            with contextlib.suppress(OSError):  # then the journal has it
+                self._settle(self._journal.needed())
+        self._journal.close()
 
     # -- delivery -------------------------------------------------------------------------------------------
 
@@ -140,6 +175,11 @@ class Spool:
             if not batch:
                 continue
             try:
+                old = self._journal.needed(full=True)
+                if old and (pause or len(old) > _OLD):
+                    self._settle(old)
+                    with self._condition:
+                        batch = self._batch()
                 self._send(batch)
                 pause, self._problem = 0.0, ""
             except Error as error:
@@ -151,10 +191,29 @@ class Spool:
                 log.exception("the spool could not deliver")
                 pause = _LONGEST_PAUSE
 
+    def _settle(self, numbers: Iterable[int]) -> None:
+        """Sync files that only the journal makes durable, where they cannot be delivered: it needs them no longer.
+        Raises OSError."""
+        with self._condition:  # others are about to come
+            held = {number: f"{number:016d}{_HELD}" for number in numbers}
+            held = {number: name for number, name in held.items() if name in self._sizes}
+        names: dict[str, str] = {}
+        try:
+            for number, name in held.items():
+                _sync_file(self._folder / name)
+                (self._folder / name).rename(self._folder / f"{number:016d}.dcm")
+                names[name] = f"{number:016d}.dcm"
+            sync(self._folder)
+        finally:
+            with self._condition:
+                self._sizes = {names.get(name, name): size for name, size in self._sizes.items()}
+        for number in held:
+            self._journal.done(number)
+
     def _find(self) -> None:
         """Take in what lies in the folder and is not known: after a start, or put back by a command."""
         for path in sorted(self._folder.glob("*.dcm")):
-            if path.name not in self._sizes:
+            if path.name not in self._sizes and path.name not in self._arriving:
                 self._sizes[path.name] = path.stat().st_size
                 self._bytes += self._sizes[path.name]
 
@@ -235,6 +294,7 @@ class Spool:
     def _remove(self, names: list[str]) -> None:
         for name in names:
             (self._folder / name).unlink(missing_ok=True)
+            self._journal.done(_number_of(name))
         with self._condition:
             for name in names:
                 self._bytes -= self._sizes.pop(name, 0)
@@ -247,9 +307,11 @@ class Spool:
             reason,
         )
         (self._aside / name).with_suffix(".json").write_text(json.dumps({"reason": reason, "time": time.time()}))
-        (self._folder / name).rename(self._aside / name)
-        _sync(self._aside)
-        _sync(self._folder)
+        _sync_file(self._folder / name)
+        (self._folder / name).rename((self._aside / name).with_suffix(".dcm"))
+        sync(self._aside)
+        sync(self._folder)
+        self._journal.done(_number_of(name))
         with self._condition:
             self._bytes -= self._sizes.pop(name, 0)
 
@@ -258,7 +320,7 @@ def survey(folder: Path) -> dict[str, Any]:
     """Return what lies in a spool's folder: how many objects wait, their bytes, when the oldest came (None: none
     waits), and each that was refused with when and why. A bridge may be at work there."""
     waiting, size, oldest = 0, 0, None
-    for path in folder.glob("*.dcm"):
+    for path in (*folder.glob("*.dcm"), *folder.glob(f"*{_HELD}")):
         with contextlib.suppress(OSError):  # delivered meanwhile
             size += path.stat().st_size
             waiting += 1
@@ -279,8 +341,8 @@ def put_back(folder: Path) -> int:
         path.with_suffix(".json").unlink(missing_ok=True)
         count += 1
     if count:
-        _sync(folder)
-        _sync(folder / "refused")
+        sync(folder)
+        sync(folder / "refused")
     return count
 
 
@@ -301,9 +363,30 @@ def _why(outcome: Outcome, sentences: Iterable[str]) -> str:
     return f"{sentence} (reason {outcome.reason or 0:04X})"
 
 
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+def _recover(folder: Path) -> None:
+    """Make files of what the journal has, and throw away what was never acknowledged."""
+    for leftover in folder.glob("*.part"):
+        leftover.unlink()
+    segments = sorted(folder.glob(f"*{SUFFIX}"))
+    for segment in segments:
+        for number, content in replay(segment):
+            made = folder / f"{number:016d}{_HELD}"
+            if not made.exists() or made.read_bytes() != content:  # there was a loss of power
+                made.write_bytes(content)
+            _sync_file(made)
+            made.rename(made.with_suffix(".dcm"))
+    if segments:
+        sync(folder)
+    for path in (*segments, *folder.glob(f"*{_HELD}")):
+        path.unlink()
+
+
+def _number_of(name: str) -> int:
+    """The number of a file; one that somebody else put there has none."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else -1
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

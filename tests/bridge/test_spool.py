@@ -1,6 +1,7 @@
 """The spool: acknowledged from disk, delivered later in order, bounded, and nothing that was acknowledged is lost."""
 
 import json
+import os
 import threading
 import time
 
@@ -14,6 +15,7 @@ from served import Served, written
 from servers import running
 
 from bridge.client import Stored
+from bridge.journal import Journal
 from bridge.spool import Spool, put_back, survey
 from dicomweb.errors import BadRequest, Conflict, Forbidden, UnsupportedMedia
 from dicomweb.standard.outcomes import Outcome
@@ -185,3 +187,61 @@ def test_the_command_tells_what_lies_in_the_spool(tmp_path):
     assert "no room" in said
     told = commands.run_json(tmp_path, "spool", "--again")
     assert (told["waiting"], told["refused"]) == (2, [])
+
+
+def test_an_object_costs_one_sync(tmp_path, monkeypatch):
+    counts = {"fsync": 0, "fdatasync": 0}
+    for name in counts:
+        plain = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda file, name=name, plain=plain: (counts.update({name: counts[name] + 1}), plain(file))[1]
+        )
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        assert store(bridge, tmp_path, 1) == [0]
+        counts.update(fsync=0, fdatasync=0)
+        assert store(bridge, tmp_path, *range(2, 12)) == [0] * 10
+        assert counts == {"fsync": 0, "fdatasync": 10}
+
+
+def test_what_was_acknowledged_outlives_files_that_a_loss_of_power_took_or_cut(tmp_path):
+    folder, lost = tmp_path / "bridge" / "spool", tmp_path / "lost"
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        assert store(bridge, tmp_path, 1, 2, 3) == [0, 0, 0]
+        first, second, _ = sorted(folder.glob("*.held"))
+        lost.mkdir()
+        for path in folder.glob("*.*"):
+            (lost / path.name).write_bytes(path.read_bytes())
+    (lost / first.name).unlink()
+    (lost / second.name).write_bytes(bytes(second.stat().st_size) if second.exists() else bytes(700))
+    for path in folder.glob("*.*"):
+        path.unlink()
+    for path in lost.glob("*.*"):
+        path.rename(folder / path.name)
+    with bridged(tmp_path, spool=True) as system:
+        until(lambda: len(system.instances()) == 3)
+        assert system.stored(f"{PREFIX}.1.1.2").endswith(ct(2)[-64:])
+        until(lambda: system.bridge.spool.status()["waiting"] == 0)
+    assert list(folder.glob("*.*")) == []
+
+
+def test_what_cannot_be_delivered_lies_there_once_and_a_stop_leaves_plain_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("bridge.spool.Journal", lambda folder: Journal(folder, 2000))
+    folder = tmp_path / "bridge" / "spool"
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        assert store(bridge, tmp_path, *range(1, 11)) == [0] * 10
+        until(lambda: len(list(folder.glob("*.journal"))) == 1 and len(list(folder.glob("*.dcm"))) >= 6)
+        assert bridge.spool.status()["waiting"] == 10
+    assert len(list(folder.glob("*.dcm"))) == 10
+    assert len(list(folder.glob("*.*"))) == 10
+    with bridged(tmp_path, spool=True) as system:
+        until(lambda: len(system.instances()) == 10)
+
+
+def test_a_large_object_is_a_synced_file_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("bridge.spool._JOURNAL_BYTES", 100)
+    spool = Spool(tmp_path, None, 1 << 20)
+    monkeypatch.setattr(spool, "_send", lambda names: threading.Event().wait(0.01))
+    spool.take(b"head", [bytes(90), bytes(90)])
+    assert [path.stat().st_size for path in tmp_path.glob("*.dcm")] == [184]
+    assert list(tmp_path.glob("*.journal")) == []
+    spool.close()
