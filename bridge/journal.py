@@ -2,7 +2,8 @@
 
 A file of its own costs two syncs, of it and of its folder, each of which waits for a commit of the file system. So
 what comes is appended to a file that exists already; where several do so, whoever finds no sync under way does it for
-all who have written. The objects lie beside as files too, which need no sync then: after a loss of power they are made again from here.
+all who have written. The objects lie beside as files too, which need no sync then: after a loss of power they are
+made again from here.
 
 A record is a header and a file: magic, state, CRC of number, size and file, number, size. The first one that is not
 whole ends a journal; nothing behind it was acknowledged. Segments of limited size follow each other, and one is
