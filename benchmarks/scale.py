@@ -150,9 +150,8 @@ class Scale:
                 yield studies
 
     def _search(self, database: str, servers: dict[int, Server]) -> None:
-        found = searches.measure(servers, self._kinds)
         print(f"{database}: CPU ms of a search among {', '.join(f'{size:,}' for size in servers)} studies; the ratio")
-        for name, by_size in found.items():
+        for name, by_size in searches.measure(servers, self._kinds):
             self.record.put({str(size): ms for size, ms in by_size.items()}, "searches", database, name)
             figures = list(by_size.values())
             print(f"  {name:60}", *(f"{ms:8.2f}" for ms in figures), f"{figures[-1] / figures[0]:8.2f}", flush=True)

@@ -66,7 +66,7 @@ def kinds(studies: int) -> Iterator[tuple[str, list[str]]]:
     yield "Accession Number", each("/studies?AccessionNumber={}&limit=50", accessions)
     yield "part of a Patient ID", each("/studies?PatientID=*{}*&limit=50", [one[4:] for one in ids])
     yield "part of an Accession Number", each("/studies?AccessionNumber=*{}*&limit=50", [one[3:] for one in accessions])
-    yield "one day", each("/studies?StudyDate={}&limit=50", [one["day"] for one in these])
+    yield f"{BROAD}: one day", each("/studies?StudyDate={}&limit=50", [one["day"] for one in these])
     yield (
         f"{BROAD}: a month + modality",
         [f"/studies?StudyDate=2016{n:02d}01-2016{n:02d}31&ModalitiesInStudy=MR&limit=50" for n in range(1, EACH + 1)],
@@ -93,8 +93,8 @@ def kinds(studies: int) -> Iterator[tuple[str, list[str]]]:
     yield "lookup of an identifier", each("/lookup?q={}", accessions)
 
 
-def measure(servers: Mapping[int, Server], only: str = "") -> dict[str, dict[int, float]]:
-    """Return the CPU milliseconds of a search of each kind, the median of some rounds, in which the sizes take turns.
+def measure(servers: Mapping[int, Server], only: str = "") -> Iterator[tuple[str, dict[int, float]]]:
+    """Yield the CPU milliseconds of a search of each kind, the median of some rounds, in which the sizes take turns.
 
     Args:
         servers: by the studies that each has.
@@ -102,7 +102,6 @@ def measure(servers: Mapping[int, Server], only: str = "") -> dict[str, dict[int
     """
     sizes = list(servers)
     asked = {size: dict(kinds(size)) for size in sizes}
-    found: dict[str, dict[int, float]] = {}
     for name in asked[sizes[0]]:
         if only not in name:
             continue
@@ -115,8 +114,7 @@ def measure(servers: Mapping[int, Server], only: str = "") -> dict[str, dict[int
                 drive(server.port, calls[size])
                 rounds[size].append((server.cpu() - before) * 1000 / EACH)
         # The first round warms up what is kept: statements, connections, pages
-        found[name] = {size: round(statistics.median(values[1:]), 3) for size, values in rounds.items()}
-    return found
+        yield name, {size: round(statistics.median(values[1:]), 3) for size, values in rounds.items()}
 
 
 def _calls(server: Server, size: int, name: str, paths: list[str]) -> list[Call]:

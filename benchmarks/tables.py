@@ -2,7 +2,6 @@
 marks and are written by this module alone."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,9 +193,7 @@ _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 def write_performance(record: Mapping[str, Any], path: Path = PERFORMANCE) -> None:
     """Put the tables of `scale` into the document, between their marks."""
-    made = f"<!-- scale -->\n{write_scale(record)}<!-- /scale -->"
-    text = re.sub(r"<!-- scale -->\n.*?<!-- /scale -->", lambda _: made, path.read_text(), flags=re.S)
-    path.write_text(text)
+    path.write_text(_between(path.read_text(), "scale", write_scale(record)))
 
 
 def read_record(path: Path = RECORD) -> dict[str, Any]:
@@ -209,6 +206,12 @@ def write_readme(path: Path = README) -> None:
     """Put the tables of the record into README, each between its marks."""
     text = path.read_text()
     for name, section in read_record().items():
-        made = f"<!-- bench {name} -->\n{write(name, section)}<!-- /bench {name} -->"
-        text = re.sub(f"<!-- bench {name} -->\n.*?<!-- /bench {name} -->", lambda _, new=made: new, text, flags=re.S)
+        text = _between(text, f"bench {name}", write(name, section))
     path.write_text(text)
+
+
+def _between(text: str, mark: str, made: str) -> str:
+    """Put what was made between its marks."""
+    before, opening, rest = text.partition(f"<!-- {mark} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{mark} -->")
+    return f"{before}{opening}{made}{closing}{after}" if closing else text
