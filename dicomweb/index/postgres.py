@@ -180,7 +180,7 @@ class PostgresEngine:
         try:
             with self.write() as session:
                 session.rows("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
-                if session.rows("SELECT to_regclass('study_text_patientname')") == [(None,)]:
+                if session.rows("SELECT to_regclass('patient_text_patientid')") == [(None,)]:
                     for statement in TRIGRAMS:
                         session.run(statement)
         except psycopg.Error as error:

@@ -198,7 +198,11 @@ def _postgres_text() -> list[str]:
 
 TRIGRAMS = [
     "CREATE EXTENSION IF NOT EXISTS pg_trgm",
-    *(f'CREATE INDEX study_text_{name.lower()} ON study USING gin ("{name}" gin_trgm_ops)' for name in TEXT_SEARCHED),
+    *(
+        f'CREATE INDEX IF NOT EXISTS {table}_text_{name.lower()} ON {table} USING gin ("{name}" gin_trgm_ops)'
+        for table, names in (("study", TEXT_SEARCHED), ("patient", ("PatientName", "PatientID")))
+        for name in names
+    ),
 ]
 """PostgreSQL's indexes of trigrams; without the right to create the extension, searches by a part of a text
 read every study."""
