@@ -66,6 +66,7 @@ def test_a_server_that_is_told_to_stop_while_it_waits_stops(tmp_path: Path) -> N
         assert server.stop() == 0
 
 
+@pytest.mark.long
 def test_a_database_that_is_started_again_in_the_middle_costs_nothing_that_was_acknowledged(
     tmp_path: Path, folder: Path
 ) -> None:

@@ -92,7 +92,9 @@ def test_a_modality_is_told_to_come_again_while_a_disk_is_full(tmp_path: Path, s
 
 
 @needs_mount
-@pytest.mark.parametrize("harm", ["bytes", "inodes", "read-only"])
+@pytest.mark.parametrize(
+    "harm", ["bytes", *(pytest.param(each, marks=pytest.mark.long) for each in ("inodes", "read-only"))]
+)
 def test_a_cache_folder_that_takes_nothing_fails_no_read(tmp_path: Path, harm: str) -> None:
     with small_disk(tmp_path / "disk", "1m", 40) as disk, web(tmp_path, ROENTGATE_CACHE=str(disk.path)) as server:
         assert server.stow(ct(1), big(2, 600)).status_code == 200

@@ -208,6 +208,7 @@ def group(controller: str, settings: dict[str, int], *programs: Program) -> Iter
         folder.rmdir()
 
 
+@pytest.mark.long
 @needs_cgroups
 def test_a_server_that_gets_little_of_the_processor_is_alive(tmp_path: Path) -> None:
     """A tenth of a core, and more work than that can do."""
