@@ -1,8 +1,8 @@
 """The bridge's health and measures over HTTP, on a port of their own: `/health/live`, `/health/ready`, `/metrics`.
 
-Alive: this process answers. Ready: it takes associations, and what they bring finds room. Whether the web layer
-answers is not asked here: a device that is told to come back later keeps its objects, one that finds nobody to talk
-to may give up.
+Alive: this process answers. Ready: it takes associations. A spool without room is told of and takes no bridge out of
+service, since queries and retrievals go on; nor is it asked whether the web layer answers: a device that is told to
+come back later keeps its objects, one that finds nobody to talk to may give up.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Health:
             return _say(200, "alive")
         if scope["path"] == "/health/ready":
             why = self.unready()
-            return _say(503, why) if why else _say(200, "ready")
+            return _say(503, why) if why else _say(200, "ready", self.full())
         if scope["path"] == "/metrics":
             accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
             text, kind = exposition.write(merge([state()]), self._gauges(), accept.decode("latin-1"))
@@ -66,9 +66,15 @@ class Health:
         """Say why nobody should come, or "" if everybody may."""
         if self.draining:
             return "the bridge is about to stop"
+        return ""
+
+    def full(self) -> str:
+        """Say why C-STORE is refused, or "" if it is not."""
         spool = self._status()["spool"]
         if spool and spool["bytes"] >= spool["limit_bytes"]:
             return "the spool is full"
+        if spool and spool["free_bytes"] < spool["floor_bytes"]:
+            return "the disk of the spool has fewer bytes free than limit_free_bytes keeps"
         return ""
 
     def _gauges(self) -> Iterator[Gauge]:
@@ -84,10 +90,13 @@ class Health:
         yield Gauge("roentgate_draining", "Whether this bridge is about to stop.", (), [((), float(self.draining))])
         spool = told["spool"]
         if spool:
+            yield Gauge("roentgate_writes_refused", "Whether C-STORE is refused.", (), [((), float(bool(self.full())))])
             for name, doc, key in (
                 ("roentgate_spool_objects", "Objects in the spool that wait to be stored.", "waiting"),
                 ("roentgate_spool_bytes", "Bytes of them.", "bytes"),
                 ("roentgate_spool_limit_bytes", "Bytes of them at most.", "limit_bytes"),
+                ("roentgate_spool_free_bytes", "Bytes free on its disk.", "free_bytes"),
+                ("roentgate_spool_free_floor_bytes", "Bytes that stay free there.", "floor_bytes"),
                 ("roentgate_spool_refused_objects", "Objects that the web layer refused, put aside.", "refused"),
             ):
                 yield Gauge(name, doc, (), [((), float(spool[key]))])
@@ -96,8 +105,9 @@ class Health:
                 yield Gauge("roentgate_spool_oldest_timestamp_seconds", doc, (), [((), float(spool["oldest"]))])
 
 
-def _say(code: int, sentence: str) -> tuple[int, bytes, str]:
-    return code, json.dumps({"status": sentence}).encode(), "application/json"
+def _say(code: int, sentence: str, full: str = "") -> tuple[int, bytes, str]:
+    told = {"status": sentence} | ({"writes": "refused", "reason": full} if full else {})
+    return code, json.dumps(told).encode(), "application/json"
 
 
 async def _live(receive: Any, send: Any) -> None:

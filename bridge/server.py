@@ -84,7 +84,8 @@ class Settings:
         lobby: most that have connected and asked for nothing yet.
         held_bytes: data sets up to this size are held in memory.
         strict: queries and retrievals that were not negotiated are refused.
-        spool: C-STORE is acknowledged from the spool, which holds `spool_bytes` at most.
+        spool: C-STORE is acknowledged from the spool, which holds `spool_bytes` at most and leaves `free_bytes` of its
+            disk.
         graceful_seconds: for what is under way when we stop.
         connect_seconds, read_seconds: for the origin server.
         ca: PEM file of the authorities of the origin server's certificate.
@@ -115,6 +116,7 @@ class Settings:
     strict: bool = False
     spool: bool = False
     spool_bytes: int = 10 << 30
+    free_bytes: int = 0
     graceful_seconds: float = 25.0
     connect_seconds: float = 5.0
     read_seconds: float = 120.0
@@ -180,7 +182,7 @@ class Bridge:
         self.seen = Seen()
         self.spool: Spool | None = None
         if settings.spool:
-            self.spool = Spool(settings.data / "spool", self.origin, settings.spool_bytes)
+            self.spool = Spool(settings.data / "spool", self.origin, settings.spool_bytes, settings.free_bytes)
         self.commitment = CommitmentService(
             self.origin,
             self.nodes,

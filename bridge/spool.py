@@ -4,7 +4,8 @@ layer later, in the order in which it came.
 One file an object, named by a number, so that a restart knows the order. It is synced, or its name says that it is not
 and that it is durable by the journal (see `journal`). Many share a request. An object that the
 web layer refuses for good is set aside with the reason, so that it blocks nothing and nothing is lost; while the web
-layer is away everything waits. The folder has a limit: beyond it senders are told to come again.
+layer is away everything waits. The folder has a limit, and its disk a floor of free bytes: beyond either senders are
+told to come again.
 """
 
 import contextlib
@@ -36,6 +37,8 @@ _PIECE = 1 << 20
 _LONGEST_PAUSE = 30.0
 _OLD = 200
 """Files in full segments of the journal before they are synced instead, so that they lie there once."""
+_LOOK_BYTES = 32 << 20
+"""Of an object that comes in, between looks for how much is free."""
 _LOOK_SECONDS = 5.0
 """Between looks for what a command put back."""
 _NAME = re.compile(r"([0-9]{16})\.(?:dcm|held)")
@@ -52,14 +55,16 @@ class Spool:
         folder: made if it is not there.
         origin: where objects go.
         most_bytes: what may lie there.
+        free_bytes: what stays free on the disk.
     """
 
-    def __init__(self, folder: Path, origin: Origin, most_bytes: int) -> None:
+    def __init__(self, folder: Path, origin: Origin, most_bytes: int, free_bytes: int = 0) -> None:
         self._folder = folder
         self._aside = folder / "refused"
         self._aside.mkdir(parents=True, exist_ok=True)
         self._origin = origin
         self._most = most_bytes
+        self._floor = free_bytes
         self._condition = threading.Condition()
         self._stopping = False
         self._delivered = 0
@@ -87,11 +92,15 @@ class Spool:
         """
         path = self._folder / f"{secrets.token_hex(8)}.part"
         small: list[bytes] | None = []
-        size = 0
+        size = looked = 0
         try:
+            self._look()
             with path.open("xb") as file:
                 for piece in _chain(head, pieces):
                     size += len(piece)
+                    if size - looked >= _LOOK_BYTES:
+                        self._look()
+                        looked = size
                     if self._bytes + size > self._most:
                         raise OutOfSpace("the spool is full; the DICOMweb server has not taken what waits there")
                     file.write(piece)
@@ -139,6 +148,17 @@ class Spool:
             self._bytes += size
             self._condition.notify_all()
 
+    def _look(self) -> None:
+        """Raise OutOfSpace if the disk has fewer bytes free than are to stay so."""
+        if self._floor and (free := self._free()) < self._floor:
+            raise OutOfSpace(
+                f"the disk of the spool has {free:,} bytes free, of which limit_free_bytes keeps {self._floor:,}"
+            )
+
+    def _free(self) -> int:
+        facts = os.statvfs(self._folder)
+        return facts.f_bavail * facts.f_frsize
+
     def status(self) -> dict[str, object]:
         """Return what waits, as JSON for people and programs."""
         with self._condition:
@@ -148,6 +168,8 @@ class Spool:
                 "bytes": self._bytes,
                 "oldest": oldest,
                 "limit_bytes": self._most,
+                "free_bytes": self._free(),
+                "floor_bytes": self._floor,
                 "delivered": self._delivered,
                 "refused": sum(1 for _ in self._aside.glob("*.dcm")),
                 "problem": self._problem,

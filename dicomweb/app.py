@@ -28,6 +28,7 @@ from dicomweb.web.cors import Cors
 from dicomweb.web.draining import Draining
 from dicomweb.web.hardening import Hardening
 from dicomweb.web.health import Readiness
+from dicomweb.web.hosts import Hosts
 from dicomweb.web.limits import Limits
 from dicomweb.web.measured import Measured
 from dicomweb.web.paths import Paths
@@ -117,6 +118,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
             Middleware(Hardening),
             Middleware(Cors, config.cors_origins),
             Middleware(problems.Guard),
+            *([Middleware(Hosts, names)] if (names := config.host_names()) is not None else []),
             Middleware(
                 Limits,
                 config.limit_request_bytes,
@@ -140,7 +142,7 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
     app.state.service = Service(config, census)
     app.state.viewers = Viewers(config.viewers, config.oidc_issuer)
     app.state.together = together
-    app.state.readiness = Readiness(index=opened.index, storage=opened.identity)
+    app.state.readiness = Readiness(opened.room, index=opened.index, storage=opened.identity)
     return app
 
 

@@ -126,6 +126,13 @@ class Config:
     trusted_proxies: tuple[str, ...] = setting(
         (), HTTP, "addresses or networks whose `Forwarded` and `X-Forwarded-*` headers count", shown="none"
     )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        HTTP,
+        "names under which clients may ask for this server, such as `*.hospital.example` or `*`; others are answered by"
+        " 421. Addresses and the host of `public_url` always count",
+        shown="`localhost` while it is open on loopback, else all",
+    )
     path_prefix: str = setting("", HTTP, "path before all paths, for example `/pacs`", shown="none")
     cors_origins: tuple[str, ...] = setting(
         (), HTTP, "web pages that may call: `https://viewer.example`, or `*`", shown="none"
@@ -273,6 +280,23 @@ class Config:
     )
 
     # -- limits ------------------------------------------------------------------------------------------
+    limit_free_bytes: int = setting(
+        GIB,
+        LIMITS,
+        "what stays free on the disks of `storage`, `scratch`, the index and the bridge's spool: below it nothing is"
+        " stored (507, `A700`) while reads, searches and deletions go on; 0 lets disks fill up",
+        shown="1 GiB",
+        least=0,
+    )
+    limit_archive_bytes: int = setting(
+        0, LIMITS, "most bytes of all stored objects, beyond which nothing is stored either", shown="none", least=0
+    )
+    limit_query_seconds: float = setting(
+        30.0,
+        LIMITS,
+        "longest that a question to the index may take until it is stopped (503); 0 lets all go on",
+        least=0,
+    )
     limit_request_bytes: int = setting(8 * GIB, LIMITS, "largest request body", shown="8 GiB", least=1)
     limit_part_bytes: int = setting(8 * GIB, LIMITS, "largest part of one", shown="8 GiB", least=1)
     limit_parts: int = setting(20_000, LIMITS, "most parts in a request", least=1)
@@ -544,6 +568,13 @@ class Config:
                 " tls_client_ca to ask for client certificates, or insecure = true (--insecure) if something in"
                 " front asks who is calling."
             )
+
+    def host_names(self) -> tuple[str, ...] | None:
+        """The names under which requests may ask for the server, addresses aside; None if any will do."""
+        if not self.allowed_hosts and (self.access or not is_loopback(self.http_host)):
+            return None
+        public = urlsplit(self.public_url).hostname or ""
+        return tuple(filter(None, ("localhost", self.http_host, public, *self.allowed_hosts)))
 
     def local_url(self, port: int | None = None) -> str:
         """The server's root as seen from this machine, without a slash at the end; `port` where another than

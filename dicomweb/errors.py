@@ -22,6 +22,10 @@ class BadFraming(BadRequest):
     """Where the request ends can be read in two ways, so nothing that follows it on its connection can be trusted."""
 
 
+class Misdirected(BadRequest):
+    """A request asks for another server than this one."""
+
+
 class BadQuery(BadRequest):
     """A search parameter is not well formed."""
 
@@ -90,6 +94,10 @@ class Unavailable(Error):
 
 class Incompatible(Unavailable):
     """A back end answers, but holds something else than this program, or the other back end, goes with."""
+
+
+class TookTooLong(Unavailable):
+    """The index worked on a question for longer than the limit, and was stopped."""
 
 
 class Damaged(Unavailable):

@@ -19,7 +19,7 @@ from dicomweb.access.keys import Key
 from dicomweb.access.shares import new_share
 
 OPERATIONS = {
-    "signIn", "signOut", "signInAtIssuer", "returnFromIssuer", "renewSession",
+    "getSession", "signIn", "signOut", "signInAtIssuer", "returnFromIssuer", "renewSession",
     "listShares", "createShare", "revokeShare", "openShare",
 }  # fmt: skip
 SHARE = "0c1d2e3f4a5b6c7d"
@@ -88,7 +88,7 @@ def obtain(made: Signing, name: str, status: str) -> httpx.Response:
         if status == "503":
             made.issuer.codes.clear()
             made.issuer.answer = Response(status_code=500) if name == "renewSession" else None
-            if name == "signInAtIssuer":
+            if name in {"signInAtIssuer", "getSession"}:
                 served = _lonely(made)
         if status == "429":
             served.client._address = "192.0.2.9"
@@ -98,6 +98,9 @@ def obtain(made: Signing, name: str, status: str) -> httpx.Response:
         who = {"authorization": f"Bearer {KEY}"}
         try:
             match name:
+                case "getSession":
+                    shown = {"429": "rg_one more", "503": made.issuer.sign()}.get(status, KEY)
+                    return served.client.get("/session", headers={"authorization": f"Bearer {shown}"})
                 case "signIn":
                     key = {"400": "", "401": "rg_nothing"}.get(status, "rg_one more" if status == "429" else KEY)
                     return served.client.post("/session", json={"key": key}, headers=origin)

@@ -7,6 +7,7 @@ from dicomweb.access.rights import Scope
 from dicomweb.archive import delete as deletion
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.identity import Identity
+from dicomweb.archive.room import open_room
 from dicomweb.archive.shelf import Shelf
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.store import OnConflict, Store
@@ -32,6 +33,7 @@ class Archive:
         identity: the tie between storage and index.
         workshop: where pixels are worked on.
         shelf: where what was made of stored objects is kept.
+        room: whether more may be stored.
     """
 
     def __init__(self, storage: Storage, index: Index, config: Config, shelf: Shelf | None = None) -> None:
@@ -47,11 +49,14 @@ class Archive:
             inflate=config.limit_inflate_bytes,
             inflate_ratio=config.limit_inflate_ratio,
         )
+        self.room = open_room(config, index)
         self.spool = Spool(config.scratch, largest=config.limit_part_bytes)
-        self.shelf = shelf or Shelf(config.cache, config.cache_memory_bytes, config.cache_disk_bytes)
+        self.shelf = shelf or Shelf(
+            config.cache, config.cache_memory_bytes, config.cache_disk_bytes, config.limit_free_bytes
+        )
         self.workshop = Workshop(config.codec_processes, config.limit_codec_seconds, config.limit_codec_bytes)
         reader = EntryReader(self.spool, self.limits)
-        self._store = Store(storage, index, self.spool, reader, config.on_conflict)
+        self._store = Store(storage, index, self.spool, reader, self.room, config.on_conflict)
         self._upkeep = Upkeep(
             storage,
             index,
@@ -142,7 +147,12 @@ def open_archive(config: Config, shelf: Shelf | None = None) -> Archive:
     try:
         with _naming("index", config.index):
             login = config.index_now if "index" in config.files else None
-            index = open_index(config.index, scan_limit=config.scan_limit_instances, login=login)
+            index = open_index(
+                config.index,
+                scan_limit=config.scan_limit_instances,
+                login=login,
+                seconds=config.limit_query_seconds,
+            )
     except BaseException:
         storage.close()
         raise

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dicomweb.archive import sources
+from dicomweb.archive.room import Room
 from dicomweb.archive.sources import Bounds, Candidate, Refusal
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.errors import Error, OutOfSpace, TooLarge, Unavailable
@@ -61,7 +62,7 @@ def measure(paths: Iterable[Path], bounds: Bounds) -> tuple[int, int]:
 
 
 def run(
-    paths: Sequence[Path], spool: Spool, store: Storing, bounds: Bounds, workers: int = 4
+    paths: Sequence[Path], spool: Spool, store: Storing, bounds: Bounds, workers: int = 4, room: Room | None = None
 ) -> Generator[Step, None, None]:
     """Import what lies at and below the paths.
 
@@ -71,18 +72,21 @@ def run(
         store: the store use case, called from several threads.
         bounds: what an archive may contain.
         workers: threads that read and store.
+        room: whether there is any for more; None does not ask.
 
     Yields:
         A step for each file, as they are done. Closing the iterator ends the import after the batches that
         are under way.
 
     Raises:
-        OutOfSpace, Unavailable: the spool cannot take a file.
+        OutOfSpace, Unavailable: there is no room for more, or the spool cannot take a file.
     """
     with ThreadPoolExecutor(workers, "import") as pool:
         running: set[Future[list[Step]]] = set()
         try:
             for batch in _batches(sources.find(paths, bounds)):
+                if room is not None:
+                    room.check()
                 if isinstance(batch, Refusal):
                     yield Step(batch.name, 0, "refused", batch.reason)
                     continue

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.flights import Flights
+from dicomweb.archive.room import free_bytes
 from dicomweb.errors import Undecodable
 from dicomweb.telemetry.measures import Tally
 
@@ -46,12 +47,14 @@ class Shelf:
         folder: for files and locks; made when first needed.
         memory: bytes kept in memory.
         disk: bytes kept in files, exceeded by an eighth at most by each process that writes there; 0 keeps none.
+        floor: bytes that stay free on the folder's disk; below it nothing is written.
     """
 
-    def __init__(self, folder: Path, memory: int, disk: int) -> None:
+    def __init__(self, folder: Path, memory: int, disk: int, floor: int = 0) -> None:
         self._folder = folder
         self._memory: Cache[str, bytes] = Cache(memory)
         self._disk = disk
+        self._floor = floor
         self._lock = threading.Lock()
         self._flights: Flights[str, bytes] = Flights()
         self._failures: OrderedDict[str, tuple[float, str]] = OrderedDict()
@@ -177,7 +180,8 @@ class Shelf:
             return os.open(path, flags, 0o600)
 
     def _write(self, path: Path, result: bytes) -> None:
-        if len(result) > self._disk >> 3:
+        free = free_bytes(str(self._folder)) if self._floor else None
+        if len(result) > self._disk >> 3 or (free is not None and free - len(result) < self._floor):
             return
         try:
             handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)

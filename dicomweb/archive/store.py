@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 from dicomweb.access.rights import Scope
 from dicomweb.archive import tombstones
 from dicomweb.archive.entries import EntryReader
+from dicomweb.archive.room import Room
 from dicomweb.archive.sameness import Comparison
 from dicomweb.archive.spool import Spool, Upload
 from dicomweb.archive.stages import stage
@@ -55,6 +56,7 @@ class Store:
         index: where they become visible.
         spool: where stored objects are brought for a comparison.
         reader: reads uploads.
+        room: whether more may be stored.
         on_conflict: the policy when a call names none.
 
     Attributes:
@@ -63,11 +65,12 @@ class Store:
     """
 
     def __init__(
-        self, storage: Storage, index: Index, spool: Spool, reader: EntryReader, on_conflict: OnConflict
+        self, storage: Storage, index: Index, spool: Spool, reader: EntryReader, room: Room, on_conflict: OnConflict
     ) -> None:
         self._storage = storage
         self._index = index
         self._reader = reader
+        self._room = room
         self._on_conflict = on_conflict
         self.given_up: set[int] = set()
         self._comparison = Comparison(storage, spool, reader)
@@ -127,7 +130,8 @@ class Store:
 
     def _place(self, candidates: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict) -> None:
         try:
-            written = self._write(self._intend(candidates, results, on_conflict), results)
+            going_on = self._admit(self._intend(candidates, results, on_conflict), results)
+            written = self._write(going_on, results)
             self._show(written, results, on_conflict)
         except Error as error:
             log.warning("a store was interrupted: %s", error)
@@ -163,6 +167,20 @@ class Store:
                 results[candidate.position] = self._failed(candidate, error)
         self._index.intend(others)
         return going_on
+
+    def _admit(self, candidates: list[_Candidate], results: list[Outcome | None]) -> list[_Candidate]:
+        """Leave out those for which there is no room, and forget their intents."""
+        if not candidates:
+            return []
+        admitted = []
+        problems = self._room.admit([candidate.upload.size for candidate in candidates])
+        for candidate, problem in zip(candidates, problems, strict=True):
+            if problem is None:
+                admitted.append(candidate)
+            else:
+                results[candidate.position] = self._failed(candidate, problem)
+        self._forget([c for c, problem in zip(candidates, problems, strict=True) if problem is not None])
+        return admitted
 
     def _write(self, candidates: list[_Candidate], results: list[Outcome | None]) -> list[_Candidate]:
         """Write objects whose intents are recorded; return those that are durable."""

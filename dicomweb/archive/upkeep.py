@@ -91,6 +91,10 @@ class Sweeper:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._upkeep.recount()
+        except Error as error:
+            log.warning("the bytes of what is stored could not be counted: %s", error)
         while not self._told.is_set():
             try:
                 swept = self._upkeep.sweep(self._told.is_set)
@@ -325,6 +329,10 @@ class Upkeep:
             if grave.kind == "replaced":
                 self._storage.delete(grave.key)
         self._storage.delete(_REBUILDING)
+
+    def recount(self) -> None:
+        """Count the bytes of what is stored anew, if somebody may not have; see `Index.recount`."""
+        self._index.recount()
 
     def check_index(self) -> None:
         """See that the index is not one that knows less than storage holds, as far as that shows at once.

@@ -11,6 +11,7 @@ from dicomweb.archive import importing
 from dicomweb.archive.sources import Bounds
 from dicomweb.commands.terminal import Meter, meter, opened, show_json, show_table, write_size
 from dicomweb.config import Config
+from dicomweb.errors import Error, OutOfSpace, Unavailable
 
 _STATES = ("stored", "already", "kept", "replaced", "refused", "passed over")
 _WORDS = {"already": "already there", "kept": "kept beside another"}
@@ -23,10 +24,11 @@ def run(config: Config, args: argparse.Namespace) -> int:
     size = 0
     noted: list[importing.Step] = []
     interrupted = False
+    problem: Error | None = None
     with opened(config, make=True) as archive, meter("Importing", shown=not args.json) as bar:
         archive.identity.settle()
         _measure(args.paths, bounds, bar)
-        steps = importing.run(args.paths, archive.spool, archive.store, bounds, args.threads)
+        steps = importing.run(args.paths, archive.spool, archive.store, bounds, args.threads, archive.room)
         try:
             with contextlib.closing(steps):
                 for step in steps:
@@ -37,7 +39,11 @@ def run(config: Config, args: argparse.Namespace) -> int:
                     bar.advance(step.size, _said(counts))
         except KeyboardInterrupt:
             interrupted = True
+        except (OutOfSpace, Unavailable) as error:
+            problem = error
     _report(counts, size, noted, args.json, interrupted)
+    if problem is not None:
+        raise problem
     return 130 if interrupted else 1 if counts["refused"] else 0
 
 

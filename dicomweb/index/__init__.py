@@ -169,7 +169,7 @@ class Counts:
 class Index(Protocol):
     """Metadata of everything stored, with durable, atomic changes; safe to call from several threads.
 
-    Every method may raise Unavailable. Changes are durable when the method returns.
+    Every method may raise Unavailable, those that read TookTooLong. Changes are durable when the method returns.
 
     Attributes:
         nodes, jobs, refusals, visits, keys, shares: what concerns other systems and people; `clear` leaves them alone.
@@ -336,6 +336,12 @@ class Index(Protocol):
     def changes(self, after: int = 0, limit: int = 1000) -> list[Change]:
         """Return changes with a number above `after`, in order, none missing that is committed later."""
 
+    def used(self) -> int:
+        """Return the bytes of all versions, current or not: a figure that is kept, not counted."""
+
+    def recount(self) -> None:
+        """Put `used` right where an older version of this program, which does not keep it, may have written."""
+
     def counts(self) -> Counts:
         """Count what is held."""
 
@@ -358,7 +364,7 @@ def set_aside(url: str) -> Path | None:
     Raises:
         Unavailable: the file cannot be renamed.
     """
-    path = _file(url)
+    path = file_of(url)
     if path is None:
         return None
     number = 1
@@ -373,8 +379,8 @@ def set_aside(url: str) -> Path | None:
     return aside
 
 
-def _file(url: str) -> Path | None:
-    """The path of an SQLite index; None in memory and for other databases."""
+def file_of(url: str) -> Path | None:
+    """Return the path of an SQLite index; None in memory and for other databases."""
     if not url.startswith("sqlite:"):
         return None
     place = url.removeprefix("sqlite:")
@@ -399,7 +405,7 @@ def beside(url: str, name: str) -> str:
         from dicomweb.index.postgres import make_schema
 
         return make_schema(url, name)
-    path = _file(url)
+    path = file_of(url)
     if path is None:
         return url
     folder = path.parent / "visits"
@@ -410,13 +416,20 @@ def beside(url: str, name: str) -> str:
     return f"sqlite:{folder / name}.sqlite"
 
 
-def open_index(url: str, *, scan_limit: int = SCAN_LIMIT, login: Callable[[], str] | None = None) -> Index:
+def open_index(
+    url: str,
+    *,
+    scan_limit: int = SCAN_LIMIT,
+    login: Callable[[], str] | None = None,
+    seconds: float = 0.0,
+) -> Index:
     """Open an index, making or upgrading its tables first.
 
     Args:
         url: `sqlite:PATH`, `sqlite::memory:` (gone when closed), or `postgresql://...` as libpq reads it.
         scan_limit: how many instances one search may read for keys that have no column.
         login: gives a PostgreSQL URL whose user and password each new connection takes; None takes those of `url`.
+        seconds: longest that the index may work on one question; 0 is no limit.
 
     Raises:
         BadSetting: the URL names no back end that we have.
@@ -430,11 +443,11 @@ def open_index(url: str, *, scan_limit: int = SCAN_LIMIT, login: Callable[[], st
     if url.startswith("sqlite:"):
         from dicomweb.index.sqlite import SqliteEngine
 
-        engine = SqliteEngine(_file(url))
+        engine = SqliteEngine(file_of(url), seconds)
     elif url.startswith(("postgresql://", "postgres://")):
         from dicomweb.index.postgres import PostgresEngine
 
-        engine = PostgresEngine(url, login)
+        engine = PostgresEngine(url, login, seconds)
     else:
         raise BadSetting("index: the URL must begin with sqlite: or postgresql:")
     return Database(engine, scan_limit)

@@ -20,7 +20,7 @@ from dicomweb.index.owners import this_process
 from dicomweb.index.reading import Reader
 from dicomweb.index.refusals import Refusals
 from dicomweb.index.rows import key_form
-from dicomweb.index.schema import TABLES
+from dicomweb.index.schema import FILL_USAGE, TABLES
 from dicomweb.index.session import Engine, Session, SqlRow, among, lock
 from dicomweb.index.shares import Shares
 from dicomweb.index.visits import Visits
@@ -260,6 +260,18 @@ class Database(Reader):
             session.run(f"DELETE FROM tombstone WHERE {condition}", (value,))
             results.append(found)
         return results
+
+    def recount(self) -> None:
+        """See Index. The file of SQLite is of one machine, whose programs are of one version."""
+        if self._dialect == "postgresql":
+            self._groups.do(self._do_recount, None)
+
+    def _do_recount(self, session: Session, works: Sequence[None]) -> list[None]:
+        # Whoever has written to the table has committed once it is locked; whoever comes later adds to the new figure.
+        session.run("LOCK TABLE usage IN EXCLUSIVE MODE")
+        session.run("DELETE FROM usage")
+        session.run(FILL_USAGE)
+        return [None] * len(works)
 
     def clear(self) -> None:
         """See Index."""

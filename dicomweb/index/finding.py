@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from dicomweb.access.rights import Scope
-from dicomweb.errors import TooBroad
+from dicomweb.errors import TooBroad, TookTooLong
 from dicomweb.index import COUNT_LIMIT, Found, Row
 from dicomweb.index import search as sql
 from dicomweb.index.codes import Codes
@@ -20,7 +20,7 @@ from dicomweb.index.search import Entrance, Plan
 from dicomweb.index.session import Engine, Session, SqlRow, among, as_list, lock
 from dicomweb.standard.attributes import BY_KEYWORD, Level
 from dicomweb.standard.dictionary import keyword_of
-from dicomweb.standard.matching import Absent, Key, OneOf, satisfies
+from dicomweb.standard.matching import Absent, Anything, Key, Name, OneOf, Pattern, satisfies
 from dicomweb.standard.query import Query
 
 ReadMetadata = Callable[[Session, Sequence[int]], dict[int, bytes]]
@@ -53,11 +53,14 @@ class Finder:
         """See Index."""
         plan = sql.read_plan(query, self._engine.dialect, scope)
         place = None if query.cursor is None else read_cursor(plan, query.cursor)
-        with self._engine.read() as session:
-            entrance = _choose(session, plan)
-            if plan.held_keys or plan.deep_keys:
-                return self._scan(session, plan, entrance, query, place)
-            return self._page(session, plan, entrance, query, place)
+        try:
+            with self._engine.read() as session:
+                entrance = _choose(session, plan)
+                if plan.held_keys or plan.deep_keys:
+                    return self._scan(session, plan, entrance, query, place)
+                return self._page(session, plan, entrance, query, place)
+        except TookTooLong as error:
+            raise TookTooLong(f"{error}; {_why_slow(plan, query)}") from error
 
     def _page(
         self,
@@ -175,9 +178,7 @@ class Finder:
         return accepted, budget
 
     def _too_broad(self, plan: Plan) -> TooBroad:
-        names = ", ".join(
-            dict.fromkeys(keyword_of(key.tag) or f"{key.tag:08X}" for key in (*plan.deep_keys, *plan.held_keys))
-        )
+        names = _names((*plan.deep_keys, *plan.held_keys))
         verb = "has" if "," not in names else "have"
         return TooBroad(
             f"{names} {verb} no index, and this search would have to read more than {self._scan_limit:,} instances; "
@@ -225,6 +226,20 @@ _ADVICE: dict[Level, str] = {
     "series": "StudyInstanceUID, StudyDate, PatientID or Modality",
     "instance": "StudyInstanceUID, SeriesInstanceUID or StudyDate",
 }
+
+
+def _names(keys: Sequence[Key]) -> str:
+    return ", ".join(dict.fromkeys(keyword_of(key.tag) or f"{key.tag:08X}" for key in keys))
+
+
+def _why_slow(plan: Plan, query: Query) -> str:
+    """Say which keys make a search slow: those without index before wildcards and names, those before all others."""
+    keys = [key for key in query.keys if not isinstance(key.match, Anything)]
+    slow = (*plan.deep_keys, *plan.held_keys) or [key for key in keys if isinstance(key.match, Pattern | Name)] or keys
+    if not slow:
+        return "a large offset makes it slow, where the Link to the next page does not" if query.offset else "try again"
+    makes = "makes" if len(slow) == 1 else "make"
+    return f"{_names(slow)} {makes} it slow: give more of the value, or add a key such as {_ADVICE[plan.level]}"
 
 
 def _must_be_there(key: Key) -> bool:

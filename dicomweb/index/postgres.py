@@ -6,6 +6,7 @@ write, unless it was lost at the commit, of which nobody can say whether it took
 
 import hashlib
 import logging
+import math
 import re
 import select
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from urllib.parse import quote
 from dicomweb.errors import BadSetting, Incompatible, OutOfSpace, Unavailable
 from dicomweb.index import feed, upgrades
 from dicomweb.index.schema import TRIGRAMS, Dialect
-from dicomweb.index.session import Again, SqlRow, Values
+from dicomweb.index.session import Again, Deadline, SqlRow, Values
 from dicomweb.telemetry.measures import Histogram, Level
 
 try:
@@ -115,6 +116,7 @@ class PostgresEngine:
     Args:
         url: as libpq reads it.
         login: gives a URL whose user and password each new connection takes, so that they may change while we run.
+        seconds: longest that a reading session may take; 0 is no limit.
 
     Raises:
         BadSetting: the URL is malformed.
@@ -124,7 +126,7 @@ class PostgresEngine:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, url: str, login: Callable[[], str] | None = None) -> None:
+    def __init__(self, url: str, login: Callable[[], str] | None = None, seconds: float = 0.0) -> None:
         settings: dict[str, Any] = {
             "autocommit": True,
             "connect_timeout": 5,
@@ -137,6 +139,7 @@ class PostgresEngine:
         except psycopg.ProgrammingError as error:
             raise BadSetting("index: not a PostgreSQL URL such as postgresql://user@host/database") from error
         kwargs = {name: value for name, value in settings.items() if name not in given}
+        self._seconds = seconds
         # The pool would try again and again; at start, whoever waits is told at once what is wrong.
         with _translated():
             psycopg.connect(url, **kwargs).close()
@@ -147,6 +150,7 @@ class PostgresEngine:
             timeout=_WAIT,
             reconnect_timeout=_RECONNECT,
             kwargs=kwargs,
+            configure=self._limit if seconds else None,
             open=False,
             connection_class=_logging_in(login),
         )
@@ -157,6 +161,10 @@ class PostgresEngine:
         except BaseException:
             self.close()
             raise
+
+    def _limit(self, connection: "psycopg.Connection[Any]") -> None:
+        """Have the server stop statements of this connection that take too long."""
+        connection.execute(f"SET statement_timeout = {math.ceil(self._seconds * 1000)}")
 
     def _upgrade(self) -> None:
         """Take the steps that are missing; of processes that start at once one does, the others wait for it. It waits
@@ -190,13 +198,18 @@ class PostgresEngine:
             )
 
     @contextmanager
-    def read(self) -> Iterator[PostgresSession]:
+    def read(self, patient: bool = False) -> Iterator[PostgresSession]:
         """See Engine."""
+        limited = bool(self._seconds) and not patient
         with _translated():
-            session = _Reading(self)
+            session = _Reading(self, Deadline(self._seconds if limited else 0.0))
             try:
+                if self._seconds and patient:
+                    session.connection.execute("SET statement_timeout = 0")
                 yield session
             finally:
+                if self._seconds and patient and not session.connection.closed:
+                    self._limit(session.connection)
                 self.give_back(session.connection)
 
     @contextmanager
@@ -209,6 +222,8 @@ class PostgresEngine:
                 # Statements whose answers nobody waits for travel together.
                 with connection.pipeline():
                     connection.execute("BEGIN")
+                    if self._seconds:
+                        connection.execute("SET LOCAL statement_timeout = 0")
                     yield PostgresSession(connection)
                     committing = True
                     connection.execute("COMMIT")
@@ -281,14 +296,18 @@ def make_schema(url: str, name: str) -> str:
 class _Reading(PostgresSession):
     """A session that repeats a query on another connection when its own is lost; each query stands alone."""
 
-    def __init__(self, engine: PostgresEngine) -> None:
+    def __init__(self, engine: PostgresEngine, deadline: Deadline) -> None:
         super().__init__(engine.take())
         self._engine = engine
+        self._deadline = deadline
 
     def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
         """See Session."""
+        self._deadline.check()
         try:
             return super().rows(sql, values)
+        except errors.QueryCanceled as error:
+            raise self._deadline.error() from error
         except psycopg.OperationalError:
             if not self.connection.closed:
                 raise

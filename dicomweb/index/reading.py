@@ -213,9 +213,14 @@ class Reader:
         with self._engine.read() as session:
             return feed.read(session, after, limit)
 
-    def counts(self) -> Counts:
+    def used(self) -> int:
         """See Index."""
         with self._engine.read() as session:
+            return int(session.rows("SELECT COALESCE(sum(bytes), 0) FROM usage")[0][0])
+
+    def counts(self) -> Counts:
+        """See Index."""
+        with self._engine.read(patient=True) as session:
 
             def one(sql: str) -> Any:
                 return session.rows(sql)[0][0]

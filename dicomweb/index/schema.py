@@ -6,6 +6,7 @@
     code                                          SOP classes, transfer syntaxes, forms of storage keys
     change, gone                                  what happened, and the UIDs of versions that are no more
     pending, garbage, tombstone                   what is under way, what may go, what was deleted
+    usage                                         bytes of all versions, in a few slots to be added up
 
 A row of `instance` is a version. A study or series whose versions are all not current has `instances` 0 and is not
 `visible`; indexes name `visible`, never `instances`, so that a commit that only counts touches none. `speaker` is
@@ -285,6 +286,20 @@ def _shares(dialect: Dialect) -> list[str]:
     ]
 
 
+FILL_USAGE = (
+    "INSERT INTO usage (slot, bytes) SELECT 0, (SELECT COALESCE(sum(bytes), 0) FROM study) "
+    "+ (SELECT COALESCE(sum(size), 0) FROM instance WHERE current = 0)"
+)
+"""Counts the bytes of all versions into an empty table, without reading those that are current."""
+
+
+def _usage(dialect: Dialect) -> list[str]:
+    """Bytes of all versions, kept with every change: a sum of few slots, so that writers need not wait for each
+    other."""
+    number = "bigint" if dialect == "postgresql" else "INTEGER"
+    return [f"CREATE TABLE usage (slot {number} PRIMARY KEY, bytes {number} NOT NULL)", FILL_USAGE]
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What leads from one version of the tables to the next.
@@ -298,7 +313,7 @@ class Step:
     contracts: bool = False
 
 
-STEPS = (Step(_first, contracts=True), Step(_exchange), Step(_access), Step(_orders), Step(_shares))
+STEPS = (Step(_first, contracts=True), Step(_exchange), Step(_access), Step(_orders), Step(_shares), Step(_usage))
 """All steps, in order."""
 
 TABLES = (
@@ -314,6 +329,7 @@ TABLES = (
     "pending",
     "garbage",
     "tombstone",
+    "usage",
 )
 """What `clear` empties; codes stay, since processes remember them, and so do nodes, jobs, refusals,
 API keys and share links, which no object tells of."""

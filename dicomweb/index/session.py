@@ -3,13 +3,15 @@
 SQLite and PostgreSQL get the same statements but for the few differences that `Session` names.
 """
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 import orjson
 
-from dicomweb.errors import Unavailable
+from dicomweb.errors import TookTooLong, Unavailable
 from dicomweb.index.schema import Dialect
 
 Values: TypeAlias = Sequence[Any]
@@ -47,8 +49,15 @@ class Engine(Protocol):
 
     dialect: Dialect
 
-    def read(self) -> AbstractContextManager[Session]:
-        """A session for reading. A query that fails because its connection was lost is repeated once."""
+    def read(self, patient: bool = False) -> AbstractContextManager[Session]:
+        """A session for reading. A query that fails because its connection was lost is repeated once.
+
+        Args:
+            patient: the limit on time does not hold: what is asked reads the whole index.
+
+        Raises:
+            TookTooLong: the queries of the session took longer than the limit; the one that was running was stopped.
+        """
 
     def write(self, lasting: bool = True) -> AbstractContextManager[Session]:
         """A session in a transaction that is durable when the block ends, and undone if the block raises.
@@ -73,6 +82,33 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release connections."""
+
+
+class Deadline:
+    """When a session has to be over.
+
+    Args:
+        seconds: from now; 0 is never.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds if seconds else math.inf
+
+    def over(self) -> bool:
+        """Say whether it is past."""
+        return time.monotonic() > self._end
+
+    def check(self) -> None:
+        """Raise TookTooLong if it is past."""
+        if self.over():
+            raise self.error()
+
+    def error(self) -> TookTooLong:
+        """What to raise then."""
+        return TookTooLong(
+            f"this took the index longer than the {self._seconds:g} seconds of limit_query_seconds and was stopped"
+        )
 
 
 def one_of(dialect: Dialect, expression: str) -> str:

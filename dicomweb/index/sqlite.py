@@ -20,7 +20,7 @@ from pathlib import Path
 from dicomweb.errors import BadSetting, Conflict, Damaged, Incompatible, OutOfSpace, Unavailable
 from dicomweb.index import matchers, owners, upgrades
 from dicomweb.index.schema import Dialect
-from dicomweb.index.session import SqlRow, Values
+from dicomweb.index.session import Deadline, SqlRow, Values
 
 try:
     import fcntl
@@ -32,6 +32,8 @@ OLDEST = (3, 34, 0)
 
 _WAIT = 15.0
 _IDLE_READERS = 32
+_STEPS = 20_000
+"""Steps of SQLite's machine, about a millisecond, between looks at the deadline."""
 _MAPPED = 1 << 31
 
 
@@ -68,11 +70,35 @@ def _insertion(table: str, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
 
 
+class _Reading(SqliteSession):
+    """A session with a deadline: past it the query that runs is interrupted, and no other one begins."""
+
+    def __init__(self, connection: sqlite3.Connection, deadline: Deadline) -> None:
+        super().__init__(connection)
+        self._deadline = deadline
+        connection.set_progress_handler(deadline.over, _STEPS)
+
+    def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """See Session."""
+        self._deadline.check()
+        try:
+            return super().rows(sql, values)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+                raise self._deadline.error() from error
+            raise
+
+    def close(self) -> None:
+        """Let the connection take its time again."""
+        self.connection.set_progress_handler(None, 0)
+
+
 class SqliteEngine:
     """A SQLite database (see `Engine`).
 
     Args:
         path: of the file, or None for a database in memory, which this object alone sees.
+        seconds: longest that a reading session may take; 0 is no limit.
 
     Raises:
         BadSetting: SQLite is too old.
@@ -82,11 +108,12 @@ class SqliteEngine:
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, seconds: float = 0.0) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
             oldest = ".".join(str(part) for part in OLDEST)
             raise BadSetting(f"SQLite {oldest} or newer is needed, not {sqlite3.sqlite_version}")
         self._path = path
+        self._seconds = seconds
         self._turns = _Turns(path)
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
@@ -147,11 +174,11 @@ class SqliteEngine:
         return str(rows[0][0]) if rows else ""
 
     @contextmanager
-    def read(self) -> Iterator[SqliteSession]:
+    def read(self, patient: bool = False) -> Iterator[SqliteSession]:
         """See Engine."""
         if self._path is None:
-            with self._turns, _translated():
-                yield SqliteSession(self._connection)
+            with self._turns, _translated(), self._session(self._connection, patient) as session:
+                yield session
             return
         try:
             connection = self._readers.pop()
@@ -159,13 +186,24 @@ class SqliteEngine:
             with _translated():
                 connection = self._connect_reader()
         try:
-            with _translated():
-                yield SqliteSession(connection)
+            with _translated(), self._session(connection, patient) as session:
+                yield session
         finally:
             if len(self._readers) < _IDLE_READERS and not self._closed:
                 self._readers.append(connection)
             else:
                 connection.close()
+
+    @contextmanager
+    def _session(self, connection: sqlite3.Connection, patient: bool) -> Iterator[SqliteSession]:
+        if patient or not self._seconds:
+            yield SqliteSession(connection)
+            return
+        session = _Reading(connection, Deadline(self._seconds))
+        try:
+            yield session
+        finally:
+            session.close()
 
     @contextmanager
     def write(self, lasting: bool = True) -> Iterator[SqliteSession]:

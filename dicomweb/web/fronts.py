@@ -368,6 +368,8 @@ class _Forwarding:
     def __init__(self, archive: Archive, node: Node, bridge: Bridge) -> None:
         self.config = archive.config
         self.spool = archive.spool
+        self.room = archive.room.of_disks()
+        self.unpack = archive.unpack
         self._node = node
         self._bridge = bridge
 

@@ -40,6 +40,17 @@ def _health(readiness: Readiness) -> Iterator[Gauge]:
     yield Gauge("roentgate_back_end_up", "Whether a back end answers.", ("back_end",), values)
     values = [((name,), float(name in readiness.full)) for name in names]
     yield Gauge("roentgate_back_end_full", "Whether a back end has no room.", ("back_end",), values)
+    space = readiness.space
+    refused = float(bool(failing or readiness.full or space.problem))
+    yield Gauge("roentgate_writes_refused", "Whether nothing can be stored.", (), [((), refused)])
+    if space.free is not None:
+        doc = "Bytes free on the fullest of the disks on which anything of ours lies."
+        yield Gauge("roentgate_free_bytes", doc, (), [((), float(space.free))])
+        doc = "Bytes that stay free there: below it nothing is stored."
+        yield Gauge("roentgate_free_floor_bytes", doc, (), [((), float(space.floor))])
+    if space.most is not None and space.used is not None:
+        yield Gauge("roentgate_archive_bytes", "Bytes of all stored versions.", (), [((), float(space.used))])
+        yield Gauge("roentgate_archive_limit_bytes", "Bytes of them at most.", (), [((), float(space.most))])
     yield Gauge("roentgate_draining", "Whether this server is about to stop.", (), [((), float(readiness.draining))])
 
 

@@ -40,6 +40,7 @@ STATUS: dict[type[Exception], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.BadRange: 416,
+    errors.Misdirected: 421,
     errors.TooOften: 429,
     errors.Corrupt: 500,
     errors.BadMessage: 502,

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb.archive.census import Census, room
+from dicomweb.archive.room import Space
 from dicomweb.config import Config
 from dicomweb.errors import Error
 from dicomweb.index import Index
@@ -56,7 +57,7 @@ def _status(request: Request) -> dict[str, Any]:
         "health": _health(state.readiness),
         "counts": asdict(counted.counts) if counted else None,
         "counted": counted.time if counted else None,
-        "storage": _storage(service.config),
+        "storage": _storage(service.config, state.readiness.space),
         "index": {"kind": service.config.index.partition(":")[0]},
         "jobs": _jobs(state.archive.index),
         "bridge": state.bridge.status(),
@@ -66,13 +67,23 @@ def _status(request: Request) -> dict[str, Any]:
 
 def _health(readiness: Readiness) -> dict[str, Any]:
     failing = readiness.failing()
-    return {"ready": not failing, "failing": failing, "full": readiness.full}
+    return {
+        "ready": not failing,
+        "failing": failing,
+        "full": readiness.full,
+        "writes": not (failing or readiness.full or readiness.space.problem),
+        "problem": readiness.space.problem,
+    }
 
 
-def _storage(config: Config) -> dict[str, Any]:
+def _storage(config: Config, space: Space) -> dict[str, Any]:
     told: dict[str, Any] = {"kind": config.storage.partition(":")[0]}
-    if space := room(config.storage, config.data):
-        told |= {"free": space[0], "total": space[1]}
+    if disk := room(config.storage, config.data):
+        told |= {"free": disk[0], "total": disk[1]}
+    if space.floor:
+        told["floor"] = space.floor
+    if space.most is not None:
+        told |= {"used": space.used, "limit": space.most}
     return told
 
 

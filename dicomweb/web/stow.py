@@ -17,7 +17,7 @@ from dicomweb.archive.assembly import BulkPart, assemble
 from dicomweb.archive.spool import Reception, Upload
 from dicomweb.archive.stages import STAGES
 from dicomweb.archive.store import OnConflict
-from dicomweb.errors import BadObject, BadRequest, Error, TooLarge, UnsupportedMedia
+from dicomweb.errors import BadObject, BadRequest, Error, OutOfSpace, TooLarge, UnsupportedMedia
 from dicomweb.standard import dicomjson, media, multipart, nativexml, negotiation, outcomes, resources
 from dicomweb.standard.outcomes import Outcome
 from dicomweb.telemetry.measures import Tally
@@ -32,6 +32,8 @@ _BATCH_BYTES = 8 << 20
 _BATCH_PARTS = 64
 _HELD_BYTES = 16 << 20
 """Metadata and bulk data that are held in memory until the body is complete; what comes after goes to disk."""
+_LOOK_BYTES = 32 << 20
+"""Bytes of a body after which room is looked for again."""
 _METADATA_BYTES = 64 << 20
 """Of one part of metadata, which is read as a whole."""
 
@@ -58,6 +60,8 @@ async def receive(request: Request, hop: Callable[..., Awaitable[Any]]) -> Respo
     base = base_url(request)
     conflict = _read_conflict(request.headers.get("on-conflict"))
     session = Session(request.app.state.archive, request.headers.get("content-type", ""), study, conflict)
+    length = request.headers.get("content-length", "")
+    session.coming = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
     chunks: list[bytes] = []
     waiting = 0
     try:
@@ -120,6 +124,9 @@ class Session:
         study: Study Instance UID of the URL, or None.
         on_conflict: what to do with other content under a SOP Instance UID that is taken; None is the setting.
 
+    Attributes:
+        coming: bytes that are still to come, as far as the client said.
+
     Raises:
         UnsupportedMedia: the request's media type is none that Store reads (PS3.18 10.5.4).
         BadRequest: the Content-Type cannot be read, or has no boundary.
@@ -139,6 +146,8 @@ class Session:
         self._part: _Part | None = None
         self._reader: multipart.PartReader | None = None
         self._held = 0
+        self.coming = 0
+        self._unlooked = _LOOK_BYTES
         self._lock = threading.Lock()
         self._over = False
         self._begun = perf_counter()
@@ -159,12 +168,14 @@ class Session:
 
         Raises:
             BadRequest, TooLarge: the body is not well formed, or above a limit.
+            OutOfSpace: there is no room for it, and nothing of it was stored.
         """
         with self._lock:
             if not self._over:
                 self._take(chunks)
 
     def _take(self, chunks: list[bytes]) -> None:
+        self._look(sum(map(len, chunks)))
         for chunk in chunks:
             if self._reader is None:
                 assert self._part is not None
@@ -178,6 +189,21 @@ class Session:
                     self._part = self._begin(event.headers)
                 else:
                     self._end()
+
+    def _look(self, size: int) -> None:
+        """See that there is room, before the first bytes are taken and every so often. Once objects of the request
+        are stored, each of the others is refused by itself."""
+        if self._unlooked >= _LOOK_BYTES:
+            self._unlooked = 0
+            try:
+                self._archive.room.check(self.coming)
+            except OutOfSpace as error:
+                if not self._outcomes:
+                    raise
+                if self._part is not None:
+                    self._part.problem = error
+        self._unlooked += size
+        self.coming = max(0, self.coming - size)
 
     def finish(self) -> list[Outcome]:
         """Store what is left when the body is complete, and return the outcomes of all.

@@ -62,13 +62,13 @@ def test_the_statements_of_a_store_are_few(archive: Archive, counts: Counter[str
     store(archive, ct(1))  # its SOP class, transfer syntax and form of key get their codes
     counts.clear()
     store(archive, ct(1, study=2))
-    assert counts["statements"] <= 16  # of a new study of another patient
+    assert counts["statements"] <= 17  # of a new study of another patient
     counts.clear()
     store(archive, ct(2, study=2))
-    assert counts["statements"] <= 11  # of one more instance of a series
+    assert counts["statements"] <= 12  # of one more instance of a series
     counts.clear()
     store(archive, ct(2, series=2, study=2))
-    assert counts["statements"] <= 14  # of one more series of a study
+    assert counts["statements"] <= 15  # of one more series of a study
     counts.clear()
     session = Session(archive, write_type("between", "application/dicom"), None)
     session.take([write("between", [("application/dicom", ct(2, study=2))])])
@@ -105,7 +105,7 @@ def test_the_calls_of_a_store_are_few(archive: Archive) -> None:
         store(archive, data)
     finally:
         sys.setprofile(before)
-    assert calls <= 1220
+    assert calls <= 1300
 
 
 @pytest.fixture

@@ -175,3 +175,11 @@ def test_all_results_of_an_object_go_though_another_process_has_just_removed_one
     shelf.forget(["digest"])
     assert len(gone) == 3
     assert not [*tmp_path.glob("??/*")]
+
+
+def test_below_the_floor_of_its_disk_nothing_is_written_and_all_is_made(tmp_path):
+    made = Counted()
+    shelf = Shelf(tmp_path / "cache", 0, 1 << 20, 1 << 60)
+    assert [shelf.get("ab x", made), shelf.get("ab x", made)] == [b"made"] * 2
+    assert made.times == 2
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []

@@ -158,18 +158,24 @@ def test_statuses_are_of_the_kinds_of_the_standard(status, kind):
     assert statuses.kind_of(status) == kind
 
 
-def test_a_bridge_that_stops_or_has_a_full_spool_is_not_ready():
+def test_a_bridge_that_stops_is_not_ready_and_one_with_a_full_spool_says_so():
     told: dict[str, Any] = {"connections_waiting": 0, "spool": None}
     health = Health(lambda: told)
     with running(health) as server:
         assert ask(server.port, "/health/ready") == (200, '{"status": "ready"}')
         spool = {"waiting": 3, "bytes": 10, "limit_bytes": 10, "refused": 0, "oldest": None}
+        spool |= {"free_bytes": 7, "floor_bytes": 7}
         told["spool"] = spool
+        refused = {"status": "ready", "writes": "refused", "reason": "the spool is full"}
         status, text = ask(server.port, "/health/ready")
-        assert (status, "spool is full" in text) == (503, True)
+        assert (status, json.loads(text)) == (200, refused)
+        assert "roentgate_writes_refused 1.0" in ask(server.port, "/metrics")[1]
         assert "roentgate_spool_objects 3.0" in ask(server.port, "/metrics")[1]
         spool["bytes"] = 9
-        assert ask(server.port, "/health/ready")[0] == 200
+        assert ask(server.port, "/health/ready") == (200, '{"status": "ready"}')
+        assert "roentgate_writes_refused 0.0" in ask(server.port, "/metrics")[1]
+        spool["floor_bytes"] = 8
+        assert "limit_free_bytes" in json.loads(ask(server.port, "/health/ready")[1])["reason"]
         health.draining = True
         assert ask(server.port, "/health/ready")[0] == 503
         assert ask(server.port, "/health/live") == (200, '{"status": "alive"}')

@@ -711,3 +711,41 @@ def test_a_cursor_that_we_did_not_give_out_is_a_bad_query(index: Index) -> None:
     for cursor in ("", "x", "W10", "bnVsbA", "WyJ4Il0", "\udc80"):
         with pytest.raises(BadQuery):
             index.search(Query("study", cursor=cursor))
+
+
+# -- how much is held ---------------------------------------------------------------------------------------------
+def test_the_bytes_of_all_versions_are_known_without_counting(index: Index) -> None:
+    assert index.used() == 0
+    first, second, other = (entry(instance=uid) for uid in ("1", "2", "1"))
+    store(index, first, second)
+    assert index.used() == 2000
+    intend(index, other)
+    index.keep([other])
+    assert index.used() == 3000
+    index.recount()
+    assert index.used() == 3000
+    assert delete(index, first.held.study) == 2
+    assert index.used() == 0
+    store(index, entry())
+    index.clear()
+    assert index.used() == 0
+
+
+def test_the_bytes_stay_right_whoever_stores_and_deletes_at_the_same_time(shared_url: str) -> None:
+    indexes = [open_index(shared_url) for _ in range(2)]
+
+    def work(number: int) -> None:
+        index = indexes[number % 2]
+        for turn in range(5):
+            made = [entry(study=f"1.{number}", instance=f"{number}.{turn}.{each}") for each in range(3)]
+            store(index, *made)
+            if turn % 2:
+                delete(index, f"1.{number}")
+
+    with ThreadPoolExecutor(6) as pool:
+        for future in [pool.submit(work, number) for number in range(6)]:
+            future.result(120)
+        pool.submit(indexes[0].recount).result(60)
+    for index in indexes:
+        assert index.used() == sum(held.size for held in index.walk()) == 6 * 3 * 1000
+        index.close()

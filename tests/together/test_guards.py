@@ -34,7 +34,11 @@ def connect(server) -> socket.socket:
 
 
 def head(**fields: str) -> bytes:
-    lines = ["POST /dicom-web/studies HTTP/1.1", "Host: x", *(f"{k.replace('_', '-')}: {v}" for k, v in fields.items())]
+    lines = [
+        "POST /dicom-web/studies HTTP/1.1",
+        "Host: localhost",
+        *(f"{k.replace('_', '-')}: {v}" for k, v in fields.items()),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -69,7 +73,7 @@ def healthy(server) -> bool:
     until = time.monotonic() + 10
     while list((server.folder / "data" / "scratch").glob("*")) and time.monotonic() < until:
         with connect(server) as client:  # those who left are noticed while others are answered
-            client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer(client)
     return stored == 200 and not list((server.folder / "data" / "scratch").glob("*"))
 
@@ -146,9 +150,9 @@ def test_a_body_that_stops_and_goes_away_leaves_nothing(server):
 @pytest.mark.parametrize(
     "request_",
     [
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\nhello",
-        b"GET / HTTP/1.1\r\nHost: x\r\nBad\rHeader: y\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\nhello",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nBad\rHeader: y\r\n\r\n",
         b"GET /\r\n\r\n\x00\x01",
     ],
     ids=["two lengths", "negative length", "bare CR", "no version"],
@@ -184,7 +188,7 @@ def test_on_http2_the_answer_to_too_much_is_heard_too(server, tmp_path):
 
 
 def test_a_request_that_ends_in_two_places_is_refused_and_nothing_after_it_is_answered(server):
-    hidden = b"0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    hidden = b"0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connect(server) as connection:
         connection.sendall(head(Content_Type="application/dicom", Content_Length="4", Transfer_Encoding="chunked"))
         connection.sendall(hidden)

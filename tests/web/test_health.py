@@ -45,7 +45,7 @@ def test_a_full_disk_is_named_and_takes_no_reader_away():
 
     response = client(storage=Full(False), index=Part(False)).get("/ready")
     assert response.status_code == 200
-    assert response.json() == {"status": "ready", "full": ["storage"]}
+    assert response.json() == {"status": "ready", "writes": "refused", "full": ["storage"]}
 
 
 def test_not_ready_names_the_part_and_nothing_of_the_inside():

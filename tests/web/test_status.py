@@ -23,11 +23,11 @@ def test_the_status_counts_what_is_held(tmp_path):
     assert counts["bytes"] == sum(held.size for held in served.archive.index.walk())
     assert counts["modalities"] == {"CT": 3}
     assert told["started"] <= told["counted"] <= told["time"]
-    assert told["health"] == {"ready": True, "failing": [], "full": []}
+    assert told["health"] == {"ready": True, "failing": [], "full": [], "writes": True, "problem": ""}
     assert told["versions"]["roentgate"] == told["version"]
     assert told["versions"]["pydicom"]
     assert told["jobs"] == {"waiting": 0, "running": 0}
-    assert (told["storage"], told["index"]) == ({"kind": "memory"}, {"kind": "sqlite"})
+    assert (told["storage"], told["index"]) == ({"kind": "memory", "floor": 1 << 30}, {"kind": "sqlite"})
 
 
 def test_open_jobs_are_counted(tmp_path):

@@ -59,10 +59,11 @@ const facts = (...pairs) => el("dl.facts", {}, pairs.filter(Boolean).map(([name,
 const badge = (good, words) => el(`span.badge.${good ? "good" : "bad"}`, {}, words);
 
 function health({ health: told, jobs, uptime, version, started }) {
-  const words = !told.ready ? `No answer from ${told.failing.join(" and ")}` : told.full.length ? `No room in ${told.full.join(" and ")}` : "All well";
+  const words = !told.ready ? `No answer from ${told.failing.join(" and ")}` : told.full.length ? `No room in ${told.full.join(" and ")}` : told.problem ? "Nothing can be stored" : "All well";
   return card("Health",
     facts(
-      ["State", badge(told.ready && !told.full.length, words)],
+      ["State", badge(told.ready && told.writes, words)],
+      told.problem && ["Why", `${told.problem[0].toUpperCase()}${told.problem.slice(1)}.`],
       ["Running for", el("span", { title: moment(started * 1000) }, duration(uptime))],
       ["Version", version],
       ["Jobs", jobs ? el("a", { href: "#/jobs?state=waiting,running" }, `${number(jobs.running)} running, ${number(jobs.waiting)} waiting`) : "unknown"],
@@ -77,7 +78,8 @@ function storage({ storage: told, index, counts }) {
   return card("Storage",
     facts(
       ["Objects", kinds[told.kind] ?? told.kind], ["Index", { sqlite: "SQLite", postgresql: "PostgreSQL", postgres: "PostgreSQL" }[index.kind] ?? index.kind],
-      told.total && ["Disk", `${size(told.free)} free of ${size(told.total)}`],
+      told.total && ["Disk", `${size(told.free)} free of ${size(told.total)}${told.floor ? `, of which ${size(told.floor)} stay free` : ""}`],
+      told.limit && ["Quota", told.used === null ? size(told.limit) : `${size(told.used)} of ${size(told.limit)} used`],
     ),
     told.total && used,
     counts && (counts.other_versions > 0 || counts.garbage > 0) && facts(

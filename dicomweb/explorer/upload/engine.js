@@ -184,7 +184,7 @@ class Upload extends EventTarget {
       } catch (error) {
         this.flying.delete(key);
         if (signal.aborted) return;
-        if (error.again && attempt < TRIES) {
+        if (error.again && error.status !== 507 && attempt < TRIES) { // no room: waiting a moment makes none
           await pause(PAUSE * attempt, signal);
           continue;
         }
