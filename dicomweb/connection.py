@@ -31,6 +31,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
+CERTIFIED = "roentgate.certified"
+"""Where the state of a scope (ASGI) has the name in the certificate that the client showed (see `wire`)."""
+TOLD = "roentgate.told"
+"""Where a scope has the asyncio.Event that is set when the server is to stop."""
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """How a client begins that knows that we speak HTTP/2 (RFC 9113 3.4)."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomweb.config import Config
+from dicomweb.connection import TOLD
 from dicomweb.errors import BadSetting, Error
 from dicomweb.telemetry.lines import TEXT, JsonLines
 
@@ -152,7 +153,7 @@ class Announced:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            await self._app({**scope, "roentgate.told": self.told}, receive, send)
+            await self._app({**scope, TOLD: self.told}, receive, send)
             return
 
         async def sending(message: Any) -> None:

@@ -23,8 +23,8 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
 from hypercorn.utils import parse_socket_addr
 
+from dicomweb.connection import CERTIFIED, Ends, Patience
 from dicomweb.connection import Connection as Http1
-from dicomweb.connection import Ends, Patience
 
 STREAM_WINDOW = 4 << 20
 """Bytes that a client may send on one HTTP/2 stream before it must wait for us."""
@@ -33,10 +33,6 @@ CONNECTION_WINDOW = 16 << 20
 _INITIAL_WINDOW = 65_535
 PIECE = 256 << 10
 """Bytes that are taken from an HTTP/2 socket at once; each piece costs some 150 µs on its way to the application."""
-
-
-CERTIFIED = "roentgate.certified"
-"""Where the state of a scope (ASGI) has the name in the certificate that the client showed."""
 
 
 def certified(certificate: Any) -> str:

@@ -23,6 +23,7 @@ from dicomweb.access.rights import Principal
 from dicomweb.access.shares import Share
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.scoped import ScopedArchive
+from dicomweb.connection import CERTIFIED
 from dicomweb.errors import Forbidden, NotFound, NotIdentified, PassphraseWanted, TooOften
 from dicomweb.standard import resources
 from dicomweb.web.addresses import Addresses
@@ -38,8 +39,6 @@ COOKIE = "roentgate-session"
 """In which a browser keeps the key or token of whoever is signed in (see `session`)."""
 LINK_COOKIE = "roentgate-link"
 """In which a browser keeps the pass of a link that it has opened, for the addresses below it alone."""
-CERTIFIED = "roentgate.certified"
-"""Where the state of a scope has the name in the client's certificate (see `wire`)."""
 
 Known: TypeAlias = tuple[Principal, float]
 """Somebody, and until when that holds."""

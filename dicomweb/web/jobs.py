@@ -14,6 +14,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from dicomweb.connection import TOLD
 from dicomweb.errors import BadRequest, NotFound
 from dicomweb.index.jobs import OVER, STATES, Job, Jobs
 from dicomweb.standard.nodes import write_node
@@ -211,7 +212,7 @@ def _jobs(request: Request) -> Jobs:
 
 def _stopping(request: Request) -> Callable[[], bool]:
     """What says whether the server was told to stop, which waits for answers under way."""
-    told: asyncio.Event | None = request.scope.get("roentgate.told")
+    told: asyncio.Event | None = request.scope.get(TOLD)
     return told.is_set if told is not None else lambda: False
 
 

@@ -13,7 +13,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from pynetdicom import AE, build_role, evt
 from served import compressed, written
 
-from bridge.retrieve import candidates, plan
+from bridge.plans import candidates, plan
 from bridge.sources import Instance
 from dicomweb.standard.syntaxes import EXPLICIT, IMPLICIT, JPEG_BASELINE, JPEG_LS, RLE
 
