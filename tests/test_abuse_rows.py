@@ -1,0 +1,129 @@
+"""Which test stands for which abuse case: rows A01-A13 (request and transport), A41-A50 (identity), A55-A66 (data and
+operation). Each name is looked up in its file, so that the table cannot outlive a test."""
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+ROWS: dict[str, tuple[str, ...]] = {
+    "A01": ("together/test_guards.py::test_ten_gigabytes_announced_are_refused_before_a_byte_is_sent",),
+    "A02": ("together/test_guards.py::test_an_endless_chunked_body_is_cut_at_the_limit_and_leaves_nothing",),
+    "A03": ("together/test_guards.py::test_a_compressed_body_is_refused_with_the_reason",),
+    "A04": (
+        "standard/test_multipart.py::test_a_million_empty_parts_stop_at_the_limit",
+        "standard/test_multipart.py::test_a_header_at_the_limit_is_read_and_one_byte_more_is_not",
+        "web/test_stow.py::test_bodies_that_are_not_well_formed_are_refused_and_leave_nothing",
+        "web/test_stow.py::test_a_body_a_part_and_their_number_have_limits",
+        "web/test_stow.py::test_a_part_without_content_type_is_what_the_request_says",
+    ),
+    "A05": ("together/test_guards.py::test_a_body_that_drips_is_given_up_and_others_are_served_meanwhile",),
+    "A06": ("together/test_abuse.py::test_hundreds_of_slow_connections_leave_the_server_to_others",),
+    "A07": (
+        "together/test_guards.py::test_requests_that_two_readers_could_take_for_different_ones_are_refused_and_the_connection_closed",
+        "together/test_guards.py::test_a_request_that_ends_in_two_places_is_refused_and_nothing_after_it_is_answered",
+        "test_http1.py::test_what_two_readers_could_read_differently_is_refused",
+    ),
+    "A09": ("web/test_wado.py::test_a_thousand_ranges_get_the_whole",),
+    "A10": (
+        "together/test_abuse.py::test_a_search_that_takes_too_long_is_stopped_and_the_key_is_named",
+        "together/test_abuse.py::test_searches_for_very_much_are_pages_or_refused",
+        "index/test_deadline.py::test_a_statement_that_never_ends_is_stopped_and_the_connection_goes_on",
+        "index/test_search.py::test_a_search_that_reads_too_much_names_the_key_and_one_that_helps",
+    ),
+    "A11": (
+        "test_http1.py::test_a_value_that_would_end_its_line_is_not_written",
+        "test_connection.py::test_a_value_with_a_line_end_does_not_reach_the_client",
+        "web/test_qido.py::test_a_warning_holds_nothing_that_breaks_a_header",
+    ),
+    "A12": (
+        "web/test_addresses.py::test_off_loopback_a_host_header_is_nobodys_word",
+        "web/test_addresses.py::test_headers_from_elsewhere_do_not_count",
+        "web/test_hosts.py::test_every_address_refuses_other_names_and_says_which_setting_helps",
+    ),
+    "A13": (
+        "web/test_problems.py::test_what_nobody_foresaw_says_nothing_of_the_inside",
+        "web/test_stow.py::test_refusals_say_nothing_about_the_inside_or_the_patient",
+    ),
+    "A41": ("web/test_tokens.py::test_a_token_that_is_not_good_is_401",),
+    "A42": (
+        "web/test_access.py::test_a_foreign_study_is_answered_as_one_that_is_not_there",
+        "web/test_access.py::test_searches_find_and_count_ones_own_only",
+    ),
+    "A43": ("web/test_access.py::test_a_key_in_the_query_opens_nothing",),
+    "A45": (
+        "web/test_tokens.py::test_keys_that_are_at_hand_stay_good_while_the_issuer_fails",
+        "web/test_tokens.py::test_new_keys_are_fetched_when_they_are_named_but_not_by_everybody_who_names_some",
+    ),
+    "A46": (
+        "web/test_access.py::test_a_role_opens_what_is_declared_for_it_and_nothing_else",
+        "web/test_access.py::test_who_may_know_of_some_nodes_only_sees_no_other_and_no_job_of_one",
+    ),
+    "A47": ("web/test_certificates.py::test_nobody_becomes_somebody_by_header_fields_about_a_certificate",),
+    "A48": (
+        "web/test_cors.py::test_another_origin_may_not",
+        "web/test_cors.py::test_every_origin_may_read_without_credentials",
+        "web/test_cors.py::test_a_preflight_names_methods_headers_and_how_long_it_holds",
+    ),
+    "A49": (
+        "web/test_session.py::test_only_a_page_of_this_server_changes_anything_in_the_name_of_who_is_signed_in",
+        "web/test_cors.py::test_a_page_of_another_site_changes_nothing_through_the_browser_of_somebody_near",
+    ),
+    "A50": (
+        "web/test_access.py::test_an_address_that_tries_many_wrong_keys_is_not_listened_to_but_others_and_known_keys_are",
+        "together/test_audit.py::test_everything_that_is_done_is_recorded_and_no_log_names_a_patient",
+    ),
+    "A55": ("together/test_audit.py::test_everything_that_is_done_is_recorded_and_no_log_names_a_patient",),
+    "A56": (
+        "together/test_audit.py::test_everything_that_is_done_is_recorded_and_no_log_names_a_patient",
+        "access/test_trail.py::test_whatever_is_done_to_a_trail_shows",
+    ),
+    "A57": ("web/test_metrics.py::test_labels_are_from_our_own_lists_whatever_is_asked",),
+    "A58": ("web/test_problems.py::test_what_nobody_foresaw_says_nothing_of_the_inside",),
+    "A59": (
+        "archive/test_spool.py::test_files_are_for_the_server_alone",
+        "archive/test_spool.py::test_a_sweep_removes_files_of_dead_processes_only",
+    ),
+    "A60": (
+        "index/test_search.py::test_sql_finds_what_the_definition_of_matching_accepts",
+        "index/test_search.py::test_brackets_and_percent_are_plain_characters",
+    ),
+    "A61": (
+        "standard/test_media.py::test_no_text_whatever_raises_anything_but_our_errors",
+        "test_http1.py::test_a_field_of_many_spaces_takes_no_more_than_one_look_at_each",
+    ),
+    "A62": (
+        "web/test_access.py::test_a_role_opens_what_is_declared_for_it_and_nothing_else",
+        "web/test_status.py::test_deletions_are_listed_with_their_reasons_the_latest_first",
+        "together/test_audit.py::test_everything_that_is_done_is_recorded_and_no_log_names_a_patient",
+    ),
+    "A63": (
+        "together/test_room.py::test_below_the_floor_nothing_is_stored_and_all_else_goes_on_until_there_is_room",
+        "together/test_room.py::test_a_real_disk_that_fills_up_and_is_emptied_again",
+        "together/test_room.py::test_a_quota_that_is_used_up_is_told_by_a_problem_document_and_by_readiness",
+        "together/test_room.py::test_a_device_is_told_to_come_again",
+        "together/test_room.py::test_a_spool_keeps_its_floor_and_takes_nothing_below_it",
+    ),
+    "A64": ("together/test_abuse.py::test_what_we_rest_on_has_a_floor_where_an_older_one_is_not_safe",),
+    "A65": (
+        "together/test_serve.py::test_an_address_beyond_this_machine_is_refused_until_told_to",
+        "test_config.py::test_without_any_word_it_listens_on_loopback_and_keeps_files_under_data",
+    ),
+    "A66": ("test_config.py::test_a_file_that_others_can_read_is_noticed_when_it_holds_a_secret",),
+}  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def functions(file: str) -> frozenset[str]:
+    tree = ast.parse((TESTS / file).read_text())
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_tests_of_a_row_are_there(row):
+    for test in ROWS[row]:
+        file, _, name = test.partition("::")
+        assert name in functions(file), test
