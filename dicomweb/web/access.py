@@ -65,6 +65,14 @@ def knows_study(request: Request, study: str) -> bool:
     return bool(request.app.state.archive.index.in_scope(study, principal.scope))
 
 
+def known_to(request: Request) -> tuple[list[str], list[tuple[str, str]]] | None:
+    """Return which studies and patients there are for whoever sent a request, in order; None is all."""
+    principal: Principal | None = request.scope.get(PRINCIPAL)
+    if principal is None or principal.scope is None:
+        return None
+    return sorted(principal.scope.studies), sorted(principal.scope.patients)
+
+
 def nodes_of(request: Request) -> frozenset[str] | None:
     """Return the names of the nodes that whoever sent a request may know of; None is all."""
     principal: Principal | None = request.scope.get(PRINCIPAL)

@@ -26,7 +26,7 @@ from dicomweb.standard.media import Accepted
 from dicomweb.standard.negotiation import Choice
 from dicomweb.standard.rendering import PICTURES, Rendering, read_rendering
 from dicomweb.web import bodies
-from dicomweb.web.access import knows_study
+from dicomweb.web.access import known_to, knows_study
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import read_accepted, read_uids
 from dicomweb.web.threads import hop_waiting
@@ -142,8 +142,15 @@ def respond_other(request: Request, held: Held, choice: Choice, rendering: Rende
     """
     renderer: Renderer = request.app.state.renderer
     base = base_url(request)
-    content = renderer.other(held, rendering, functools.partial(_link, request, base))
-    etag = bodies.tag("rendered", held.digest, rendering, choice.multipart, base, REVISION)
+    links: list[str] = []
+
+    def link(reference: Reference) -> str:
+        links.append(_link(request, base, reference))
+        return links[-1]
+
+    content = renderer.other(held, rendering, link)
+    # What a report leads to depends on what is here, and on what whoever asks may know of
+    etag = bodies.tag("rendered", held.digest, rendering, choice.multipart, base, links, REVISION)
     return _respond(request, lambda: (content,), choice, etag, rendering)
 
 
@@ -185,7 +192,7 @@ def _several(request: Request, members: Sequence[Held]) -> Response:
     wanted = [(each, _read(request, found)) for each, found in chosen if found is not None]
     facts = [(each.digest, rendering) for each, rendering in wanted]
     base = base_url(request)
-    etag = bodies.tag("rendered", facts, base, REVISION)
+    etag = bodies.tag("rendered", facts, base, known_to(request), REVISION)
     link = functools.partial(_link, request, base)
 
     def contents() -> Iterator[Content]:

@@ -313,10 +313,14 @@ def test_a_report_of_ones_own_leads_to_nothing_foreign(tmp_path):
         where = f"/dicom-web/studies/{uid(OURS)}/series/{uid(OURS)}.1/instances/{uid(OURS)}.1.9/rendered"
         page = served.client.get(where, headers={"accept": "text/html", **who})
         assert page.status_code == 200
+        tags.append(page.headers["etag"])
         return [study for study in (OURS, THEIRS, UNKNOWN) if f"/studies/{uid(study)}/" in page.text]
 
+    tags: list[str] = []
     assert led_to(everybody) == [OURS, THEIRS]
     assert led_to(narrow) == [OURS]
+    assert led_to(narrow) == [OURS]
+    assert tags[0] != tags[1] == tags[2], "what one may see is never taken for what another one saw"
     served.archive.close()
 
 
