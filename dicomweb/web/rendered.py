@@ -192,7 +192,8 @@ def _several(request: Request, members: Sequence[Held]) -> Response:
     wanted = [(each, _read(request, found)) for each, found in chosen if found is not None]
     facts = [(each.digest, rendering) for each, rendering in wanted]
     base = base_url(request)
-    etag = bodies.tag("rendered", facts, base, known_to(request), REVISION)
+    leads = any(renderer.nature(each) not in ("picture", "state") for each, _ in wanted)
+    etag = bodies.tag("rendered", facts, base, known_to(request) if leads else None, REVISION)
     link = functools.partial(_link, request, base)
 
     def contents() -> Iterator[Content]:
