@@ -21,7 +21,7 @@ class Call:
 
 def get(path: str, accept: str = "*/*", extra: str = "") -> Call:
     """Make a GET."""
-    return Call(f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n{extra}\r\n".encode())
+    return Call(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n{extra}\r\n".encode())
 
 
 def post(path: str, parts: Sequence[bytes]) -> Call:
@@ -33,7 +33,7 @@ def post(path: str, parts: Sequence[bytes]) -> Call:
     pieces.append(f"--{boundary}--".encode())
     body = b"".join(pieces)
     return Call(
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nAccept: application/dicom+json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/dicom+json\r\n"
         f'Content-Type: multipart/related; type="application/dicom"; boundary={boundary}\r\n'
         f"Content-Length: {len(body)}\r\n\r\n".encode(),
         body,

@@ -37,7 +37,7 @@ def measure(server: Server, megabytes: int) -> dict[str, float]:
     closing = f"\r\n--{_BOUNDARY}--".encode()
     length = len(opening) + len(head) + pixels + len(closing)
     request = (
-        f"POST {server.base}/studies HTTP/1.1\r\nHost: bench\r\nAccept: application/dicom+json\r\n"
+        f"POST {server.base}/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/dicom+json\r\n"
         f'Content-Type: multipart/related; type="application/dicom"; boundary={_BOUNDARY}\r\n'
         f"Content-Length: {length}\r\n\r\n"
     ).encode()
