@@ -101,7 +101,8 @@ class Inside:
 
     def _find(self, node: Node, value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if node.kind == "dicomweb":
-            page = WebNode(node).search(value["path"], [(name, text) for name, text in value["params"]])
+            with closing(WebNode(node)) as web:
+                page = web.search(value["path"], [(name, text) for name, text in value["params"]])
             yield from page.rows
             return
         with closing(Remote(node, self._aet)) as remote:
@@ -152,7 +153,8 @@ class Inside:
         if not items:
             return
         if node.kind == "dicomweb":
-            yield from forward(WebNode(node), items)
+            with closing(WebNode(node)) as web:
+                yield from forward(web, items)
             return
         for sent in Remote(node, self._aet).store(items):
             yield {"instance": sent.item.instance, "sop_class": sent.item.sop_class, "reason": sent.reason}
@@ -235,7 +237,8 @@ class WebEcho:
         return [*tried, Remote.try_layer("status", self._search)]
 
     def _search(self) -> str:
-        WebNode(self._node).search("/studies", [("limit", "1")])
+        with closing(WebNode(self._node)) as web:
+            web.search("/studies", [("limit", "1")])
         return "200"
 
 
