@@ -3,9 +3,9 @@
 Keys on columns become conditions, keys without column are left over. Results are totally ordered, and a page
 begins where the last one ended (keyset), so that page 1,000 costs what page 1 does.
 
-PostgreSQL's planner knows how many rows a condition leaves. SQLite's does not: for it a plan lists *entrances*,
-conditions with an index of their own and a query that counts, up to a limit, what they leave; the caller counts and
-names the narrowest, and the studies are read from there instead of in their order.
+SQLite's planner does not know how many rows a condition leaves, PostgreSQL's does not for one on the series of a study:
+for them a plan lists *entrances*, conditions with an index of their own and a query that counts, up to a limit, what
+they leave; the caller counts and names the narrowest, and the studies are read from there instead of in their order.
 """
 
 from dataclasses import dataclass, field
@@ -50,6 +50,8 @@ _STUDY_DATE = BY_KEYWORD["StudyDate"].tag
 _INSTANCE = BY_KEYWORD["SOPInstanceUID"].tag
 _MODALITY = BY_KEYWORD["Modality"].tag
 _MODALITIES = BY_KEYWORD["ModalitiesInStudy"].tag
+_OF_DAYS = (_STUDY_DATE, _MODALITY, _MODALITIES)
+"""Keys among which PostgreSQL's planner has to be told of a way in; with any other it finds a better one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Plan:
         deep_keys: left over; decided on the metadata of instances.
         terms: the order, total.
         days: the Study Date lies in this range, if each study has one date at most.
-        entrances: see the module; SQLite only.
+        entrances: see the module; of modalities only on PostgreSQL.
         direct: a UID leads to the results.
     """
 
@@ -129,6 +131,10 @@ def read_plan(query: Query, dialect: Dialect, scope: Scope | None = None) -> Pla
             held.append(key)
         else:
             deep.append(key)
+    if dialect == "postgresql" and not all(
+        key.tag in _OF_DAYS for key in query.keys if not isinstance(key.match, Anything)
+    ):
+        plan.entrances.clear()
     plan.held_keys, plan.deep_keys = tuple(held), tuple(deep)
     plan.terms = order_of(query)
     plan.walks_days = not query.order and query.study is None
@@ -236,6 +242,15 @@ def _entrance(plan: Plan, key: Key) -> None:
     days = _days(key) if plan.level != "patient" else None
     if days is not None:
         plan.days = days
+    if key.tag in (_MODALITY, _MODALITIES) and isinstance(match, OneOf):
+        inner = text_condition(plan.dialect, '"Modality"', "text", match)
+        assert inner is not None
+        # Two ranges of the index, each of which is read without looking at a row.
+        visible = "SELECT study AS id FROM series WHERE visible = 1 AND "
+        single = equals(plan.dialect, '"Modality"', [storable(value) for value in match.values if value])
+        many = both([Condition(several('"Modality"')), inner])
+        _enter(plan, f"{visible}{single.sql} UNION ALL {visible}{many.sql}", (*single.values, *many.values))
+        return
     if plan.dialect != "sqlite":
         return
     if days is not None:
@@ -245,15 +260,6 @@ def _entrance(plan: Plan, key: Key) -> None:
         inner = text_condition(plan.dialect, f'st."{attribute.keyword}"', "text", match)
         assert inner is not None
         _enter(plan, f"SELECT st.id AS id FROM study st WHERE {inner.sql}", inner.values)
-        return
-    if key.tag in (_MODALITY, _MODALITIES) and isinstance(match, OneOf):
-        inner = text_condition(plan.dialect, '"Modality"', "text", match)
-        assert inner is not None
-        # Two ranges of the index, each of which SQLite reads without looking at a row.
-        visible = "SELECT study AS id FROM series WHERE visible = 1 AND "
-        single = equals(plan.dialect, '"Modality"', [storable(value) for value in match.values if value])
-        many = both([Condition(several('"Modality"')), inner])
-        _enter(plan, f"{visible}{single.sql} UNION ALL {visible}{many.sql}", (*single.values, *many.values))
         return
     beginning = _beginning(match) if attribute.keyword in STUDY_ORDERS else ""
     if beginning:
@@ -281,10 +287,11 @@ def _beginning(match: Match) -> str:
 
 
 def _enter(plan: Plan, studies: str, values: tuple[Any, ...]) -> None:
-    if plan.level == "patient":
-        condition = f"pt.id IN (SELECT patient FROM study WHERE id IN ({studies}))"
-    else:
-        condition = f"st.id IN ({studies})"
+    # Its planner would rather walk the order of pages than believe that few are left; an array is read at once.
+    among = f"= ANY(ARRAY({studies}))" if plan.dialect == "postgresql" else f"IN ({studies})"
+    condition = (
+        f"pt.id IN (SELECT patient FROM study WHERE id {among})" if plan.level == "patient" else f"st.id {among}"
+    )
     count = f"SELECT count(*) FROM ({studies} LIMIT ?)"
     plan.entrances.append(Entrance(Condition(condition, values), Condition(count, values)))
 
