@@ -1,5 +1,6 @@
 """Objects of several associations in one Store request: who travels with whom, and who hears what."""
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -96,6 +97,19 @@ def test_an_object_alone_leaves_at_once():
     courier = Courier(origin, 2)
     assert [store(courier, uid).outcomes[0].instance for uid in ("one", "two")] == ["one", "two"]
     assert origin.requests == [["one"], ["two"]]
+
+
+def test_nothing_of_an_object_stays_when_it_is_stored():
+    origin = Origin()
+    origin.open.set()
+    courier = Courier(origin, 2)
+    gc.collect()
+    gc.disable()
+    try:
+        store(courier, "one")
+        assert not [each for each in gc.get_objects() if type(each).__name__ == "_Parcel"]
+    finally:
+        gc.enable()
 
 
 def test_those_that_come_while_a_request_is_under_way_leave_together_and_each_hears_its_own():
