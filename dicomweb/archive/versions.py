@@ -5,17 +5,42 @@ path, and so that a cleaner can never remove what a concurrent store has just wr
 """
 
 import secrets
+import threading
 import time
 
 _EPOCH = 1_577_836_800  # 2020-01-01T00:00:00Z, in seconds since 1970
 _RANDOM_BITS = 22
+_STEP_BITS = 10
+_JITTER_MS = 100
 _BARE = ".bare"
 
 
+class _Drawn:
+    """What this process drew last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def after(self, version: int) -> int:
+        """Return a version, or one behind the last where it would not be; unless the clock was set back since."""
+        with self._lock:
+            if 0 <= self._last - version < _JITTER_MS << _RANDOM_BITS:
+                version = self._last + 1 + secrets.randbits(_STEP_BITS)
+            self._last = version
+            return version
+
+
+_drawn = _Drawn()
+
+
 def new_version() -> int:
-    """Return a version id of 63 bits: milliseconds since 2020, then 22 random bits; they sort by time."""
+    """Return a version id of 63 bits: milliseconds since 2020, then 22 random bits; they sort by time.
+
+    Those that a process draws in the same millisecond ascend, so that it never draws one twice.
+    """
     milliseconds = int((time.time() - _EPOCH) * 1000)
-    return milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    return _drawn.after(milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS))
 
 
 def time_of(version: int) -> float:

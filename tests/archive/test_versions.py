@@ -5,7 +5,16 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomweb.archive.versions import digest_of, is_key_of, kept_key, new_version, object_key, tombstone_key, version_of
+from dicomweb.archive.versions import (
+    digest_of,
+    is_key_of,
+    kept_key,
+    new_version,
+    object_key,
+    time_of,
+    tombstone_key,
+    version_of,
+)
 from dicomweb.storage.keys import check_key
 
 
@@ -31,8 +40,11 @@ def test_other_names_have_no_version():
     assert [version_of(key) for key in ("objects/a", "objects/ab/cd/ef-12", "x-" + "g" * 16, "")] == [None] * 4
 
 
-def test_versions_are_never_the_same_and_sort_by_time(monkeypatch):
-    assert len({new_version() for _ in range(500)}) > 495
+def test_versions_of_a_process_are_never_the_same_and_sort_by_time(monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1.9e9)
+    drawn = [new_version() for _ in range(20_000)]
+    assert drawn == sorted(set(drawn))
+    assert max(map(time_of, drawn)) - 1.9e9 < 0.01
     monkeypatch.setattr("time.time", lambda: 2e9)
     early = new_version()
     monkeypatch.setattr("time.time", lambda: 2e9 + 0.01)
