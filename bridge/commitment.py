@@ -4,7 +4,9 @@ acknowledged it.
 A request lies on disk before it is acknowledged, so that a restart forgets none. The report goes over a new
 association to the node that asked, called and calling AE titles exchanged; to somebody without an address it goes
 over the association of the request, between whatever else is asked there. While the archive does not answer, or
-objects still wait in the spool, nothing is reported. A node that takes no reports holds up no other.
+objects that had come before the request wait in our spool, nothing is reported. They may wait in the spool of another
+bridge too, of which we know nothing: so with a spool what is absent is looked for again for a while before it counts
+as missing. A node that takes no reports holds up no other.
 """
 
 import json
@@ -14,7 +16,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from bridge.nodes import Nodes
 from bridge.policy import COMMITMENT, COMMITMENT_INSTANCE, is_storage
 from bridge.refusals import Peer, Refusals
 from bridge.security import client_tls
+from bridge.spool import Spool
 from dicomweb.errors import BadMessage, BadObject, Error, NotAssociated, NotFound, Unavailable
 from dicomweb.standard import dicomjson, identifiers
 from dicomweb.standard.leniency import Dataset
@@ -40,7 +43,8 @@ log = logging.getLogger(__name__)
 
 _THREADS = 4
 _LOOK_SECONDS = 0.1
-_SPOOL_SECONDS = 60.0
+_AGAIN_SECONDS = 1.0
+"""Between looks for what may still wait in a spool."""
 _PATIENT_ATTEMPTS = 3
 _FRESH_SECONDS = 600.0
 """For so long what was looked up holds, where a report has to be sent again."""
@@ -54,7 +58,8 @@ _ALL_COMMITTED, _SOME_FAILED = 1, 2
 
 @dataclass
 class _Request:
-    """A request for commitment and how far it is; `again` says that its Transaction UID was under way for others."""
+    """A request for commitment and how far it is; `again` says that its Transaction UID was under way for others,
+    `mark` what had come to our spool before it."""
 
     transaction: str
     references: list[tuple[str, str]]
@@ -65,6 +70,20 @@ class _Request:
     attempts: int = 0
     due: float = 0.0
     again: bool = False
+    mark: int = 0
+
+
+class _Waits(Unavailable):
+    """Objects may still lie in a spool."""
+
+
+@dataclass
+class _Search:
+    """What was looked up for a request so far; what is absent may come until `patience` ends (monotonic clock)."""
+
+    patience: float
+    until: float = 0.0
+    held: dict[str, Holding] = field(default_factory=dict)
 
 
 @dataclass
@@ -90,7 +109,8 @@ class CommitmentService:
         aet: our AE title.
         folder: where requests lie; made if it is not there.
         limits: of associations for reports.
-        waiting: says whether objects that were acknowledged are not in the archive yet.
+        spool: where objects wait that were acknowledged and are not in the archive yet, if there is one.
+        patience_seconds: with a spool, for so long absent objects may still be on their way from another bridge's.
         connect_seconds: for the connections of reports.
     """
 
@@ -102,7 +122,8 @@ class CommitmentService:
         aet: str,
         folder: Path,
         limits: Limits,
-        waiting: Callable[[], bool],
+        spool: Spool | None,
+        patience_seconds: float = 120.0,
         connect_seconds: float = 10.0,
     ) -> None:
         self._nodes = nodes
@@ -110,12 +131,13 @@ class CommitmentService:
         self._aet = aet
         self._folder = folder
         self._limits = limits
-        self._waiting = waiting
+        self._spool = spool
+        self._patience = patience_seconds if spool is not None else 0.0
         self._connect_seconds = connect_seconds
         self._condition = threading.Condition()
         self._stopping = False
         self._requests: dict[str, _Request] = {}
-        self._known: dict[str, tuple[float, Mapping[str, Holding]]] = {}
+        self._searches: dict[str, _Search] = {}
         self._busy: set[str] = set()
         self._owed: dict[Association, deque[_Owed]] = {}
         self._holdings = Holdings(origin, nodes, lambda: self._stopping)
@@ -196,8 +218,9 @@ class CommitmentService:
         if not references or not all(is_uid(sop_class) and is_uid(uid) for sop_class, uid in references):
             return statuses.INVALID_ARGUMENT, "Referenced SOP Sequence (0008,1199) is missing or incomplete", None
         unique = list(dict.fromkeys(references))
-        now = time.time()
-        return 0, "", _Request(transaction, unique, peer.calling, peer.address, peer.node, now)
+        mark = self._spool.mark() if self._spool is not None else 0
+        request = _Request(transaction, unique, peer.calling, peer.address, peer.node, time.time(), mark=mark)
+        return 0, "", request
 
     def _keep(self, request: _Request) -> str:
         """Write a request to disk, synced; return its name."""
@@ -229,9 +252,18 @@ class CommitmentService:
         threading.Thread(target=self._look, args=(owed,), name="commitment-look", daemon=True).start()
 
     def _look(self, owed: _Owed) -> None:
+        search = self._search()
         try:
-            self._await_spool()
-            owed.held = self._holdings.look_up([uid for _, uid in owed.request.references], last=True)
+            while owed.held is None:
+                last = time.monotonic() >= search.patience
+                try:
+                    self._look_up(owed.request, search, last=True)
+                    owed.held = search.held
+                except _Waits:
+                    with self._condition:
+                        if last or self._stopping:
+                            raise
+                        self._condition.wait(_AGAIN_SECONDS)
         except Error as error:
             owed.problem = str(error)
         except Exception:
@@ -239,14 +271,26 @@ class CommitmentService:
             owed.problem = "a fault of the bridge, which is in its log"
         owed.looked.set()
 
-    def _await_spool(self) -> None:
-        """Wait a while for what was acknowledged and is not in the archive yet. Raises Unavailable."""
-        end = time.monotonic() + _SPOOL_SECONDS
-        with self._condition:
-            while self._waiting():
-                if self._stopping or time.monotonic() >= end:
-                    raise Unavailable("objects still wait in the spool")
-                self._condition.wait(_LOOK_SECONDS)
+    def _search(self) -> _Search:
+        return _Search(time.monotonic() + self._patience)
+
+    def _look_up(self, request: _Request, search: _Search, last: bool) -> None:
+        """Look for what is not found yet.
+
+        Raises:
+            _Waits: some of it may still lie in a spool.
+            Unavailable: the archive does not answer.
+        """
+        if self._spool is not None and self._spool.waits(request.mark):
+            raise _Waits("objects still wait in the spool")
+        if time.monotonic() >= search.until:
+            search.until, search.held = time.monotonic() + _FRESH_SECONDS, {}
+        absent = [uid for _, uid in request.references if uid not in search.held]
+        if absent:
+            search.held |= self._holdings.look_up(absent, last)
+        left = sum(uid not in search.held and is_storage(sop_class) for sop_class, uid in request.references)
+        if left and time.monotonic() < search.patience:
+            raise _Waits(f"{left} objects are not in the archive, and may still wait in a spool")
 
     def attend(self, association: Association, peer: Peer) -> None:
         """Wait until the other side sends something, or nothing is owed to it, and send reports as they are ready."""
@@ -316,12 +360,13 @@ class CommitmentService:
     def _attempt(self, name: str, request: _Request) -> None:
         peer = Peer(request.aet, self._aet, request.address, request.node)
         try:
-            if self._waiting():
-                raise Unavailable("objects still wait in the spool")
             self._report(name, request)
         except Error as error:
             if self._stopping:
                 request.due = math.inf
+                return
+            if isinstance(error, _Waits):
+                request.due = time.monotonic() + _AGAIN_SECONDS
                 return
             request.attempts += 1
             request.due = time.monotonic() + _PAUSES[min(request.attempts, len(_PAUSES)) - 1]
@@ -339,21 +384,15 @@ class CommitmentService:
         (self._folder / name).unlink(missing_ok=True)
         with self._condition:
             self._requests.pop(name, None)
-            self._known.pop(name, None)
-
-    def _held(self, name: str, request: _Request) -> Mapping[str, Holding]:
-        until, held = self._known.get(name, (0.0, {}))
-        if time.monotonic() >= until:
-            uids = [uid for _, uid in request.references]
-            held = self._holdings.look_up(uids, last=request.attempts >= _PATIENT_ATTEMPTS)
-            self._known[name] = time.monotonic() + _FRESH_SECONDS, held
-        return held
+            self._searches.pop(name, None)
 
     def _report(self, name: str, request: _Request) -> None:
         node = self._node(request)
         if node is None:
             raise NotFound(f"no node has the AE title {request.aet} and an address any more")
-        event, dataset = report(request, self._held(name, request), self._aet)
+        search = self._searches.setdefault(name, self._search())
+        self._look_up(request, search, last=request.attempts >= _PATIENT_ATTEMPTS)
+        event, dataset = report(request, search.held, self._aet)
         proposed = (Proposed(1, COMMITMENT, (EXPLICIT, IMPLICIT)),)
         tls = client_tls(node.ca, node.client_cert, node.client_key) if node.tls else None
         asked = Request(self._aet, node.aet, proposed, roles={COMMITMENT: (False, True)})

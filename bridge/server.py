@@ -86,6 +86,7 @@ class Settings:
         strict: queries and retrievals that were not negotiated are refused.
         spool: C-STORE is acknowledged from the spool, which holds `spool_bytes` at most and leaves `free_bytes` of its
             disk.
+        patience_seconds: with a spool, before commitment says of absent objects that they are missing.
         graceful_seconds: for what is under way when we stop.
         connect_seconds, read_seconds: for the origin server.
         ca: PEM file of the authorities of the origin server's certificate.
@@ -116,6 +117,7 @@ class Settings:
     strict: bool = False
     spool: bool = False
     spool_bytes: int = 10 << 30
+    patience_seconds: float = 120.0
     free_bytes: int = 0
     graceful_seconds: float = 25.0
     connect_seconds: float = 5.0
@@ -190,7 +192,8 @@ class Bridge:
             settings.rules.aet,
             settings.data / "commitment",
             settings.limits,
-            lambda: self.spool is not None and bool(self.spool.status()["waiting"]),
+            self.spool,
+            settings.patience_seconds,
             settings.connect_seconds,
         )
         self._services: Mapping[int, Service] = {

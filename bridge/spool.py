@@ -159,6 +159,16 @@ class Spool:
         facts = os.statvfs(self._folder)
         return facts.f_bavail * facts.f_frsize
 
+    def mark(self) -> int:
+        """Return what tells those that have come so far from those that will come; see `waits`."""
+        with self._condition:
+            return self._number
+
+    def waits(self, mark: int) -> bool:
+        """Say whether an object that had come at a mark is not delivered yet."""
+        with self._condition:
+            return any(_number_of(name) <= mark for name in self._sizes)
+
     def status(self) -> dict[str, object]:
         """Return what waits, as JSON for people and programs."""
         with self._condition:

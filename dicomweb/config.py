@@ -395,6 +395,13 @@ class Config:
         False, BRIDGE, "answer C-STORE once it lies on the bridge's own disk, in `bridge` under `data`"
     )
     spool_bytes: int = setting(10 * GIB, BRIDGE, "most that waits there", shown="10 GiB", least=1)
+    spool_commitment_seconds: float = setting(
+        120.0,
+        BRIDGE,
+        "with `spool`, for so long storage commitment waits for absent objects, which may lie in another bridge's"
+        " spool, before it says that they are missing (0112)",
+        least=0,
+    )
 
     # -- not settings ------------------------------------------------------------------------------------
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)

@@ -51,6 +51,7 @@ def settings_of(config: Config) -> Settings:
         strict=config.find_strict,
         spool=config.spool,
         spool_bytes=config.spool_bytes,
+        patience_seconds=config.spool_commitment_seconds,
         free_bytes=config.limit_free_bytes,
         graceful_seconds=config.graceful_seconds,
         connect_seconds=config.dicomweb_connect_seconds,

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bridged import bridged
+from bridged import bridge_to, bridged
 from dicoms import CT, PREFIX, ct
+from programs import send
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -255,6 +256,72 @@ def test_a_node_that_says_nothing_holds_up_no_report_to_another(tmp_path):
                 ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, calling=calling)
             assert reports.get(timeout=60)[0] == 1
             silent.accept()[0].close()
+
+
+NOWHERE = "http://127.0.0.1:9/dicom-web"
+
+
+def spooled(folder: Path, *numbers: int) -> None:
+    """Let a bridge without a server acknowledge objects, and end."""
+    folder.mkdir()
+    with bridge_to(NOWHERE, folder, spool=True) as bridge:
+        assert send(bridge.port, *map(ct, numbers)) == [0] * len(numbers)
+
+
+def looks(system) -> threading.Event:
+    """An event that is set once the archive was asked what it holds."""
+    check, looked = system.served.archive.check, threading.Event()
+
+    def watched(instances):
+        yield from check(instances)
+        looked.set()
+
+    system.served.archive.check = watched
+    return looked
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["new association", "same association"])
+def test_an_object_that_waits_in_another_bridges_spool_is_not_missing(tmp_path, known):
+    reports: queue.Queue = queue.Queue()
+    spooled(tmp_path / "other", 1)
+    with (
+        modality(reports, []) as (port, _),
+        bridged(tmp_path, node(port) if known else "", spool=True) as system,
+        contextlib.ExitStack() as stack,
+    ):
+        looked = looks(system)
+
+        def between(_: object) -> None:
+            assert looked.wait(60)
+            url = f"http://127.0.0.1:{system.web_port}/dicom-web"
+            stack.enter_context(bridge_to(url, tmp_path / "other", spool=True))
+
+        ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, waits=not known, between=between)
+        event, report = reports.get(timeout=60)
+        assert event == 1, report
+
+
+def test_an_object_that_came_in_no_spool_is_missing_in_the_end(tmp_path):
+    reports: queue.Queue = queue.Queue()
+    with modality(reports, []) as (port, _), bridged(tmp_path, node(port), spool=True, patience_seconds=0.5) as system:
+        system.served.store(ct(1))
+        ask(system, request((CT, f"{PREFIX}.1.1.1"), (CT, f"{PREFIX}.1.1.2")), reports)
+        event, report = reports.get(timeout=60)
+        assert (event, failures(report)) == (2, {f"{PREFIX}.1.1.2": 0x0112})
+
+
+def test_nothing_is_reported_before_our_own_spool_has_delivered_it(tmp_path):
+    """Whatever the patience is, and by the next bridge of the same folder."""
+    reports: queue.Queue = queue.Queue()
+    settings = {"spool": True, "patience_seconds": 0.0}
+    with modality(reports, []) as (port, _):
+        with bridge_to(NOWHERE, tmp_path, node(port), **settings) as bridge:
+            assert send(bridge.port, ct(1)) == [0]
+            assert ask(bridge, request((CT, f"{PREFIX}.1.1.1")), reports).Status == 0
+            assert bridge.commitment.waiting() == 1
+        with bridged(tmp_path, node(port), **settings):
+            event, report = reports.get(timeout=60)
+            assert event == 1, report
 
 
 @pytest.mark.parametrize(

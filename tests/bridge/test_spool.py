@@ -56,6 +56,15 @@ def test_what_is_acknowledged_without_a_web_layer_is_delivered_when_there_is_one
     assert len({held.instance for held in served.archive.index.walk()}) == 10
 
 
+def test_a_mark_tells_what_had_come_from_what_comes_later(tmp_path):
+    with bridge_to("http://127.0.0.1:9/dicom-web", tmp_path, spool=True) as bridge:
+        before = bridge.spool.mark()
+        assert store(bridge, tmp_path, 1) == [0]
+        between = bridge.spool.mark()
+        assert store(bridge, tmp_path, 2) == [0]
+        assert [bridge.spool.waits(mark) for mark in (before, between)] == [False, True]
+
+
 def test_with_a_web_layer_everything_passes_through(tmp_path):
     with bridged(tmp_path, spool=True) as system:
         assert store(system.bridge, tmp_path, *range(1, 6)) == [0] * 5
