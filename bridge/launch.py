@@ -18,6 +18,10 @@ _GARBAGE = 20_000
 CPU of a search or of a store went into looking."""
 
 
+_WAKE_SECONDS = 1.0
+"""Python runs signal handlers in the main thread, which a signal that came to another one does not wake."""
+
+
 def serve(settings: Settings, ready: Callable[[Bridge], None]) -> int:
     """Serve until told to stop. A second signal ends the process at once.
 
@@ -51,12 +55,15 @@ def serve(settings: Settings, ready: Callable[[Bridge], None]) -> int:
             ready(bridge)
             gc.freeze()
             gc.set_threshold(_GARBAGE)
-            stop.wait()
+            while not stop.wait(_WAKE_SECONDS):
+                pass
             log.info("the bridge stops; requests under way may go on for %g seconds", settings.graceful_seconds)
         finally:
             health.draining = True
-            work.stop()
+            working = threading.Thread(target=work.stop, name="stop-work")
+            working.start()
             bridge.stop()
+            working.join()
             if face is not None:
                 face.stop()
     finally:

@@ -4,13 +4,14 @@ Objects pass through as they are stored where the receiver takes them so. Where 
 re-encoded here, and compressed pixels are asked for in a transfer syntax that it takes. What cannot be sent counts as
 failed and is listed; one bad instance or one association that ends stops nothing else.
 
-The Standard leaves open what becomes of a C-MOVE whose requester goes away: we stop.
+The Standard leaves open what becomes of a C-MOVE whose requester goes away: we stop. When the bridge has to end, what
+was not sent yet counts as failed, and the final answer says so.
 """
 
 import contextlib
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -58,6 +59,10 @@ class Cancelled(Exception):
     """The requester cancelled."""
 
 
+class Ended(Exception):
+    """The bridge has to end."""
+
+
 @dataclass
 class Progress:
     """A retrieval under way: its counts, and its pending answers (PS3.4 C.4.2.1.6 to C.4.2.1.9).
@@ -69,17 +74,20 @@ class Progress:
         failed: SOP Instance UIDs of the others.
         interleave: pending answers may be sent while a sub-operation is under way, which goes over another
             association.
+        ends: says that no time is left.
     """
 
     association: Association
     message: Message
     total: int
     interleave: bool
+    ends: Callable[[], bool]
     completed: int = 0
     warned: int = 0
     failed: list[str] = field(default_factory=list)
     comment: str = ""
     _last: float = 0.0
+    _counted: set[str] = field(default_factory=set)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -97,6 +105,7 @@ class Progress:
 
     def done(self, instance: Instance, status: int, comment: str = "") -> None:
         """Count a sub-operation by the status that the receiver answered."""
+        self._counted.add(instance.uid)
         if status == statuses.SUCCESS:
             self.completed += 1
         elif status >> 12 == 0xB or status in (0x0107, 0x0116):
@@ -106,18 +115,28 @@ class Progress:
 
     def fail(self, instance: Instance, why: str) -> None:
         """Count a sub-operation that failed."""
+        self._counted.add(instance.uid)
         self.failed.append(instance.uid)
         self.comment = self.comment or why
+
+    def fail_rest(self, instances: Iterable[Instance], why: str) -> None:
+        """Count all sub-operations as failed that were not counted yet."""
+        for instance in instances:
+            if instance.uid not in self._counted:
+                self.fail(instance, why)
 
     def tick(self) -> None:
         """Send a pending answer if it is time for one, and look whether the request was cancelled.
 
         Raises:
             Cancelled: it was.
+            Ended: there is no time left.
             PeerLeft: the requester is gone.
         """
         if self.association.cancelled(self.message.command.get("MessageID", 0)):
             raise Cancelled
+        if self.ends():
+            raise Ended
         if time.monotonic() - self._last >= PENDING_SECONDS:
             self._last = time.monotonic()
             more = {"NumberOfRemainingSuboperations": self.remaining, **self.counts}
@@ -154,21 +173,23 @@ class _Retrieving:
         origin: where objects come from.
         refusals: told of what is refused.
         strict: what was not negotiated is refused.
+        ends: says that the bridge ends, and that a final answer has to be given now.
     """
 
     name: ClassVar[str]
     models: ClassVar[Mapping[str, identifiers.Root]]
 
-    def __init__(self, origin: Origin, refusals: Refusals, strict: bool) -> None:
+    def __init__(self, origin: Origin, refusals: Refusals, strict: bool, ends: Callable[[], bool]) -> None:
         self._origin = origin
         self._refusals = refusals
         self._strict = strict
+        self._ends = ends
 
     def serve(self, association: Association, message: Message, peer: Peer) -> None:
         """Answer a retrieval."""
         try:
             wanted = self._resolve(association, message, peer)
-            progress = Progress(association, message, len(wanted.instances), self.name == "C-MOVE")
+            progress = Progress(association, message, len(wanted.instances), self.name == "C-MOVE", self._ends)
             cancelled = False
             try:
                 if wanted.instances:
@@ -176,6 +197,8 @@ class _Retrieving:
                     self._transfer(wanted, progress, peer)
             except Cancelled:
                 cancelled = True
+            except Ended:
+                progress.fail_rest(wanted.instances, "the bridge was told to stop")
             progress.finish(cancelled)
         except (PeerLeft, PeerSilent, BadMessage):
             raise
@@ -258,6 +281,7 @@ class MoveService(_Retrieving):
         origin: where objects come from.
         refusals: told of what is refused.
         strict: what was not negotiated is refused.
+        ends: see GetService.
         nodes: the destinations.
         aet: our AE title.
         limits: of the associations.
@@ -274,6 +298,7 @@ class MoveService(_Retrieving):
         origin: Origin,
         refusals: Refusals,
         strict: bool,
+        ends: Callable[[], bool],
         nodes: Nodes,
         aet: str,
         limits: Limits,
@@ -282,7 +307,7 @@ class MoveService(_Retrieving):
         key: str = "",
         ca: str = "",
     ) -> None:
-        super().__init__(origin, refusals, strict)
+        super().__init__(origin, refusals, strict, ends)
         self._nodes = nodes
         self._aet = aet
         self._limits = limits
@@ -334,7 +359,7 @@ class MoveService(_Retrieving):
                 left.clear()
             except _ReceiverLeft as error:
                 progress.comment = progress.comment or f"{node.name}: {error}"
-            except Cancelled:
+            except (Cancelled, Ended):
                 if association is not None:
                     association.release()
                 raise
@@ -438,7 +463,7 @@ class _Over:
         data = iter(_ticking(pieces, progress) if progress.interleave else pieces)
         try:
             held = _gather(data)
-        except (Cancelled, PeerLeft, PeerSilent, BadMessage):
+        except (PeerLeft, PeerSilent, BadMessage):
             raise
         except Error as error:
             progress.fail(instance, str(error))
@@ -453,6 +478,9 @@ class _Over:
                 while not self._association.waits(_WAIT_SECONDS):
                     progress.tick()
             answer = self._association.answer(request)
+        except Ended:
+            self._association.abort()  # in the middle of an object, or of the wait for its answer
+            raise
         except (PeerLeft, PeerSilent, BadMessage) as error:
             if self._association is requester or not requester.open:
                 raise

@@ -7,6 +7,7 @@ silence keeps nobody out. Associations have limits in all, for strangers and for
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import ssl
@@ -63,6 +64,8 @@ _BACKLOG = 256
 _LEAST_REQUESTS, _MOST_REQUESTS = 2, 4
 """Store requests under way before objects wait for each other: the server works at one while we receive for another."""
 _HANDSHAKE_SECONDS = 10.0
+_FINAL_SECONDS = 5.0
+"""Before the end of the time that is given, or a quarter of that: retrievals under way give their final answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +213,12 @@ class Bridge:
                 settings.data / "drafts",
             ),
             C_FIND: FindService(self.origin, self.nodes, self.refusals, settings.rules.aet, settings.strict),
-            C_GET: GetService(self.origin, self.refusals, settings.strict),
+            C_GET: GetService(self.origin, self.refusals, settings.strict, self._ends),
             C_MOVE: MoveService(
                 self.origin,
                 self.refusals,
                 settings.strict,
+                self._ends,
                 self.nodes,
                 settings.rules.aet,
                 settings.limits,
@@ -229,6 +233,7 @@ class Bridge:
         self._active: dict[int, _Active] = {}
         self._serial = 0
         self._stopping = False
+        self._end = math.inf
         for listener in self._listeners:
             threading.Thread(target=self._accept, args=(listener, False), name="accept", daemon=True).start()
         for listener in secure:
@@ -453,15 +458,18 @@ class Bridge:
 
     # -- the end --------------------------------------------------------------------------------------------
 
+    def _ends(self) -> bool:
+        return time.monotonic() >= self._end
+
     def stop(self, graceful_seconds: float | None = None) -> None:
         """Take nobody any more, let requests under way end, then end all.
 
         Args:
             graceful_seconds: how long they may go on; None is what the settings say.
         """
-        deadline = time.monotonic() + (
-            self._settings.graceful_seconds if graceful_seconds is None else graceful_seconds
-        )
+        seconds = self._settings.graceful_seconds if graceful_seconds is None else graceful_seconds
+        deadline = time.monotonic() + seconds
+        self._end = deadline - min(_FINAL_SECONDS, seconds / 4)
         with self._lock:
             self._stopping = True
             for listener in self._listeners:

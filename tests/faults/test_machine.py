@@ -8,20 +8,24 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
+from bridged import receiving
 from dicoms import CT, PREFIX, ct, dataset, part10
-from programs import SERIES, STUDY, Program, big, bridge, send, uid, until, web
+from programs import SECONDS, SERIES, STUDY, Program, big, bridge, send, uid, until, web
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
 
 from bridge.association import Limits, connect
 from bridge.negotiation import Proposed, Request
 from dicomweb.standard.syntaxes import EXPLICIT
 
 MIB = 1 << 20
+STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 
 needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and prlimit of Linux")
 
@@ -141,6 +145,86 @@ def test_a_bridge_that_is_told_to_stop_in_the_middle_of_an_object_takes_it(tmp_p
         association.close()
         assert dimse.process.wait(60) == 0
         assert server.found() == {uid(1)}
+
+
+@contextlib.contextmanager
+def moving(server: Program, dimse: Program, going_on: threading.Event) -> Iterator[Callable[[], Dataset]]:
+    """A C-MOVE of all that is there to a receiver that holds its second object up until it is told to go on; yields
+    what waits for the final answer."""
+    held = threading.Event()
+    received: list[str] = []
+
+    def store(event: evt.Event) -> int:
+        received.append(str(event.request.AffectedSOPInstanceUID))
+        if len(received) == 2:
+            held.set()
+            assert going_on.wait(SECONDS)
+        return 0
+
+    handlers = [(evt.EVT_C_STORE, store)]
+    with receiving([(CT, [EXPLICIT])], handlers=handlers) as receiver, ThreadPoolExecutor(1) as pool:
+        there = {"host": "127.0.0.1", "port": receiver.port}
+        assert server.ask("/nodes/STORESCP", "PUT", json=there).status_code == 200
+        entity = AE("VIEWER")
+        entity.dimse_timeout = entity.network_timeout = SECONDS
+        entity.add_requested_context(STUDY_MOVE)
+        association = entity.associate("127.0.0.1", dimse.port, ae_title="ROENTGATE")
+        assert association.is_established
+        wanted = Dataset()
+        wanted.QueryRetrieveLevel, wanted.StudyInstanceUID = "STUDY", STUDY
+        answers = pool.submit(lambda: list(association.send_c_move(wanted, "STORESCP", STUDY_MOVE)))
+        try:
+            assert held.wait(SECONDS)
+            yield lambda: answers.result()[-1][0]
+        finally:
+            going_on.set()
+            association.abort()
+
+
+def counted(final: Dataset) -> tuple[int, int, int]:
+    """Status of a final answer, and how many sub-operations were completed and failed."""
+    return (final.Status, final.NumberOfCompletedSuboperations, final.NumberOfFailedSuboperations)
+
+
+@needs_proc
+def test_a_move_that_can_end_in_time_ends_though_the_bridge_was_told_to_stop(tmp_path: Path) -> None:
+    going_on = threading.Event()
+    with web(tmp_path) as server, bridge(tmp_path / "b", server.port, ROENTGATE_GRACEFUL_SECONDS="30") as dimse:
+        assert server.stow(*(ct(number) for number in range(1, 7))).status_code == 200
+        with moving(server, dimse, going_on) as final:
+            dimse.process.terminate()
+            until(lambda: "refused" in refused(dimse.port), "it takes connections")
+            going_on.set()
+            assert counted(final()) == (0, 6, 0)
+            assert dimse.process.wait(SECONDS) == 0
+
+
+@needs_proc
+def test_a_move_that_cannot_end_in_time_is_answered_with_what_was_sent(tmp_path: Path) -> None:
+    with web(tmp_path) as server, bridge(tmp_path / "b", server.port, ROENTGATE_GRACEFUL_SECONDS="8") as dimse:
+        assert server.stow(*(ct(number) for number in range(1, 7))).status_code == 200
+        with moving(server, dimse, threading.Event()) as final:
+            dimse.process.terminate()
+            assert counted(final()) == (0xB000, 1, 5)
+            assert dimse.process.wait(SECONDS) == 0
+        assert "Traceback" not in dimse.said()
+
+
+@needs_proc
+def test_a_move_is_answered_rightly_though_the_server_was_told_to_stop(tmp_path: Path) -> None:
+    """The objects that the server was sending arrive; what would have been asked for after it has failed."""
+    going_on = threading.Event()
+    with web(tmp_path) as server, bridge(tmp_path / "b", server.port) as dimse:
+        objects = [ct(number, series=series) for series in (1, 2) for number in range(1, 5)]
+        assert server.stow(*objects).status_code == 200
+        with moving(server, dimse, going_on) as final:
+            server.process.terminate()
+            assert server.process.wait(SECONDS) == 0
+            going_on.set()
+            status, completed, failed = counted(final())
+            assert completed + failed == 8
+            assert completed >= 2
+            assert status == (0xB000 if failed else 0)
 
 
 faketime = pytest.mark.skipif(shutil.which("faketime") is None, reason="no faketime: apt-get install faketime")

@@ -87,6 +87,10 @@ PROVED = {
         "bridge/test_spool.py::test_a_full_spool_tells_senders_to_come_again",
         "bridge/test_spool.py::test_an_object_that_is_refused_for_good_is_set_aside_and_blocks_nothing",
     ],
+    "storage commitment is asked for what waits in a spool": [
+        "bridge/test_commitment.py::test_an_object_that_waits_in_another_bridges_spool_is_not_missing",
+        "bridge/test_commitment.py::test_nothing_is_reported_before_our_own_spool_has_delivered_it",
+    ],
     "a token of a node ends in the middle": ["bridge/test_webnodes.py::test_a_token_that_is_withdrawn_is_fetched_anew"],
     "the clock jumps": [f"{MACHINE}::test_a_clock_that_jumps_reorders_nothing_and_loses_nothing"],
     "memory or processor are short": [
@@ -97,6 +101,8 @@ PROVED = {
     "we are told to stop in the middle": [
         f"{MACHINE}::test_told_to_stop_in_the_middle_everything_ends_or_fails_cleanly",
         f"{MACHINE}::test_a_bridge_that_is_told_to_stop_in_the_middle_of_an_object_takes_it",
+        f"{MACHINE}::test_a_move_that_cannot_end_in_time_is_answered_with_what_was_sent",
+        f"{MACHINE}::test_a_move_is_answered_rightly_though_the_server_was_told_to_stop",
     ],
     "index and objects are of different days": [
         f"{RESTORE}::test_yesterdays_index_with_todays_objects_is_mended_by_the_objects",
