@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 import orjson
 import urllib3
@@ -250,15 +250,15 @@ class Origin:
                 return b"".join(bytes(piece) for piece in part)
         raise errors.Unavailable("the answer of the DICOMweb server has no part")
 
-    def delete(self, path: str) -> None:
-        """Delete a study, series or instance, where the server does that (no clause of the Standard).
+    def delete(self, path: str, reason: str) -> None:
+        """Delete a study, series or instance, where the server does that (no clause of the Standard), and say why.
 
         Raises:
             NotFound: there is none.
             Forbidden: it may not be deleted by us, or the server deletes nothing.
             Unavailable, BadRequest: as it answers.
         """
-        response = self._ask("DELETE", f"{self.url}{path}", {"Accept": _JSON})
+        response = self._ask("DELETE", f"{self.url}{path}?{urlencode({'reason': reason})}", {"Accept": _JSON})
         if response.status in (405, 501):
             raise errors.Forbidden("the DICOMweb server deletes nothing")
         if response.status >= 300:

@@ -19,6 +19,7 @@ from dicomweb.standard.syntaxes import EXPLICIT
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 PATIENT = "ROENTGATE-TRY"
+_REASON = "a trial was over"
 _SIDE = 64
 
 
@@ -125,7 +126,7 @@ def _search(origin: Origin) -> str:
 
 def _may_delete(origin: Origin, sample: Sample) -> str:
     try:
-        origin.delete(f"/studies/{sample.study}")
+        origin.delete(f"/studies/{sample.study}", _REASON)
     except (NotFound, Gone):
         return "there"
     except Forbidden as error:
@@ -171,7 +172,7 @@ def _frame(origin: Origin, sample: Sample) -> str:
 
 def _delete(origin: Origin, sample: Sample) -> str:
     try:
-        origin.delete(f"/studies/{sample.study}")
+        origin.delete(f"/studies/{sample.study}", _REASON)
     except (NotFound, Gone):
         return "nothing was there"
     if origin.search("/instances", [("StudyInstanceUID", sample.study)]).rows:

@@ -224,6 +224,9 @@ class Config:
         "", ACCESS, "claim with the nodes that it is for, `*` for all", shown="none: for all"
     )
 
+    delete_reason: bool = setting(
+        False, ACCESS, "delete nothing without a reason: `DELETE` needs `?reason=`", shown="`true` with `access`"
+    )
     audit: bool = setting(
         False, ACCESS, "record who did what, when, from where, and what came of it", shown="`true` with `access`"
     )
@@ -444,6 +447,8 @@ class Config:
             fill(self, "shares", True)
         if self.access and "zero_preamble" not in self.origins:
             fill(self, "zero_preamble", True)
+        if self.access and "delete_reason" not in self.origins:
+            fill(self, "delete_reason", True)
         self._check_together()
 
     def __repr__(self) -> str:

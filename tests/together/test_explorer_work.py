@@ -63,6 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     there = [ct(n, study=70 + study, series=s) for study in range(3) for s in (1, 2) for n in (1, 2, 3)]
     with pacs(*there) as other:
         env = {"ROENTGATE_DATA": str(folder), "ROENTGATE_DIMSE_PORT": "0", "ROENTGATE_HTTP_PORT": "0"}
+        env["ROENTGATE_DELETE_REASON"] = "true"
         with commands.started(folder, "up", **env) as (process, greeting):
             port = re.search(r"http://127\.0\.0\.1:([0-9]+)", greeting)
             assert port is not None, greeting
@@ -433,7 +434,7 @@ def test_a_waiting_job_is_stopped(world: World, page: Browsed) -> None:
 
 @pytest.mark.long
 def test_a_deletion_says_what_goes_and_keeps_its_reason(world: World, page: Browsed) -> None:
-    page.allowed.append("410")  # a thumbnail may have been asked for while its study went
+    page.allowed += ["400", "410"]  # without a reason; a thumbnail may have been asked for while its study went
     for study in (30, 31, 32):
         world.store(*fresh(study).values())
     page.open("studies?id=P3*")
@@ -444,6 +445,10 @@ def test_a_deletion_says_what_goes_and_keeps_its_reason(world: World, page: Brow
     page.page.get_by_role("button", name="Delete…").click()
     dialog = page.page.get_by_role("dialog")
     expect(dialog).to_contain_text("2 studies, 2 series, 6 instances would go.")
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_have_text("Nothing is deleted here without a reason. Say why.")
+    expect(dialog.get_by_label("Reason")).to_be_focused()
+    expect(rows).to_have_count(3)
     dialog.get_by_label("Reason").fill("Wrong patient <i>")
     page.look("delete")
     dialog.get_by_role("button", name="Delete", exact=True).click()
@@ -469,6 +474,7 @@ def test_an_instance_and_then_its_series_are_deleted_from_their_pages(world: Wor
         page.page.get_by_role("button", name="Actions", exact=True).click()
         page.page.get_by_role("menuitem", name="Delete…").click()
         expect(dialog).to_contain_text(words)
+        dialog.get_by_label("Reason").fill("Sent twice")
         dialog.get_by_role("button", name="Delete", exact=True).click()
         expect(page.page.locator("#toasts")).to_contain_text(f"1 {level} deleted")
     assert not {f"{PREFIX}.33.1.{n}" for n in (1, 2, 3)} & world.instances()

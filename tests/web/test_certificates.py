@@ -54,8 +54,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 def test_the_name_of_a_certificate_says_what_its_holder_may_do(secured):
     assert secured.ask("reader") == 200
-    assert secured.ask("reader", "DELETE", f"{STUDIES}/1.2.3") == 403
-    assert secured.ask("ct.hospital.example", "DELETE", f"{STUDIES}/1.2.3") == 404
+    assert secured.ask("reader", "DELETE", f"{STUDIES}/1.2.3?reason=test") == 403
+    assert secured.ask("ct.hospital.example", "DELETE", f"{STUDIES}/1.2.3?reason=test") == 404
     assert secured.ask("a=b") == 200
     assert secured.ask("stranger") == 401
     assert secured.ask("READER") == 401
@@ -88,7 +88,7 @@ def test_a_key_that_is_shown_besides_decides(secured):
     ],
 )
 def test_no_foreign_page_changes_anything_by_the_certificate_that_a_browser_shows(secured, headers, status):
-    assert secured.ask("ct.hospital.example", "DELETE", f"{STUDIES}/1.2.3", **headers) == status
+    assert secured.ask("ct.hospital.example", "DELETE", f"{STUDIES}/1.2.3?reason=test", **headers) == status
     assert secured.ask("reader", **headers) == 200
 
 

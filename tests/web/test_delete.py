@@ -6,6 +6,8 @@ import pytest
 from dicoms import PREFIX, ct
 from served import Served
 
+from dicomweb.config import Config
+
 STUDY = f"/studies/{PREFIX}.1"
 SERIES = f"{STUDY}/series/{PREFIX}.1.1"
 INSTANCE = f"{SERIES}/instances/{PREFIX}.1.1.1"
@@ -79,3 +81,23 @@ def test_all_versions_of_an_instance_go(tmp_path):
     served.archive.sweep()
     left = [stored.key for stored in served.archive.storage.list() if not stored.key.startswith("tombstones/")]
     assert left == []
+
+
+@pytest.mark.parametrize("reason", [None, "", " \t"])
+def test_where_a_reason_is_wanted_nothing_is_deleted_without_one(tmp_path, reason):
+    served = Served(tmp_path, delete_reason=True)
+    served.store(ct(1))
+    for path in (INSTANCE, SERIES, STUDY):
+        answer = served.client.delete(f"/dicom-web{path}", params={} if reason is None else {"reason": reason})
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert "without a reason" in answer.json()["detail"]
+    assert len(served.get("/instances").json()) == 1
+    assert delete(served, INSTANCE, reason=" sent twice ") == 204
+    (told,) = served.client.get("/deletions").json()["deletions"]
+    assert told["reason"] == "sent twice"
+
+
+def test_a_reason_is_wanted_where_there_is_access_control_unless_it_is_said_otherwise():
+    assert (Config(access=True).delete_reason, Config().delete_reason) == (True, False)
+    given = {"ROENTGATE_ACCESS": "true", "ROENTGATE_DELETE_REASON": "false"}
+    assert not Config.read(given).delete_reason

@@ -107,7 +107,7 @@ def fill(far: Served, admin: dict[str, str], of_patient: bool) -> None:
     for study in (THEIRS, GONE, KEPT):
         for number in (1, 2):
             assert store(far, admin, study, number=number).status_code == 200
-    assert far.client.delete(f"/dicom-web/studies/{uid(GONE)}", headers=admin).status_code == 204
+    assert far.client.delete(f"/dicom-web/studies/{uid(GONE)}?reason=test", headers=admin).status_code == 204
     kept = store(far, {**admin, "on-conflict": "keep"}, KEPT, PatientComments="another")
     assert kept.status_code in (200, 202)
     assert len(far.client.get("/conflicts", headers=admin).json()["conflicts"]) == 1
@@ -137,7 +137,8 @@ FOREIGN = [one for one in ALL if "{study}" in one[0] and one[1] in ("GET", "DELE
 @pytest.mark.parametrize(("path", "method"), FOREIGN)
 def test_foreign_studies_are_not_there_whatever_is_shown_of_them(worlds: Worlds, path: str, method: str) -> None:
     for study in (THEIRS, GONE):
-        answer = worlds.far.client.request(method, f"{worlds.before}{url(path, study)}", headers=worlds.who)
+        asked = f"{worlds.before}{url(path, study)}" + ("?reason=test" if method == "DELETE" else "")
+        answer = worlds.far.client.request(method, asked, headers=worlds.who)
         assert answer.status_code == (403 if method == "DELETE" and worlds.before else 404)
         for headers in ({"if-none-match": "*"}, {"range": "bytes=0-3"}, {"accept": "nonsense"}, {"if-match": "*"}):
             worlds.ask(method, url(path, study), **headers)

@@ -106,13 +106,13 @@ FROM = [
 @pytest.mark.parametrize(("headers", "ours"), FROM)
 def test_only_a_page_of_this_server_changes_anything_in_the_name_of_who_is_signed_in(served, headers, ours):
     browser = sent(cookies(sign_in(served, new_key(served, "read", "delete")))["roentgate-session"])
-    delete = served.client.request("DELETE", "/dicom-web/studies/1.2.3", headers={**browser, **headers})
+    delete = served.client.request("DELETE", "/dicom-web/studies/1.2.3?reason=test", headers={**browser, **headers})
     assert delete.status_code == (404 if ours else 403)
     assert served.client.post("/session", json={"key": "x"}, headers=headers).status_code == (401 if ours else 403)
     assert served.client.request("DELETE", "/session", headers=headers).status_code == (204 if ours else 403)
     # What is shown in a header field no foreign page can send
     shown = {"authorization": f"Bearer {new_key(served, 'delete')}", **headers}
-    assert served.client.request("DELETE", "/dicom-web/studies/1.2.3", headers=shown).status_code == 404
+    assert served.client.request("DELETE", "/dicom-web/studies/1.2.3?reason=test", headers=shown).status_code == 404
 
 
 def begun(served: Served) -> tuple[str, dict[str, str]]:

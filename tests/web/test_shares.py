@@ -400,7 +400,7 @@ def test_below_a_link_nobody_signs_in_otherwise_and_nothing_else_is_opened(serve
 def test_a_link_to_a_study_that_was_deleted_leads_nowhere(tmp_path):
     served = make(tmp_path)
     made = share(served)
-    served.client.delete(f"/dicom-web/studies/{uid(OURS)}", headers=add_key(served, "deleter", "delete"))
+    served.client.delete(f"/dicom-web/studies/{uid(OURS)}?reason=test", headers=add_key(served, "deleter", "delete"))
     assert served.client.get(f"{root_of(made)}/dicom-web/studies").json() == []
     assert open_link(served, made).status_code == 204
     who = add_key(served, "late", "read", "share")

@@ -113,7 +113,7 @@ def test_a_token_that_is_not_good_is_401(served, issuer, name):
 
 
 def test_good_tokens_open_what_their_roles_say(served, issuer):
-    url = f"/dicom-web/studies/{dicoms.PREFIX}.99"
+    url = f"/dicom-web/studies/{dicoms.PREFIX}.99?reason=test"
     reads = issuer.sign(studies="*")
     assert (status(served, reads), status(served, reads, "DELETE", url)) == (200, 403)
     by_curve = issuer.sign(issuer.keys[1], "ES256", roles="roentgate-read roentgate-delete", studies="*")

@@ -44,6 +44,7 @@ async function remove(subjects, done) {
             try {
               await call(`${resource(one)}${query}`, { method: "DELETE" });
             } catch (error) {
+              if (error.status === 400 && !query) return reason.focus(), "Nothing is deleted here without a reason. Say why.";
               if (error.status !== 404 && error.status !== 410) throw error; // somebody else was faster
             }
             gone += 1;
