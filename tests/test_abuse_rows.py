@@ -15,6 +15,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "A03": ("together/test_guards.py::test_a_compressed_body_is_refused_with_the_reason",),
     "A04": (
         "standard/test_multipart.py::test_a_million_empty_parts_stop_at_the_limit",
+        "standard/test_multipart.py::test_a_header_of_a_megabyte_is_refused_before_it_has_arrived",
+        "standard/test_multipart.py::test_a_missing_or_impossible_boundary_is_refused",
         "standard/test_multipart.py::test_a_header_at_the_limit_is_read_and_one_byte_more_is_not",
         "web/test_stow.py::test_bodies_that_are_not_well_formed_are_refused_and_leave_nothing",
         "web/test_stow.py::test_a_body_a_part_and_their_number_have_limits",
@@ -26,6 +28,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         "together/test_guards.py::test_requests_that_two_readers_could_take_for_different_ones_are_refused_and_the_connection_closed",
         "together/test_guards.py::test_a_request_that_ends_in_two_places_is_refused_and_nothing_after_it_is_answered",
         "test_http1.py::test_what_two_readers_could_read_differently_is_refused",
+    ),
+    "A08": (
+        "test_wire.py::test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served",
+        "test_wire.py::test_a_client_may_give_up_hundreds_of_streams_and_go_on",
     ),
     "A09": ("web/test_wado.py::test_a_thousand_ranges_get_the_whole",),
     "A10": (
@@ -96,6 +102,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_http1.py::test_a_field_of_many_spaces_takes_no_more_than_one_look_at_each",
     ),
     "A62": (
+        "web/test_delete.py::test_where_a_reason_is_wanted_nothing_is_deleted_without_one",
+        "web/test_delete.py::test_a_reason_is_wanted_where_there_is_access_control_unless_it_is_said_otherwise",
         "web/test_access.py::test_a_role_opens_what_is_declared_for_it_and_nothing_else",
         "web/test_status.py::test_deletions_are_listed_with_their_reasons_the_latest_first",
         "together/test_audit.py::test_everything_that_is_done_is_recorded_and_no_log_names_a_patient",

@@ -8,9 +8,12 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from h2.errors import ErrorCodes
 from servers import running
 
 from dicomweb import wire
+
+FIELDS = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
 
 
 async def early(scope, receive, send):
@@ -60,8 +63,7 @@ class Http2Client:
             yield from events
 
     def begin(self, stream: int, method: str = "POST", end: bool = False) -> None:
-        fields = [(":method", method), (":path", "/"), (":scheme", "http"), (":authority", "x")]
-        self.h2.send_headers(stream, fields, end_stream=end)
+        self.h2.send_headers(stream, [(":method", method), *FIELDS[1:]], end_stream=end)
         self.flush()
 
     def answer(self, stream: int) -> tuple[int, bytes]:
@@ -169,3 +171,59 @@ def test_both_servers_answer_the_same(server):
             answer += client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"server:" not in answer.lower()
+
+
+def counted(app, calls: list[str]):
+    async def counting(scope, receive, send):
+        calls.append(scope["type"])
+        await app(scope, receive, send)
+
+    return counting
+
+
+def reset_many(client: Http2Client, count: int) -> None:
+    """Open streams and reset them until the server ends the connection, as it must."""
+    for number in range(count):
+        client.h2.send_headers(2 * number + 1, FIELDS, end_stream=True)
+        client.h2.reset_stream(2 * number + 1, ErrorCodes.CANCEL)
+        if number % 100 < 99:
+            continue
+        client.h2.ping(b"%08d" % number)
+        heard: list[h2.events.Event] = []
+        try:
+            client.flush()
+            while not any(isinstance(event, h2.events.PingAckReceived) for event in heard):
+                data = client.socket.recv(65536)
+                if not data:
+                    return
+                heard = client.h2.receive_data(data)
+                for event in heard:
+                    if isinstance(event, h2.events.ConnectionTerminated):
+                        assert event.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+                        return
+        except ConnectionError:  # it had not read everything when it closed
+            return
+    raise AssertionError("the server took them all")
+
+
+def test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served():
+    calls: list[str] = []
+    with running(counted(early, calls)) as server, Http2Client(server.port) as other:
+        for _ in range(3):
+            with Http2Client(server.port) as client:
+                reset_many(client, 10_000)
+            stream = other.h2.get_next_available_stream_id()
+            other.begin(stream, "GET", end=True)
+            assert other.answer(stream) == (413, b"no")
+    assert len(calls) < 10_000
+
+
+def test_a_client_may_give_up_hundreds_of_streams_and_go_on():
+    with running(early) as server, Http2Client(server.port) as client:
+        for number in range(wire.RESETS):
+            client.h2.send_headers(2 * number + 1, FIELDS, end_stream=True)
+            client.h2.reset_stream(2 * number + 1, ErrorCodes.CANCEL)
+        client.flush()
+        stream = client.h2.get_next_available_stream_id()
+        client.begin(stream, "GET", end=True)
+        assert client.answer(stream) == (413, b"no")
