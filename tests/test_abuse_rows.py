@@ -14,6 +14,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "A02": ("together/test_guards.py::test_an_endless_chunked_body_is_cut_at_the_limit_and_leaves_nothing",),
     "A03": ("together/test_guards.py::test_a_compressed_body_is_refused_with_the_reason",),
     "A04": (
+        "together/test_abuse.py::test_a_body_of_many_parts_or_of_one_in_another_is_refused_and_leaves_nothing",
         "standard/test_multipart.py::test_a_million_empty_parts_stop_at_the_limit",
         "standard/test_multipart.py::test_a_header_of_a_megabyte_is_refused_before_it_has_arrived",
         "standard/test_multipart.py::test_a_missing_or_impossible_boundary_is_refused",
@@ -98,6 +99,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "index/test_search.py::test_brackets_and_percent_are_plain_characters",
     ),
     "A61": (
+        "standard/test_steps.py::test_no_text_takes_more_than_a_bounded_time",
         "standard/test_media.py::test_no_text_whatever_raises_anything_but_our_errors",
         "test_http1.py::test_a_field_of_many_spaces_takes_no_more_than_one_look_at_each",
     ),

@@ -95,6 +95,8 @@ _PARTS = {
         re.ASCII,
     ),
 }
+_MOST_HYPHENS = 3
+"""In a range of two, each with a negative UTC offset."""
 _OLD_DATE = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)", re.ASCII)
 _OLD_TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d*)?)?", re.ASCII)
 
@@ -132,6 +134,8 @@ def split_range(vr: str, text: str, zone: str = "") -> tuple[str | None, str | N
     ends = _ends(vr, text, zone)
     if ends is not None:
         return ends
+    if text.count("-") > _MOST_HYPHENS:
+        return None
     for place in (i for i, c in enumerate(text) if c == "-"):
         left, right = text[:place].strip(), text[place + 1 :].strip()
         first = _ends(vr, left, zone) if left else None

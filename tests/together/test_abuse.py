@@ -80,3 +80,21 @@ def test_what_we_rest_on_has_a_floor_where_an_older_one_is_not_safe():
         (entry,) = [one for one in project["dependencies"] if one.startswith(f"{name}>=")]
         given = tuple(int(number) for number in entry.partition(">=")[2].partition(",")[0].split("."))
         assert given >= least, entry
+
+
+@pytest.mark.parametrize("reading", ["boundary", "nested", "parts"])
+def test_a_body_of_many_parts_or_of_one_in_another_is_refused_and_leaves_nothing(tmp_path, reading):
+    """A04."""
+    served = Served(tmp_path)
+    dicom = 'multipart/related; type="application/dicom"; boundary='
+    inner = b"--a\r\nContent-Type: multipart/related; boundary=b\r\n\r\n--b--\r\n--a--\r\n"
+    kind, body, status = {
+        "boundary": (dicom + "x" * 10_000, b"--" + b"x" * 10_000 + b"--\r\n", 400),
+        "nested": (dicom + "a", inner, 415),
+        "parts": (dicom + "a", b"--a\r\nContent-Type: application/dicom\r\n\r\n\r\n" * 1_000_000 + b"--a--", 400),
+    }[reading]
+    with running(served.client.app) as server, httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+        answer = client.post("/dicom-web/studies", content=body, headers={"content-type": kind}, timeout=120)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert client.get("/dicom-web/studies", timeout=120).json() == []
+    assert not list(served.archive.spool.folder.glob("*"))
