@@ -21,7 +21,7 @@ from typing import Any
 from dicomweb.config import Config
 from dicomweb.connection import TOLD
 from dicomweb.errors import BadSetting, Error
-from dicomweb.telemetry.lines import TEXT, JsonLines
+from dicomweb.telemetry.lines import JsonLines, TextLines
 
 _BACKLOG = 1024
 _HANG_SECONDS = 10.0
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 def begin_log(config: Config) -> None:
     """Send the log to standard error, one line an event."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if config.log_format == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonLines() if config.log_format == "json" else TextLines())
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "asyncio", "hpack", "h2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

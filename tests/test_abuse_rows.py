@@ -60,7 +60,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         "web/test_access.py::test_a_foreign_study_is_answered_as_one_that_is_not_there",
         "web/test_access.py::test_searches_find_and_count_ones_own_only",
     ),
-    "A43": ("web/test_access.py::test_a_key_in_the_query_opens_nothing",),
+    "A43": (
+        "web/test_access.py::test_a_key_in_the_query_opens_nothing",
+        "together/test_audit.py::test_a_token_in_the_query_opens_nothing_and_is_written_nowhere",
+    ),
     "A45": (
         "web/test_tokens.py::test_keys_that_are_at_hand_stay_good_while_the_issuer_fails",
         "web/test_tokens.py::test_new_keys_are_fetched_when_they_are_named_but_not_by_everybody_who_names_some",
@@ -89,7 +92,10 @@ ROWS: dict[str, tuple[str, ...]] = {
         "access/test_trail.py::test_whatever_is_done_to_a_trail_shows",
     ),
     "A57": ("web/test_metrics.py::test_labels_are_from_our_own_lists_whatever_is_asked",),
-    "A58": ("web/test_problems.py::test_what_nobody_foresaw_says_nothing_of_the_inside",),
+    "A58": (
+        "web/test_problems.py::test_what_nobody_foresaw_says_nothing_of_the_inside",
+        "together/test_abuse.py::test_the_stack_of_an_error_that_nobody_foresaw_names_no_patient",
+    ),
     "A59": (
         "archive/test_spool.py::test_files_are_for_the_server_alone",
         "archive/test_spool.py::test_a_sweep_removes_files_of_dead_processes_only",

@@ -2,6 +2,8 @@
 we rest on."""
 
 import contextlib
+import io
+import logging
 import socket
 import tomllib
 from pathlib import Path
@@ -14,6 +16,8 @@ from pydicom.dataset import Dataset
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from served import Served
 from servers import running
+
+from dicomweb.telemetry.lines import JsonLines, TextLines
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -98,3 +102,49 @@ def test_a_body_of_many_parts_or_of_one_in_another_is_refused_and_leaves_nothing
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
         assert client.get("/dicom-web/studies", timeout=120).json() == []
     assert not list(served.archive.spool.folder.glob("*"))
+
+
+@pytest.mark.parametrize("lines", [TextLines, JsonLines])
+def test_the_stack_of_an_error_that_nobody_foresaw_names_no_patient(tmp_path, monkeypatch, lines):
+    """A58: neither local values nor the texts that Python and databases make of values."""
+    served = Served(tmp_path)
+    served.store(ct(1, PatientName="CANARYNAME^ZOE", PatientID="CANARYID"))
+    found = served.archive.index.search
+
+    def failing(*arguments, **more):
+        name = str(found(*arguments, **more))
+        try:
+            return {}[name]
+        except KeyError as error:
+            try:
+                return int(name)
+            except ValueError:
+                raise UnicodeEncodeError("ascii", name, 0, 1, name) from error
+
+    monkeypatch.setattr(served.archive.index, "search", failing)
+    said = logging.StreamHandler(io.StringIO())
+    said.setFormatter(lines())
+    ours = logging.getLogger("dicomweb")
+    ours.addHandler(said)
+    try:
+        with running(served.client.app) as server:
+            url = f"http://127.0.0.1:{server.port}/dicom-web/studies?PatientID=CANARYID"
+            answer = httpx.get(url, timeout=60)
+    finally:
+        ours.removeHandler(said)
+    logged = said.stream.getvalue()
+    assert answer.status_code == 500
+    for word in ("a request failed", "in failing", "builtins.KeyError", "which led to", "builtins.UnicodeEncodeError"):
+        assert word in logged
+    assert "CANARY" not in logged + answer.text
+
+
+def test_the_stack_of_an_error_that_is_not_made_of_values_says_what_it_is():
+    try:
+        try:
+            raise OSError("the disk is away")
+        except OSError:
+            raise RuntimeError("so nothing goes") from None
+    except RuntimeError as error:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", (), (RuntimeError, error, error.__traceback__))
+    assert TextLines().format(record).endswith("builtins.RuntimeError: so nothing goes")

@@ -164,3 +164,25 @@ def _check(told: list[dict[str, Any]]) -> None:
     assert (refusal["agent"], refusal["refused"], refusal["known"]) == ("CT1@127.0.0.1", "association", "bridge")
     assert [one["key"] for one in found("key add")] == ["write", "read", "delete"]
     assert found("key add")[0]["known"] == "machine"
+
+
+def test_a_token_in_the_query_opens_nothing_and_is_written_nowhere(tmp_path):
+    with up(tmp_path) as both:
+        root = f"http://127.0.0.1:{both.web}"
+        shown = both.key("admin")
+        key = shown["authorization"].removeprefix("Bearer ")
+        for name in ("token", "access_token", "api_key", "x-api-key", "authorization"):
+            asked = f"{root}/dicom-web/studies?{name}={key}"
+            assert httpx.get(asked).status_code == 401
+            sent = httpx.post(asked, content=dicoms.ct(), headers={"content-type": "application/dicom"})
+            assert sent.status_code == 401
+            assert httpx.get(asked, headers=shown).status_code in (200, 204, 400)
+        metrics = httpx.get(f"{root}/metrics", headers=shown)
+        assert (metrics.status_code, httpx.get(f"{root}/dicom-web/studies", headers=shown).json()) == (200, [])
+        logged = both.stop()
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "data" / "audit").iterdir()).decode()
+    assert len(both.trail()) > 5
+    secret = key.split("_", 2)[2]
+    for where in (logged, metrics.text, kept):
+        assert where
+        assert secret not in where
