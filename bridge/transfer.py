@@ -2,9 +2,12 @@
 (C-MOVE to ourselves where there is none) and STOW, DIMSE to DIMSE by C-MOVE of three parties, DICOMweb to DICOMweb by
 WADO and STOW (PS3.4 B, C.4.2, C.4.3; PS3.18 10.4, 10.5).
 
-What has arrived is asked first and not brought again. One instance that fails is told of, and the others go on.
+What has arrived is asked first and not brought again; where a DICOMweb server refuses an object since it has one of
+that UID, both are compared, for the same one in another File Meta group has arrived too. One instance that fails is
+told of, and the others go on.
 """
 
+import hashlib
 import threading
 import time
 from collections import deque
@@ -19,10 +22,21 @@ from bridge.lanes import Stop, fan_out
 from bridge.places import Listed, Place, RemotePlace, Resource, WebPlace
 from bridge.refusals import Peer, Refusals
 from bridge.scu import UIDS, Counts, Item, Remote, batches, describe
+from bridge.sources import read_file
 from bridge.store import StoreService
 from bridge.visits import message_id
-from dicomweb.errors import BadMessage, BadRequest, Error, NotAssociated, NotFound, PeerLeft, PeerSilent, Unavailable
-from dicomweb.standard.outcomes import MEANINGS
+from dicomweb.errors import (
+    BadMessage,
+    BadRequest,
+    Conflict,
+    Error,
+    NotAssociated,
+    NotFound,
+    PeerLeft,
+    PeerSilent,
+    Unavailable,
+)
+from dicomweb.standard.outcomes import DUPLICATE_INSTANCE, MEANINGS, Outcome
 
 _LEAST_SHARE, _MOST_SHARE = 8, 200
 """Instances for which another association is begun, and those of one where there are several."""
@@ -232,7 +246,11 @@ def _copy(source: Origin, sink: Origin, missing: Sequence[Listed], progress: Pro
                         break
                 if len(gathered) > _REQUEST_BYTES:
                     size = [0]
-                    _tell(stream(sink, [_counted(gathered, pieces, size)]), [one], progress, size)
+                    try:
+                        stored = stream(sink, [_counted(gathered, pieces, size)])
+                    except Conflict as error:
+                        stored = _duplicates([one], error)
+                    _tell(source, sink, stored, [one], progress, size)
                     continue
         except (Unavailable, PeerLeft):
             raise
@@ -242,10 +260,10 @@ def _copy(source: Origin, sink: Origin, missing: Sequence[Listed], progress: Pro
         batch.append((one, bytes(gathered)))
         waiting += len(gathered)
         if waiting >= _REQUEST_BYTES or len(batch) >= _REQUEST_PARTS:
-            _post(sink, batch, progress)
+            _post(source, sink, batch, progress)
             batch, waiting = [], 0
     if batch:
-        _post(sink, batch, progress)
+        _post(source, sink, batch, progress)
 
 
 def _counted(gathered: bytearray, rest: Iterable[bytes | memoryview], size: list[int]) -> Iterator[bytes | memoryview]:
@@ -257,12 +275,45 @@ def _counted(gathered: bytearray, rest: Iterable[bytes | memoryview], size: list
         yield piece
 
 
-def _post(sink: Origin, batch: Sequence[tuple[Listed, bytes]], progress: Progress) -> None:
-    stored = send(sink, [[data] for _, data in batch])
-    _tell(stored, [one for one, _ in batch], progress, [len(data) for _, data in batch])
+def _post(source: Origin, sink: Origin, batch: Sequence[tuple[Listed, bytes]], progress: Progress) -> None:
+    sent = [one for one, _ in batch]
+    try:
+        stored = send(sink, [[data] for _, data in batch])
+    except Conflict as error:
+        stored = _duplicates(sent, error)
+    _tell(source, sink, stored, sent, progress, [len(data) for _, data in batch])
 
 
-def _tell(stored: Stored, sent: Sequence[Listed], progress: Progress, sizes: Sequence[int]) -> None:
+def _duplicates(sent: Sequence[Listed], error: Conflict) -> Stored:
+    """What a 409 without a word about the instances comes to."""
+    outcomes = [Outcome("failed", instance=one.instance, reason=DUPLICATE_INSTANCE, detail=str(error)) for one in sent]
+    return Stored(outcomes, [], False)
+
+
+def _is_same(source: Origin, sink: Origin, one: Listed) -> bool:
+    """Say whether both have the same data set under a UID, whatever their File Meta groups say."""
+    try:
+        return _digest(source, one) == _digest(sink, one)
+    except (Unavailable, PeerLeft):
+        raise
+    except Error:  # it does not let us look
+        return False
+
+
+def _digest(origin: Origin, one: Listed) -> bytes:
+    with origin.retrieve(one.path, "*") as parts:
+        for pieces in parts:
+            file = read_file(pieces)
+            digest = hashlib.sha256(file.syntax.encode())
+            for piece in file.pieces:
+                digest.update(piece)
+            return digest.digest()
+    raise NotFound("the server sent no object")
+
+
+def _tell(
+    source: Origin, sink: Origin, stored: Stored, sent: Sequence[Listed], progress: Progress, sizes: Sequence[int]
+) -> None:
     """Count what became of the instances of a Store request."""
     outcomes = {outcome.instance: outcome for outcome in stored.outcomes}
     if stored.temporary:
@@ -271,6 +322,8 @@ def _tell(stored: Stored, sent: Sequence[Listed], progress: Progress, sizes: Seq
         outcome = outcomes.get(one.instance)
         if outcome is None:
             progress.fail(one.instance, "the server does not say what became of it")
+        elif outcome.reason == DUPLICATE_INSTANCE and _is_same(source, sink, one):
+            progress.skip(1)
         elif outcome.reason is not None:
             progress.fail(one.instance, outcome.detail or MEANINGS.get(outcome.reason, "the server refused it"))
         else:

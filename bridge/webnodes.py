@@ -86,10 +86,15 @@ class WebNode(Origin):
     ) -> urllib3.BaseHTTPResponse:
         if not self.node.token_url:
             return super()._ask(method, url, headers, body, stream, repeat, seconds)
-        response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat, seconds)
-        if response.status == 401 and (body is None or is_held(body)):
+        before = self._token
+        login = self._login()
+        response = super()._ask(method, url, {**headers, **login}, body, stream, repeat, seconds)
+        held = body is None or is_held(body)
+        if response.status == 401 and (held or self._token == before):
             response.drain_conn()
             self._until = 0.0  # withdrawn before its time
+            if not held:
+                raise Unavailable(f"node {self.node.name} ended its token; another one is fetched for the next attempt")
             response = super()._ask(method, url, {**headers, **self._login()}, body, stream, repeat, seconds)
         return response
 

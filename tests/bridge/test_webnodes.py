@@ -59,6 +59,13 @@ def elsewhere() -> Iterator[Elsewhere]:
             )
 
         def do_POST(self) -> None:
+            if "chunked" in self.headers.get("Transfer-Encoding", ""):
+                while size := int(self.rfile.readline(), 16):
+                    self.rfile.read(size + 2)
+                self.rfile.readline()
+                taken = self.headers.get("Authorization", "") == made.wanted
+                self.answer(200 if taken else 401, {} if taken else {"detail": "who are you?"})
+                return
             form = self.rfile.read(int(self.headers["Content-Length"])).decode()
             made.asked.append(("POST", self.path, self.headers.get("Authorization", "")))
             made.forms.append(form)
@@ -132,6 +139,23 @@ def test_a_token_that_is_withdrawn_is_fetched_anew(there):
     there.wanted, there.tokens = "Bearer two", ["one", "two"]
     assert search(WebNode(oauth(there))) == []
     assert [method for method, *_ in there.asked] == ["POST", "GET", "POST", "GET"]
+
+
+def test_a_token_that_ends_before_an_object_that_is_streamed_lets_it_be_tried_again(there):
+    """It cannot be sent twice; a token that was fetched for it and is not taken is no matter of time."""
+    there.wanted, there.tokens = "Bearer one", ["one", "two", "three"]
+    web = WebNode(oauth(there))
+    web.search("/studies", [])
+    there.wanted = "Bearer two"
+    with pytest.raises(Unavailable, match="ended its token"):
+        web.store(iter([b"an ", b"object"]), "application/dicom")
+    assert web.search("/studies", []) == web.search("/studies", [])
+    web.close()
+    there.wanted, there.tokens = "Bearer other", ["four"]
+    fresh = WebNode(oauth(there))
+    with pytest.raises(Forbidden):
+        fresh.store(iter([b"an ", b"object"]), "application/dicom")
+    fresh.close()
 
 
 def test_who_gets_no_token_is_told_why(there):
