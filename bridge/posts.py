@@ -8,6 +8,7 @@ noticed when it is used.
 
 import contextlib
 import socket
+import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from io import BufferedReader, BytesIO
@@ -37,6 +38,7 @@ class Posts:
         self._most = most
         self._connect_seconds = connect_seconds
         self._kept: deque[_Line] = deque()
+        weakref.finalize(self, _close, self._kept)
 
     def post(self, target: str, fields: Mapping[str, str], body: Sequence[bytes], seconds: float) -> BaseHTTPResponse:
         """Send a request, twice if the connection breaks; so it has to be one that does no harm twice.
@@ -87,9 +89,13 @@ class Posts:
             raise Unavailable("the DICOMweb server cannot be reached") from error
 
     def close(self) -> None:
-        """Close the connections that are kept."""
-        while self._kept:
-            self._kept.pop().close()
+        """Close the connections that are kept; so does whoever forgets the last of the owners."""
+        _close(self._kept)
+
+
+def _close(kept: "deque[_Line]") -> None:
+    while kept:
+        kept.pop().close()
 
 
 class _Line:

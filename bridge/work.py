@@ -47,7 +47,7 @@ class Work:
             inside = Inside(aet, settings.token, visits.at, bridge.status).app()
             self._face = Face(inside, settings.face_url, "bridge_url", settings.face_host)
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        jobs = Origin(settings.dicomweb, 8, *limits, settings.token)
+        self._origin = jobs = Origin(settings.dicomweb, 8, *limits, settings.token)
         self._own = LedgerQueue(bridge.ledger, bridge.nodes)
         self._runners.append(Runner(self._own, jobs, aet, owner))
         if shared:
@@ -60,6 +60,7 @@ class Work:
             runner.stop(min(self._graceful, _STOP_SECONDS))
         if self._face is not None:
             self._face.stop()
+        self._origin.close()
 
 
 class Face:
