@@ -97,6 +97,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "together/test_abuse.py::test_the_stack_of_an_error_that_nobody_foresaw_names_no_patient",
     ),
     "A59": (
+        "together/test_abuse.py::test_no_file_is_for_others_and_nothing_under_way_outlives_a_kill",
         "archive/test_spool.py::test_files_are_for_the_server_alone",
         "archive/test_spool.py::test_a_sweep_removes_files_of_dead_processes_only",
     ),

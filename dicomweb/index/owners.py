@@ -13,9 +13,11 @@ _LOADED = int(time.time())
 
 
 def _start(pid: int) -> int | None:
-    """Return when a process began; None if there is none, or if the system does not say."""
+    """Return when a process began; None if there is none any more, or if the system does not say."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if fields[0] in ("Z", "X"):  # it has ended, and only its parent has not taken note
+            return None
         booted = next(
             int(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
         )

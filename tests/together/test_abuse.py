@@ -4,16 +4,25 @@ we rest on."""
 import contextlib
 import io
 import logging
+import os
+import re
+import signal
 import socket
+import time
 import tomllib
+import zipfile
 from pathlib import Path
 
+import commands
 import httpx
+import pydicom
 import pytest
 from bridged import bridged
-from dicoms import ct
+from dicoms import PREFIX, ct
 from pydicom.dataset import Dataset
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelFind
 from served import Served
 from servers import running
 
@@ -148,3 +157,84 @@ def test_the_stack_of_an_error_that_is_not_made_of_values_says_what_it_is():
     except RuntimeError as error:
         record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", (), (RuntimeError, error, error.__traceback__))
     assert TextLines().format(record).endswith("builtins.RuntimeError: so nothing goes")
+
+
+@pytest.fixture
+def open_umask():
+    """What a careless service manager gives: files are for everybody unless they say otherwise."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What in a folder others may open: files whose own mode allows it and to which open folders lead."""
+    found = []
+    for path in folder.rglob("*"):
+        above = [path.parent, *path.parent.parents]
+        barred = any(each.stat().st_mode & 0o007 == 0 for each in above if each.is_relative_to(folder))
+        if path.is_file() and path.stat().st_mode & 0o077 and not barred:
+            found.append(f"{path.relative_to(folder)} {path.stat().st_mode:o}")
+    return found
+
+
+def test_no_file_is_for_others_and_nothing_under_way_outlives_a_kill(tmp_path, open_umask):
+    """A59: over HTTP, DIMSE and import, with pictures, refused objects, and an upload that a kill ends."""
+    data = tmp_path / "data"
+    env = {"ROENTGATE_ACCESS": "true", "ROENTGATE_HTTP_PORT": "0", "ROENTGATE_UNKNOWN_AETS": "everything"}
+    key = commands.run(tmp_path, "key", "add", "all", "--role", "admin", **env).stdout.strip()
+    who = {"authorization": f"Bearer {key}"}
+    with zipfile.ZipFile(tmp_path / "media.zip", "w") as media:
+        media.writestr("IM1", ct(1, study=2))
+        media.writestr("IM2", ct(2, study=2)[:-300])
+    commands.run(tmp_path, "import", "media.zip", status=1, **env)
+    study = f"/dicom-web/studies/{PREFIX}.1"
+    frame = f"{study}/series/{PREFIX}.1.1/instances/{PREFIX}.1.1.1"
+
+    def root_of(greeting: str) -> str:
+        found = re.search(r"(http://127\.0\.0\.1:[0-9]+)/", greeting)
+        assert found is not None
+        return found[1]
+
+    with commands.started(tmp_path, "up", "--dimse-port", "0", **env) as (process, greeting):
+        root = root_of(greeting)
+        with httpx.Client(base_url=root, headers=who, timeout=60) as client:
+            dicom = {"content-type": "application/dicom"}
+            assert client.post("/dicom-web/studies", content=ct(1), headers=dicom).status_code == 200
+            assert client.post("/dicom-web/studies", content=ct(3)[:-300], headers=dicom).status_code == 409
+            for form in ("image/png", "image/jpeg"):
+                assert client.get(f"{frame}/rendered", headers={"accept": form}).status_code == 200
+            assert client.get(f"{study}/thumbnail", headers={"accept": "image/jpeg"}).status_code == 200
+            accept = 'multipart/related; type="image/jls"; transfer-syntax=1.2.840.10008.1.2.4.80'
+            assert client.get(f"{frame}/frames/1", headers={"accept": accept}).status_code == 200
+            assert client.put("/nodes/NEW", json={"aet": "NEW", "host": "127.0.0.1", "port": 1}).status_code < 300
+        entity = AE("CT1")
+        entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        association = entity.associate("127.0.0.1", commands.dimse_port(greeting), ae_title="ROENTGATE")
+        assert association.send_c_store(pydicom.dcmread(io.BytesIO(ct(1, study=3)))).Status == 0
+        with socket.create_connection(("127.0.0.1", int(root.rpartition(":")[2])), 30) as half:
+            head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+            half.sendall(head.encode() + b"Content-Type: application/dicom\r\nContent-Length: 90000000\r\n\r\n")
+            half.sendall(ct(4, PixelData=bytes(40_000_000)))
+            while not under_way(data):  # until the server has begun to write it
+                assert process.poll() is None
+            assert open_to_others(data) == []
+            for each in list(commands.family(process.pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            process.wait(60)
+    assert under_way(data)
+    with commands.started(tmp_path, "up", "--dimse-port", "0", **env) as (process, greeting):
+        rows = httpx.get(f"{root_of(greeting)}/dicom-web/instances", headers=who, timeout=60).json()
+        assert len(rows) == 3
+        until = time.monotonic() + 60
+        while under_way(data) and time.monotonic() < until:  # the first sweep runs beside what is asked
+            httpx.get(f"{root_of(greeting)}/health/live", timeout=60)
+        assert under_way(data) == []
+        assert open_to_others(data) == []
+
+
+def under_way(data: Path) -> list[str]:
+    """Names of files that hold something of what is on its way in."""
+    folders = (data / "scratch", data / "bridge" / "spool")
+    return [path.name for folder in folders for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
