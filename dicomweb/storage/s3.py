@@ -1,10 +1,10 @@
 """Objects in a bucket of an S3 service.
 
-boto3 speaks the protocol; patience is ours (`patience.py`), since its own retries know no deadline. What a
-service offers is found out once, with a small probe, rather than believed: whether it honours
-`If-None-Match: *` (so that of two writers of one key one is told AlreadyStored) and whether it takes
-`x-amz-checksum-sha256`. Every body is signed with its SHA-256, so that the service refuses bytes that were
-altered on the way.
+boto3 speaks the protocol, but for the short way of reads (`fetching.py`); patience is ours (`patience.py`), since its own
+retries know no deadline. What a service offers is found out once, with a small probe, rather than believed: whether it
+honours `If-None-Match: *` (so that of two writers of one key one is told AlreadyStored) and whether it takes
+`x-amz-checksum-sha256`. Every body is signed with its SHA-256, so that the service refuses bytes that were altered on
+the way.
 
 An answer may be lost after the object was written. The next attempt then meets an object under its key: if
 size and SHA-256 are ours, that is success.
@@ -23,7 +23,7 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,6 +36,7 @@ from dicomweb.errors import AlreadyStored, BadSetting, Error, NotFound, Unavaila
 from dicomweb.storage import Put, Stored
 from dicomweb.storage.answers import Answer, BrokenOff
 from dicomweb.storage.credentials import session
+from dicomweb.storage.fetching import Fetcher
 from dicomweb.storage.keys import check_key, check_prefix
 from dicomweb.storage.patience import Attempt, Patience, TooSlow
 from dicomweb.storage.s3_errors import NO_BUCKET, TAKEN, may_pass, status_of, translated
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_FIELDS = {"IfMatch": "If-Match", "Range": "Range"}
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _PROBE = ".probe-"
 _GIVEN_UP_AFTER = datetime.timedelta(days=1)
@@ -94,6 +96,8 @@ class S3:
         self._page_size = page
         self._writers = ThreadPoolExecutor(16, thread_name_prefix="s3-put")
         self._parts = ThreadPoolExecutor(4, thread_name_prefix="s3-part")
+        self._connections = concurrency + 20
+        self._fetcher: Fetcher | None = None
         self._learning = threading.Lock()
         self._is_conditional: bool | None = None
         self._takes_checksum = True
@@ -101,7 +105,8 @@ class S3:
             raise BadSetting("storage: an S3 URL is s3://BUCKET or s3://BUCKET/PREFIX.")
         try:
             check_prefix(self._prefix)
-            self._client: S3Client = boto3.session.Session(botocore_session=session()).client(
+            self._session = session()
+            self._client: S3Client = boto3.session.Session(botocore_session=self._session).client(
                 "s3",
                 endpoint_url=endpoint,
                 region_name=region,
@@ -109,7 +114,7 @@ class S3:
                     connect_timeout=self._patience.connect,
                     read_timeout=self._patience.read,
                     retries={"total_max_attempts": 1, "mode": "standard"},
-                    max_pool_connections=concurrency + 20,
+                    max_pool_connections=self._connections,
                     tcp_keepalive=True,
                     signature_version="s3v4",
                     request_checksum_calculation="when_required",
@@ -346,23 +351,36 @@ class S3:
 
     def _open(self, key: str, start: int, stop: int | None, etag: str = "") -> Answer | None:
         """Ask for [start, stop); None if the object ends before `start`."""
-        more: dict[str, Any] = {"IfMatch": etag} if etag else {}
+        conditions = {"IfMatch": etag} if etag else {}
         if start or stop is not None:
-            more["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+            conditions["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **more)
+            body, fields = self._fetched(self._prefix + key, conditions) or self._got(self._prefix + key, conditions)
         except ClientError as error:
             if status_of(error) == 416:
                 return None
             raise
         # A service may ignore the Range, or give more than was asked for.
-        begin, size = 0, answer["ContentLength"]
-        if match := re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.get("ContentRange", "")):
+        begin, size = 0, int(fields["content-length"])
+        if match := re.fullmatch(r"bytes (\d+)-\d+/(\d+)", fields.get("content-range", "")):
             begin, size = int(match[1]), int(match[2])
         end = size if stop is None else min(stop, size)
-        answered = Answer(answer["Body"], answer["ETag"], max(0, end - start))
+        answered = Answer(body, fields.get("etag", ""), max(0, end - start))
         answered.skip(start - begin, Attempt(self._patience))
         return answered
+
+    def _fetched(self, key: str, conditions: dict[str, str]) -> tuple[Any, Mapping[str, str]] | None:
+        """Body and header fields, by the short way; None if that leads to no bytes."""
+        if self._fetcher is None:
+            with self._learning:
+                self._fetcher = Fetcher(self._session, self._client, self._bucket, self._patience, self._connections)
+        headers = {_FIELDS[name]: value for name, value in conditions.items()}
+        answer = self._fetcher.fetch(key, headers, _traced())
+        return None if answer is None else (answer.raw, answer.headers)
+
+    def _got(self, key: str, conditions: dict[str, Any]) -> tuple[Any, Mapping[str, str]]:
+        answer = self._client.get_object(Bucket=self._bucket, Key=key, **conditions)
+        return answer["Body"], answer["ResponseMetadata"]["HTTPHeaders"]
 
     def size(self, key: str) -> int:
         """As Storage.size."""
@@ -444,10 +462,15 @@ class S3:
         self._writers.shutdown()
         self._parts.shutdown()
         self._client.close()
+        if self._fetcher is not None:
+            self._fetcher.close()
 
 
 def _hand_on(request: Any, **_: Any) -> None:
     """Tell the service which trace a request belongs to."""
+    request.headers.update(_traced())
+
+
+def _traced() -> dict[str, str]:
     trace = traces.current.get()
-    if trace is not None:
-        request.headers["traceparent"] = trace.write()
+    return {} if trace is None else {"traceparent": trace.write()}
