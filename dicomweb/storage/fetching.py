@@ -1,8 +1,7 @@
 """GETs of objects of an S3 service: signed and sent by what boto3 signs and sends with, and nothing else of it.
 
-What a client of boto3 does around that for each request (rules of endpoints, checks of parameters, events, parsers)
-takes more CPU than both. Whatever is no plain success is left to such a client, which asks again and knows what the answer
-means.
+What a client of boto3 does around that for each request (rules of endpoints, checks of parameters, events) takes more
+CPU than both. Redirections, and what it mends by itself, are left to such a client.
 """
 
 import socket
@@ -11,7 +10,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
+from botocore.parsers import create_parser
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _FOUND = (200, 206)
+_REFUSED = 401
+"""From here on an answer is an error; what lies between is a bucket of another region, or a malformed request."""
+_OPERATION = "GetObject"
 _KEEP_ALIVE = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 
 
@@ -50,6 +54,8 @@ class Fetcher:
         signed = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}))
         self._base = signed._replace(path=signed.path.removesuffix("k"), query="").geturl()
         self._region = parse_qs(signed.query)["X-Amz-Credential"][0].split("/")[-3]
+        self._parser = create_parser("rest-xml")
+        self._shape: Any = client.meta.service_model.operation_model(_OPERATION).output_shape
         self._credentials: Any = session.get_credentials()
         send_by: Any = URLLib3Session  # its stubs know less than it does
         self._http = send_by(
@@ -69,10 +75,11 @@ class Fetcher:
             unsigned: further ones, which are left out of the signature.
 
         Returns:
-            The answer; None if it is none with bytes of the object.
+            The answer; None if the long way has to be gone.
 
         Raises:
             botocore.exceptions.HTTPClientError: it did not come.
+            botocore.exceptions.ClientError: the service refused.
         """
         request = AWSRequest("GET", self._base + quote(key, safe="/~"), headers=headers)
         S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
@@ -80,11 +87,14 @@ class Fetcher:
         prepared = request.prepare()
         for name, value in unsigned.items():
             prepared.headers[name] = value
-        answer: Fetched = self._http.send(prepared)
+        answer = self._http.send(prepared)
         if answer.status_code in _FOUND:
-            return answer
-        answer.raw.drain_conn()
-        return None
+            found: Fetched = answer
+            return found
+        told = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
+        if answer.status_code < _REFUSED:
+            return None
+        raise ClientError(self._parser.parse(told, self._shape), _OPERATION)
 
     def close(self) -> None:
         """Close the connections."""

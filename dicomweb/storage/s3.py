@@ -1,8 +1,8 @@
 """Objects in a bucket of an S3 service.
 
-boto3 speaks the protocol, but for the short way of reads (`fetching.py`); patience is ours (`patience.py`), since its own
-retries know no deadline. What a service offers is found out once, with a small probe, rather than believed: whether it
-honours `If-None-Match: *` (so that of two writers of one key one is told AlreadyStored) and whether it takes
+boto3 speaks the protocol, but for the short way of reads (`fetching.py`); patience is ours (`patience.py`), since its
+own retries know no deadline. What a service offers is found out once, with a small probe, rather than believed: whether
+it honours `If-None-Match: *` (so that of two writers of one key one is told AlreadyStored) and whether it takes
 `x-amz-checksum-sha256`. Every body is signed with its SHA-256, so that the service refuses bytes that were altered on
 the way.
 
