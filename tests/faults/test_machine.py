@@ -266,6 +266,51 @@ def test_a_clock_that_jumps_reorders_nothing_and_loses_nothing(tmp_path: Path) -
         assert "Traceback" not in server.said()
 
 
+@faketime
+def test_a_clock_that_jumps_loses_no_job_and_lets_nobody_finish_it_twice(tmp_path: Path) -> None:
+    """A lease that seems to be over an hour early goes to another runner, and the first one is told so."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    fake = {
+        "LD_PRELOAD": str(next(Path("/usr/lib").rglob("libfaketime.so.1"))),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+        "ROENTGATE_BRIDGE_TOKEN": "a secret of both",
+    }
+    with web(tmp_path, **fake) as server:
+        shown = {"Authorization": "Bearer a secret of both"}
+        assert server.stow(ct(1)).status_code == 200
+        assert server.ask("/nodes/PACS", "PUT", json={"host": "127.0.0.1", "port": 104}).status_code == 200
+        asked = server.ask("/aets/PACS/send", "POST", json={"resources": [{"study": STUDY}]})
+        assert asked.status_code == 202
+        job = asked.json()["id"]
+
+        def claim(owner: str) -> int | None:
+            answer = server.ask("/jobs/claim", "POST", json={"owner": owner, "wait": 0}, headers=shown)
+            return answer.json()["job"]["fence"] if answer.status_code == 200 else None
+
+        def tell(what: str, fence: int | None, **more: object) -> int:
+            value = {"fence": fence, "progress": {}, **more}
+            return server.ask(f"/jobs/{job}/{what}", "POST", json=value, headers=shown).status_code
+
+        first = claim("first")
+        clock.write_text("-3600")
+        assert claim("another") is None
+        assert tell("report", first) == 200
+        clock.write_text("+3600")
+        second = claim("second")
+        assert second is not None
+        assert second != first
+        assert (tell("report", first), tell("finish", first, state="done", error="", again=0)) == (409, 409)
+        assert claim("another") is None
+        clock.write_text("+0")
+        assert claim("another") is None
+        assert tell("finish", second, state="done", error="", again=0) < 300
+        told = server.ask(f"/jobs/{job}").json()
+        assert (told["state"], told["owner"], told["attempts"]) == ("done", "second", 2)
+
+
 CGROUPS = Path("/sys/fs/cgroup")
 needs_cgroups = pytest.mark.skipif(
     not os.access(CGROUPS / "memory" / "cgroup.procs", os.W_OK)

@@ -98,7 +98,10 @@ PROVED = {
         "bridge/test_webnodes.py::test_a_token_that_is_withdrawn_is_fetched_anew",
         "bridge/test_webnodes.py::test_a_token_that_ends_before_an_object_that_is_streamed_lets_it_be_tried_again",
     ],
-    "the clock jumps": [f"{MACHINE}::test_a_clock_that_jumps_reorders_nothing_and_loses_nothing"],
+    "the clock jumps": [
+        f"{MACHINE}::test_a_clock_that_jumps_reorders_nothing_and_loses_nothing",
+        f"{MACHINE}::test_a_clock_that_jumps_loses_no_job_and_lets_nobody_finish_it_twice",
+    ],
     "memory or processor are short": [
         f"{MACHINE}::test_half_a_gigabyte_of_memory_is_enough_for_an_object_of_two",
         f"{MACHINE}::test_a_server_that_gets_little_of_the_processor_is_alive",
