@@ -145,6 +145,8 @@ class Store:
     ) -> list[_Candidate]:
         """Answer for those that the archive has already, before a byte is written; record intents of the rest and
         return it."""
+        if not candidates:
+            return []
         intents = {c.position: Intent(c.entry.held.version, c.entry.held.key) for c in candidates}
         with stage("index"):
             present = self._index.intend_new([(intents[c.position], c.entry.held.instance) for c in candidates])

@@ -149,8 +149,9 @@ def test_codec_processes_and_kept_images_count(tmp_path):
     before = scrape(served)
     served.store(dicoms.ct(1))
     uid = dicoms.PREFIX
+    picture = f"/studies/{uid}.1/series/{uid}.1.1/instances/{uid}.1.1.1/rendered?viewport=8,8"
     for _ in range(2):
-        answer = served.get(f"/studies/{uid}.1/series/{uid}.1.1/instances/{uid}.1.1.1/rendered", "image/jpeg")
+        answer = served.get(picture, "image/jpeg")
         assert answer.status_code == 200, answer.text
     after = scrape(served)
     served.archive.close()
@@ -255,7 +256,7 @@ def test_a_store_counts_its_stages_and_what_became_of_each_instance(tmp_path):
     after = scrape(served)
     grew = lambda name, **labels: after(name, **labels) - before(name, **labels)  # noqa: E731
     stages = "roentgate_store_stage_duration_seconds_count"
-    assert [grew(stages, stage=stage) for stage in ("spool", "parse", "index", "object")] == [3, 3, 2, 1]
+    assert [grew(stages, stage=stage) for stage in ("spool", "parse", "index", "object")] == [3, 3, 3, 1]
     outcomes = "roentgate_store_instances_total"
     assert grew(outcomes, outcome="stored", reason="none") == 1
     assert grew(outcomes, outcome="already", reason="none") == 1
