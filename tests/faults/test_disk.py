@@ -14,6 +14,8 @@ LARGE = 2100
 """Kilobytes of an object that does not wait in memory."""
 RENDERED = f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{uid(1)}/rendered"
 
+NO_FLOOR = {"ROENTGATE_LIMIT_FREE_BYTES": "0"}
+"""These disks are smaller than what is kept free elsewhere: here they shall really be full."""
 PLACES = {
     "everything": "ROENTGATE_DATA",
     "store": "ROENTGATE_STORAGE",
@@ -33,7 +35,7 @@ CASES = [
 def setting(place: str, disk: Disk) -> dict[str, str]:
     """The setting that puts a place on a disk."""
     text = {"store": f"file:{disk.path}/files", "index": f"sqlite:{disk.path}/index.sqlite"}.get(place, str(disk.path))
-    return {PLACES[place]: text}
+    return {PLACES[place]: text, **NO_FLOOR}
 
 
 def whole(folder: Path, env: dict[str, str]) -> None:
@@ -72,7 +74,7 @@ def test_a_full_disk_refuses_what_comes_and_reads_go_on(tmp_path: Path, place: s
 @pytest.mark.parametrize("kind", ["bytes", pytest.param("inodes", marks=pytest.mark.long)])
 def test_a_modality_is_told_to_come_again_while_a_disk_is_full(tmp_path: Path, spool: str, kind: str) -> None:
     with small_disk(tmp_path / "disk") as disk:
-        env = {"ROENTGATE_BRIDGE_TOKEN": "a secret of both"}
+        env = {"ROENTGATE_BRIDGE_TOKEN": "a secret of both", **NO_FLOOR}
         ours = {"ROENTGATE_DATA": str(disk.path)} if spool == "false" else {}
         theirs = {"ROENTGATE_DATA": str(disk.path)} if spool == "true" else {}
         with (
