@@ -331,7 +331,7 @@ def test_commitment_is_asked_for_at_another_bridge_than_the_one_that_received(se
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     try:
         add_node(service.webs[1], "MODALITY", server.socket.getsockname()[1])
-        until(lambda: knows(service, "MODALITY"), "a process does not know the node")
+        until(lambda: all(map(knows_modality, service.bridges)), "a bridge does not come to know the node")
         for number, (one, other) in enumerate((service.bridges, service.bridges[::-1]), 1):
             association = associate(one, dicoms.CT, calling="MODALITY")
             sent = dicoms.dataset(number, study=61)
@@ -353,8 +353,14 @@ def test_commitment_is_asked_for_at_another_bridge_than_the_one_that_received(se
         server.server_close()
 
 
-def knows(service: Replicas, name: str) -> bool:
-    return all(httpx.get(f"{web.url}/nodes/{name}").status_code == 200 for web in service.webs)
+def knows_modality(bridge: Replica) -> bool:
+    """Whether a bridge would move to MODALITY what there is of a study; there is nothing (PS3.4 C.4.2.1.5)."""
+    asked = Dataset()
+    asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", f"{dicoms.PREFIX}.6161"
+    association = associate(bridge, MOVE)
+    *_, (answer, _) = association.send_c_move(asked, "MODALITY", MOVE)
+    association.release()
+    return bool(answer.Status != 0xA801)
 
 
 FORMS = [
