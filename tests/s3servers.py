@@ -83,7 +83,8 @@ def moto() -> Iterator[Service]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        service = Service(f"http://{host}:{port}", "testing", "testing", "archive")
+        # All servers of a process share their buckets
+        service = Service(f"http://{host}:{port}", "testing", "testing", f"archive-{uuid.uuid4().hex}")
         service.make_bucket()
         yield service
     finally:

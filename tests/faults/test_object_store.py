@@ -118,6 +118,7 @@ def test_a_store_that_goes_on_refusing_is_told_as_such_and_nothing_is_half(
     place.verify()
 
 
+@pytest.mark.long
 def test_others_are_served_while_the_store_hangs(server: Program, store: Proxy) -> None:
     """More requests hang than there are threads for what asks the store: searches, metadata and health go on."""
     store.suffer("hang")

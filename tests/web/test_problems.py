@@ -40,7 +40,8 @@ def test_every_error_has_a_status_and_tells_its_sentence(kind):
     assert response.headers["cache-control"] == "no-store"
     body = body_of(response)
     assert body["status"] == response.status_code
-    assert body["detail"] == "No such study."
+    sentence = str(error)
+    assert body["detail"] == f"{sentence[0].upper()}{sentence[1:]}."
     assert body["title"]
 
 
