@@ -98,6 +98,7 @@ class S3:
         self._parts = ThreadPoolExecutor(4, thread_name_prefix="s3-part")
         self._connections = concurrency + 20
         self._fetcher: Fetcher | None = None
+        self._making = threading.Lock()
         self._learning = threading.Lock()
         self._is_conditional: bool | None = None
         self._takes_checksum = True
@@ -371,9 +372,10 @@ class S3:
 
     def _fetched(self, key: str, conditions: dict[str, str]) -> tuple[Any, Mapping[str, str]] | None:
         """Body and header fields, by the short way; None if that leads to no bytes."""
-        if self._fetcher is None:
-            with self._learning:
-                self._fetcher = Fetcher(self._session, self._client, self._bucket, self._patience, self._connections)
+        with self._making:
+            self._fetcher = self._fetcher or Fetcher(
+                self._session, self._client, self._bucket, self._patience, self._connections
+            )
         headers = {_FIELDS[name]: value for name, value in conditions.items()}
         answer = self._fetcher.fetch(key, headers, _traced())
         return None if answer is None else (answer.raw, answer.headers)
