@@ -174,15 +174,7 @@ class Store:
         """Leave out those for which there is no room, and forget their intents."""
         if not candidates:
             return []
-        admitted = []
-        problems = self._room.admit([candidate.upload.size for candidate in candidates])
-        for candidate, problem in zip(candidates, problems, strict=True):
-            if problem is None:
-                admitted.append(candidate)
-            else:
-                results[candidate.position] = self._failed(candidate, problem)
-        self._forget([c for c, problem in zip(candidates, problems, strict=True) if problem is not None])
-        return admitted
+        return self._going_on(candidates, self._room.admit([c.upload.size for c in candidates]), results)
 
     def _write(self, candidates: list[_Candidate], results: list[Outcome | None]) -> list[_Candidate]:
         """Write objects whose intents are recorded; return those that are durable."""
@@ -190,14 +182,18 @@ class Store:
             return []
         with stage("object"):
             problems = self._storage.put([Put(c.entry.held.key, c.upload.body, c.upload.sha256) for c in candidates])
-        written = []
-        for candidate, problem in zip(candidates, problems, strict=True):
-            if problem is None:
-                written.append(candidate)
-            else:
-                results[candidate.position] = self._failed(candidate, problem)
-        self._forget([c for c, problem in zip(candidates, problems, strict=True) if problem is not None])
-        return written
+        return self._going_on(candidates, problems, results)
+
+    def _going_on(
+        self, candidates: list[_Candidate], problems: Sequence[Exception | None], results: list[Outcome | None]
+    ) -> list[_Candidate]:
+        """Answer for those that have a problem and forget their intents; return the others."""
+        failed = {c.position: problem for c, problem in zip(candidates, problems, strict=True) if problem is not None}
+        for candidate in candidates:
+            if candidate.position in failed:
+                results[candidate.position] = self._failed(candidate, failed[candidate.position])
+        self._forget([candidate for candidate in candidates if candidate.position in failed])
+        return [candidate for candidate in candidates if candidate.position not in failed]
 
     def _show(self, written: list[_Candidate], results: list[Outcome | None], on_conflict: OnConflict) -> None:
         """Commit what is durable; settle those whose SOP Instance UID was taken in the meantime."""
