@@ -14,13 +14,12 @@ import struct
 import time
 from collections.abc import Sequence
 
+from bridge.gathering import write_all
 from dicomweb.errors import BadMessage, PeerLeft, PeerSilent
 
 _BUFFER = 1 << 18
 _HEADER = struct.Struct(">BxI")
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
-_VECTOR = 512
-"""Pieces in one call of `sendmsg`, below the least IOV_MAX of systems."""
 
 # PS3.8 9.3.1: PDU types
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
@@ -140,13 +139,7 @@ class Connection:
             if not self._plain:
                 self._socket.sendall(b"".join(pieces))
                 return
-            left = list(pieces)
-            while left:
-                sent = self._socket.sendmsg(left[:_VECTOR])
-                while left and sent >= len(left[0]):
-                    sent -= len(left.pop(0))
-                if sent:
-                    left[0] = memoryview(left[0])[sent:]
+            write_all(self._socket.sendmsg, pieces)
         except TimeoutError as error:
             raise PeerSilent("the other side does not take what is sent") from error
         except (OSError, ValueError) as error:

@@ -16,7 +16,10 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+
+from bridge.gathering import write_all
 
 _HEADER = struct.Struct("<8sB3xIQQ")
 _CHECKED = struct.Struct("<QQ")
@@ -25,8 +28,6 @@ _STATE = 8
 """Where the state stands in a record."""
 _NEEDED, _DONE = 0, 1
 _SEGMENT_BYTES = 32 << 20
-_VECTOR = 512
-"""Pieces in one call of `writev`, below the least IOV_MAX of systems."""
 SUFFIX = ".journal"
 
 
@@ -76,7 +77,8 @@ class Journal:
             segment = self._open(number)
             start = segment.end
             try:
-                _write(segment.file, [_HEADER.pack(_MAGIC, _NEEDED, check, number, size), *pieces])
+                header = _HEADER.pack(_MAGIC, _NEEDED, check, number, size)
+                write_all(partial(os.writev, segment.file), [header, *pieces])
             except OSError:
                 os.ftruncate(segment.file, start)
                 os.lseek(segment.file, start, os.SEEK_SET)
@@ -201,16 +203,3 @@ def _data_sync(file: int) -> OSError | None:
     except OSError as error:
         return error
     return None
-
-
-def _write(file: int, pieces: Sequence[bytes]) -> None:
-    left: list[bytes | memoryview] = [piece for piece in pieces if piece]
-    while left:
-        written = os.writev(file, left[:_VECTOR])
-        done = 0
-        while done < len(left) and written >= len(left[done]):
-            written -= len(left[done])
-            done += 1
-        del left[:done]
-        if written:
-            left[0] = memoryview(left[0])[written:]

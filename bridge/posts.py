@@ -15,10 +15,9 @@ from io import BufferedReader, BytesIO
 
 from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
 
+from bridge.gathering import write_all
 from dicomweb.errors import Unavailable
 
-_VECTOR = 512
-"""Pieces in one call of `sendmsg`, below the least IOV_MAX of systems."""
 _LINE = 1 << 16
 _FIELDS = 256
 
@@ -120,23 +119,11 @@ class _Line:
             self._socket.settimeout(seconds)
             self._seconds = seconds
         with contextlib.suppress(BrokenPipeError):  # whoever does not want the body may have said why
-            self._send(pieces)
+            write_all(self._socket.sendmsg, pieces)
         status, fields = self._head()
         while status < 200:
             status, fields = self._head()
         return HTTPResponse(BytesIO(self._body(status, fields)), fields, status)
-
-    def _send(self, pieces: list[bytes]) -> None:
-        left: list[bytes | memoryview] = [piece for piece in pieces if piece]
-        while left:
-            sent = self._socket.sendmsg(left[:_VECTOR])
-            done = 0
-            while done < len(left) and sent >= len(left[done]):
-                sent -= len(left[done])
-                done += 1
-            del left[:done]
-            if sent:
-                left[0] = memoryview(left[0])[sent:]
 
     def _head(self) -> tuple[int, HTTPHeaderDict]:
         """Status and fields of an answer (RFC 9112 4, 5)."""
