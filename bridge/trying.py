@@ -120,7 +120,12 @@ def try_entity(remote: Remote, refuses: bool = False) -> Iterator[Layer]:
 
 
 def _search(origin: Origin) -> str:
-    rows = origin.search("/studies", [("limit", "1")]).rows
+    try:
+        rows = origin.search("/studies", [("limit", "1")]).rows
+    except NotFound as error:
+        raise NotFound(
+            f"{error} The URL has to be the root of its DICOMweb services, such as {origin.url}/dicom-web"
+        ) from error
     return "answers, with a study" if rows else "answers; there is no study"
 
 

@@ -39,6 +39,8 @@ def count(root: str, key: str = "") -> int:
 
 def test_all_steps_pass_and_nothing_is_left(tmp_path: Path) -> None:
     with both(tmp_path) as (root, dimse):
+        said = run(tmp_path, "check", root.removesuffix("/dicom-web"), status=1).stdout
+        assert re.search("search +FAILED .*root of its DICOMweb services, such as .*/dicom-web", said)
         told = run_json(tmp_path, "check", root, "--dimse", dimse)
         assert told["ok"]
         assert names(told) == [*STEPS, *ECHO]
