@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -9,6 +10,7 @@ from bridged import bridged
 from dicoms import CT, PREFIX, ct
 
 from bridge.association import Limits, connect
+from bridge.gathering import Piece
 from bridge.negotiation import Proposed, Request
 from bridge.posts import Posts
 from dicomweb.errors import Unavailable
@@ -143,8 +145,8 @@ def test_an_object_costs_one_request_one_connection_and_one_write(tmp_path, monk
     from bridge import posts
 
     writes, lines = [], []
-    ask, begin = posts._Line._send, posts._Line.__init__
-    monkeypatch.setattr(posts._Line, "_send", lambda self, pieces: (writes.append(len(pieces)), ask(self, pieces))[1])
+    write, begin = posts.write_all, posts._Line.__init__
+    monkeypatch.setattr(posts, "write_all", lambda send, pieces: write(counted(send, writes), pieces))
     monkeypatch.setattr(posts._Line, "__init__", lambda self, *args: (lines.append(self), begin(self, *args))[1])
     with bridged(tmp_path) as system:
         asked = Request("TESTER", "ROENTGATE", (Proposed(1, CT, (EXPLICIT,)),))
@@ -157,6 +159,11 @@ def test_an_object_costs_one_request_one_connection_and_one_write(tmp_path, monk
             assert association.ask(1, command, data_set(ct(number)))["Status"] == 0
         association.release()
     assert (len(writes), len(lines)) == (5, 1)
+
+
+def counted(send: Callable[[Sequence[Piece]], int], calls: list[int]) -> Callable[[Sequence[Piece]], int]:
+    """A call that sends pieces and notes how many."""
+    return lambda pieces: (calls.append(len(pieces)), send(pieces))[1]
 
 
 def data_set(file: bytes) -> bytes:
