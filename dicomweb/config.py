@@ -319,6 +319,12 @@ class Config:
     limit_stall_seconds: float = setting(
         60.0, LIMITS, "how long a client may take nothing of its answer (HTTP/1.1) before it is cut off", least=0.1
     )
+    limit_resets: int = setting(
+        500, LIMITS, "most HTTP/2 streams that a client may give up at once before it is cut off", least=1
+    )
+    limit_resets_rate: float = setting(
+        50.0, LIMITS, "how many more of them it may give up a second as time goes on", least=0
+    )
     limit_frame_pixels: int = setting(
         100_000_000, LIMITS, "most pixels of a frame that is decoded, and of a picture that is drawn", least=1
     )

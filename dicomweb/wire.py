@@ -35,10 +35,6 @@ CONNECTION_WINDOW = 16 << 20
 _INITIAL_WINDOW = 65_535
 PIECE = 256 << 10
 """Bytes that are taken from an HTTP/2 socket at once; each piece costs some 150 µs on its way to the application."""
-RESETS = 500
-"""HTTP/2 streams that a client may give up at once; a viewer that scrolls gives up those that are under way."""
-RESETS_A_SECOND = 50
-"""How many more it may give up as time goes on."""
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +113,8 @@ class Http2(H2Protocol):
     streams and give them up (RFC 9113 10.5).
 
     With the protocol's initial windows an upload is held to 64 KiB a round trip: 20 MB at 20 ms took 13 s. Streams
-    that are opened and reset cost the client 40 bytes and us a request each: 10,000 made others wait for 1 s.
+    that are opened and reset cost the client 40 bytes and us a request each: 10,000 made others wait for 1 s. A viewer
+    that scrolls gives up those that are under way, so some hundreds at once are nobody's attack.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -125,7 +122,9 @@ class Http2(H2Protocol):
         values = {SettingCodes(code): value for code, value in self.connection.local_settings.items()}
         values[SettingCodes.INITIAL_WINDOW_SIZE] = STREAM_WINDOW
         self.connection.local_settings = h2.settings.Settings(client=False, initial_values=values)
-        self._resets, self._counted = float(RESETS), asyncio.get_running_loop().time()
+        limits: Any = self.config
+        self._most, self._rate = limits.resets, limits.resets_rate
+        self._resets, self._counted = float(self._most), asyncio.get_running_loop().time()
 
     async def initiate(self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None) -> None:
         """Open the connection; the window of the whole connection can only be raised by an update."""
@@ -150,7 +149,7 @@ class Http2(H2Protocol):
     def _bears_reset(self) -> bool:
         """Count a stream that was given up; whoever made an error that ends a stream gave it up too."""
         now = asyncio.get_running_loop().time()
-        self._resets = min(self._resets + (now - self._counted) * RESETS_A_SECOND, RESETS) - 1
+        self._resets = min(self._resets + (now - self._counted) * self._rate, self._most) - 1
         self._counted = now
         return self._resets >= 0
 

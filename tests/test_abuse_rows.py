@@ -32,7 +32,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "A08": (
         "test_wire.py::test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served",
-        "test_wire.py::test_a_client_may_give_up_hundreds_of_streams_and_go_on",
+        "test_wire.py::test_a_client_may_give_up_as_many_streams_as_the_setting_says_and_go_on",
     ),
     "A09": ("web/test_wado.py::test_a_thousand_ranges_get_the_whole",),
     "A10": (

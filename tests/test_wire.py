@@ -2,16 +2,20 @@
 
 import contextlib
 import socket
+import ssl
 import threading
+from pathlib import Path
 
 import h2.config
 import h2.connection
 import h2.events
 import pytest
+from authority import Authority
 from h2.errors import ErrorCodes
 from servers import running
 
 from dicomweb import wire
+from dicomweb.config import Config
 
 FIELDS = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
 
@@ -36,10 +40,15 @@ async def echo_size(scope, receive, send):
 
 
 class Http2Client:
-    """HTTP/2 without TLS (prior knowledge) on one connection, one step at a time."""
+    """HTTP/2 on one connection, one step at a time: without TLS (prior knowledge), or with it where ALPN chooses it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, authority: Path | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        if authority is not None:
+            context = ssl.create_default_context(cafile=str(authority))
+            context.set_alpn_protocols(["h2"])
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
+            assert self.socket.selected_alpn_protocol() == "h2"
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.h2.initiate_connection()
         self.flush()
@@ -206,11 +215,22 @@ def reset_many(client: Http2Client, count: int) -> None:
     raise AssertionError("the server took them all")
 
 
-def test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served():
+@pytest.fixture(params=["prior knowledge", "TLS"])
+def speaking(request, tmp_path) -> tuple[dict[str, str], Path | None]:
+    """Settings of a server, and the authority of its certificate if it has one."""
+    if request.param == "prior knowledge":
+        return {}, None
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("server")
+    return {"tls_cert": cert, "tls_key": key}, authority.file
+
+
+def test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served(speaking):
+    settings, authority = speaking
     calls: list[str] = []
-    with running(counted(early, calls)) as server, Http2Client(server.port) as other:
+    with running(counted(early, calls), **settings) as server, Http2Client(server.port, authority) as other:
         for _ in range(3):
-            with Http2Client(server.port) as client:
+            with Http2Client(server.port, authority) as client:
                 reset_many(client, 10_000)
             stream = other.h2.get_next_available_stream_id()
             other.begin(stream, "GET", end=True)
@@ -218,12 +238,24 @@ def test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served()
     assert len(calls) < 10_000
 
 
-def test_a_client_may_give_up_hundreds_of_streams_and_go_on():
-    with running(early) as server, Http2Client(server.port) as client:
-        for number in range(wire.RESETS):
-            client.h2.send_headers(2 * number + 1, FIELDS, end_stream=True)
-            client.h2.reset_stream(2 * number + 1, ErrorCodes.CANCEL)
+@pytest.mark.parametrize("most", [3, 500])
+def test_a_client_may_give_up_as_many_streams_as_the_setting_says_and_go_on(speaking, most):
+    settings, authority = speaking
+    limits = {} if most == Config().limit_resets else {"limit_resets": most, "limit_resets_rate": 0.0}
+
+    def give_up(client: Http2Client, count: int) -> None:
+        for _ in range(count):
+            stream = client.h2.get_next_available_stream_id()
+            client.h2.send_headers(stream, FIELDS, end_stream=True)
+            client.h2.reset_stream(stream, ErrorCodes.CANCEL)
         client.flush()
+
+    with running(early, **settings, **limits) as server, Http2Client(server.port, authority) as client:
+        give_up(client, most)
         stream = client.h2.get_next_available_stream_id()
         client.begin(stream, "GET", end=True)
         assert client.answer(stream) == (413, b"no")
+        if limits:
+            give_up(client, 1)
+            ended = next(event for event in client.events() if isinstance(event, h2.events.ConnectionTerminated))
+            assert ended.error_code == ErrorCodes.ENHANCE_YOUR_CALM

@@ -2,33 +2,30 @@
 
 A caller is known by a key or token in `Authorization: Bearer`, by a key in `X-API-Key`, or by the certificate of the
 connection; never by what a proxy says of a certificate, nor by anything in a URL, which ends in logs. Share links alone
-stand there (RFC 6750 2.3): below `/s/{link}/` it is the link that asks, whoever shows it, by the pass that a browser
-keeps or by the secret in the path. What was found lately is remembered by a digest, so that a request costs a look into
-a dictionary.
+stand there (RFC 6750 2.3; see `links`).
 """
 
-import hashlib
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from dicomweb.access import keys, shares
+from dicomweb.access import keys
 from dicomweb.access.rights import Principal
-from dicomweb.access.shares import Share
 from dicomweb.archive.archive import Archive
 from dicomweb.archive.scoped import ScopedArchive
 from dicomweb.connection import CERTIFIED
-from dicomweb.errors import Forbidden, NotFound, NotIdentified, PassphraseWanted, TooOften
+from dicomweb.errors import Forbidden, NotFound, NotIdentified
 from dicomweb.standard import resources
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import NOTES, PRINCIPAL, Recorder
 from dicomweb.web.bridge import Bridge
+from dicomweb.web.credentials import Known, Recollection, kept, shown
+from dicomweb.web.links import Links
 from dicomweb.web.methods import Methods
 from dicomweb.web.paths import LINK
 from dicomweb.web.problems import status_of
@@ -37,24 +34,13 @@ from dicomweb.web.threads import hop_elsewhere, hop_index
 
 COOKIE = "roentgate-session"
 """In which a browser keeps the key or token of whoever is signed in (see `session`)."""
-LINK_COOKIE = "roentgate-link"
-"""In which a browser keeps the pass of a link that it has opened, for the addresses below it alone."""
-
-Known: TypeAlias = tuple[Principal, float]
-"""Somebody, and until when that holds."""
-
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
-_REMEMBERED = 4096
 _LONGEST = 16 << 10
-_WINDOW = 60.0
 _DOTS = 2
 """In a signed token (RFC 7515 7.1); in what has others somebody guesses a key or the bridge's secret."""
 
 _NOBODY = "this server wants to know who asks: send an API key or token as Authorization: Bearer, or a key as X-API-Key"
 _REFUSED = "the key, token or certificate is not valid here, or no longer"
-_NO_LINK = "this link is not valid here, or no longer; ask whoever sent it for another one"
-_CLOSED = "this link was opened as often as it may be, or closed since many wrong passphrases were tried"
-_UNOPENED = "this link has to be opened in a browser before it shows anything"
 
 
 def knows_study(request: Request, study: str) -> bool:
@@ -96,6 +82,9 @@ class Door:
         origins: whose pages may change something in the name of who holds a certificate, such as
             "https://viewer.example".
         clock: seconds since 1970.
+
+    Attributes:
+        links: finds out for whom a share link asks.
     """
 
     def __init__(
@@ -117,12 +106,9 @@ class Door:
         self._tokens = tokens
         self._certificates = certificates or {}
         self._remember = remember_seconds
-        self._most = failures
-        self._pass_seconds = pass_seconds
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
-        self._clock = clock
-        self._known: OrderedDict[tuple[str, bytes], Known] = OrderedDict()
-        self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._recollection = Recollection(failures, clock)
+        self.links = Links(archive, addresses, self._recollection, remember_seconds, pass_seconds, clock)
 
     async def who(self, scope: Scope) -> Principal:
         """Return who sent a request.
@@ -132,14 +118,14 @@ class Door:
             TooOften: its address has tried too many wrong keys lately.
         """
         if (link := scope.get(LINK)) is not None:
-            return await self._who_has(link, scope)
-        shown = _credential(scope)
-        if shown is None:
-            shown = _cookie(scope, COOKIE)
-            changes = shown is not None and scope["method"] not in _SAFE
+            return await self.links.who(link, scope)
+        credential = shown(scope)
+        if credential is None:
+            credential = kept(scope, COOKIE)
+            changes = credential is not None and scope["method"] not in _SAFE
             if changes and not is_our_own_page(scope, self._addresses):
                 raise Forbidden("a page of another server may change nothing in the name of whoever is signed in here")
-        if shown is None:
+        if credential is None:
             name = scope.get("state", {}).get(CERTIFIED, "")
             if name in self._certificates:
                 if scope["method"] not in _SAFE and self._is_foreign_page(scope):
@@ -148,7 +134,7 @@ class Door:
                     )
                 return Principal(name, "certificate", self._certificates[name])
             raise NotIdentified(_NOBODY)
-        return await self.identify(shown, scope)
+        return await self.identify(credential, scope)
 
     def _is_foreign_page(self, scope: Scope) -> bool:
         """Say whether a page of a server that is neither ours nor listed sent a request. A browser shows its
@@ -157,17 +143,17 @@ class Door:
         listed = sent.get(b"origin", b"").decode("latin-1").lower() in self._origins
         return bool(sent) and not listed and not is_our_own_page(scope, self._addresses)
 
-    async def identify(self, shown: bytes, scope: Scope) -> Principal:
+    async def identify(self, credential: bytes, scope: Scope) -> Principal:
         """Return whose key or token something is.
 
         Raises:
             NotIdentified: it is none that is good.
             TooOften: as `who`.
         """
-        text = shown.decode("latin-1")
+        text = credential.decode("latin-1")
 
         async def read(now: float) -> Known:
-            if len(shown) > _LONGEST:
+            if len(credential) > _LONGEST:
                 raise NotIdentified(_REFUSED, shown=True)
             if self._bridge.knows(text):
                 return Principal("bridge", "bridge", frozenset(("read", "write"))), now + self._remember
@@ -177,30 +163,7 @@ class Door:
 
         # A token that has ended is nobody's guess
         guess = self._tokens is None or text.count(".") != _DOTS
-        return await self._remembered("", shown, read, self._addresses.client(scope), guess)
-
-    async def _remembered(
-        self, link: str, shown: bytes, read: Callable[[float], Awaitable[Known]], address: str, guess: bool
-    ) -> Principal:
-        """Return what was found of something lately, or is found now; count that it was wrong if that is a guess."""
-        digest = link, hashlib.sha256(shown).digest()
-        found = self._known.get(digest)
-        now = self._clock()
-        if found is not None and now < found[1]:
-            return found[0]
-        self._check_failures(address, now)
-        try:
-            principal, until = await read(now)
-        except NotIdentified:
-            self._known.pop(digest, None)
-            if guess:
-                self._note_failure(address, now)
-            raise
-        self._known[digest] = (principal, until)
-        self._known.move_to_end(digest)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return principal
+        return await self._recollection.find("", credential, read, self._addresses.client(scope), guess)
 
     def _open(self, text: str, now: float) -> Known:
         id = keys.id_of(text)
@@ -209,87 +172,6 @@ class Door:
             raise NotIdentified(_REFUSED, shown=True)
         until = now + self._remember
         return key.principal(), until if key.expires is None else min(until, key.expires)
-
-    # -- links ----------------------------------------------------------------------------------------------
-    async def _who_has(self, link: str, scope: Scope) -> Principal:
-        """Return whom a link stands for, where it has been opened or its secret is in the path.
-
-        Raises:
-            NotIdentified, TooOften: as `who`.
-        """
-        id, secret = shares.read_link(link)
-        kept = _cookie(scope, LINK_COOKIE)
-        if not secret and kept is None:
-            raise NotIdentified(_UNOPENED)
-        text = (kept or b"").decode("latin-1")
-
-        async def read(now: float) -> Known:
-            share = await hop_index(self._archive.index.shares.get, id)
-            if share is None:
-                raise NotIdentified(_NO_LINK, shown=True)
-            until = share.expires if secret and share.bare and share.knows(secret, now) else None
-            if not secret:
-                until = share.admits(text, now)
-            if until is None:
-                raise NotIdentified(_NO_LINK, shown=True)
-            return share.principal(), min(until, now + self._remember)
-
-        # A pass that has ended is nobody's guess; nobody who guesses secrets keeps others from signing in
-        return await self._remembered(link, kept or b"", read, self._linking(scope), bool(secret))
-
-    def _linking(self, scope: Scope) -> str:
-        """What failures to open a link are counted under."""
-        return f"link {self._addresses.client(scope)}"
-
-    async def open_link(self, id: str, secret: str, passphrase: str | None, scope: Scope) -> tuple[Share, str, float]:
-        """Open a link, which counts; return it with a pass, and until when that is good.
-
-        Raises:
-            NotIdentified: the secret is wrong or the link has ended, or the passphrase is wrong or missing.
-            Forbidden: it was opened as often as it may be, or closed since many passphrases were wrong.
-            TooOften: too many wrong secrets came from this address lately.
-        """
-        address, now = self._linking(scope), self._clock()
-        self._check_failures(address, now)
-        try:
-            share = await hop_index(self._check_link, id, secret, passphrase, now)
-        except NotIdentified as error:
-            if not isinstance(error, PassphraseWanted):  # whoever has the secret is no guesser; his tries are counted
-                self._note_failure(address, now)
-            raise
-        until = min(share.expires, now + self._pass_seconds)
-        return share, share.write_pass(secret, until), until
-
-    def _check_link(self, id: str, secret: str, passphrase: str | None, now: float) -> Share:
-        kept = self._archive.index.shares
-        share = kept.get(id)
-        if share is None or not share.knows(secret, now):
-            raise NotIdentified(_NO_LINK, shown=True)
-        if share.passphrase and not share.closed:
-            if not passphrase:
-                raise PassphraseWanted("this link has a passphrase, which whoever sent it knows")
-            if not kept.try_passphrase(id):
-                raise Forbidden(_CLOSED)
-            if len(passphrase) > shares.LONGEST_PASSPHRASE or not shares.is_passphrase(passphrase, share.passphrase):
-                raise PassphraseWanted("this is not the passphrase of the link", shown=True)
-            kept.was_right(id)
-        opened = kept.open(id)
-        if opened is None:
-            raise NotIdentified(_NO_LINK, shown=True)
-        if opened.closed:
-            raise Forbidden(_CLOSED)
-        return opened
-
-    def _check_failures(self, address: str, now: float) -> None:
-        count, since = self._failed.get(address, (0, now))
-        if count >= self._most and now - since < _WINDOW:
-            raise TooOften("too many wrong keys or tokens came from this address; try again in a minute")
-
-    def _note_failure(self, address: str, now: float) -> None:
-        count, since = self._failed.pop(address, (0, now))
-        self._failed[address] = (count + 1, since) if now - since < _WINDOW else (1, now)
-        if len(self._failed) > _REMEMBERED:
-            self._failed.popitem(last=False)
 
     # -- what somebody may reach ----------------------------------------------------------------------------
     async def admit(self, scope: Scope, rule: Rule) -> Scope:
@@ -412,31 +294,6 @@ class _Part:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._state, name)
-
-
-def _credential(scope: Scope) -> bytes | None:
-    """The key or token that a request shows, or None."""
-    key = None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, rest = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                return bytes(rest.strip())
-        elif name == b"x-api-key":
-            key = bytes(value.strip())
-    return key
-
-
-def _cookie(scope: Scope, cookie: str) -> bytes | None:
-    """What a browser keeps in a cookie, or None."""
-    wanted = cookie.encode()
-    for name, value in scope["headers"]:
-        if name == b"cookie" and wanted in value:
-            for part in value.split(b";"):
-                given, _, rest = part.strip().partition(b"=")
-                if given == wanted:
-                    return bytes(rest.strip(b' "')) or None
-    return None
 
 
 def is_our_own_page(scope: Scope, addresses: Addresses) -> bool:

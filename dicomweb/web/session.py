@@ -29,8 +29,8 @@ from starlette.responses import Response
 from dicomweb.access.rights import Principal
 from dicomweb.access.shares import read_link
 from dicomweb.errors import BadRequest, Forbidden, NotFound, NotIdentified, Unavailable
-from dicomweb.web import explorer, jsonbodies
-from dicomweb.web.access import COOKIE, LINK_COOKIE, Door, is_our_own_page
+from dicomweb.web import explorer, jsonbodies, links
+from dicomweb.web.access import COOKIE, Door, is_our_own_page
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import PRINCIPAL, note
 from dicomweb.web.paths import LINK
@@ -130,11 +130,11 @@ async def _open(request: Request, login: Login, secret: str, passphrase: object)
         raise BadRequest("passphrase is a text")
     id, _ = read_link(request.scope[LINK])
     note(request, share=id)
-    share, text, until = await login.door.open_link(id, secret, passphrase, request.scope)
+    share, text, until = await login.door.links.open(id, secret, passphrase, request.scope)
     request.scope[PRINCIPAL] = share.principal()
     note(request, event="share opened", study=share.study)
     response = Response(status_code=204)
-    _keep(request, response, LINK_COOKIE, text, int(until - time.time()))
+    _keep(request, response, links.COOKIE, text, int(until - time.time()))
     return response
 
 
@@ -163,7 +163,7 @@ async def end(request: Request) -> Response:
         raise _nobody_signs_in()
     _check_origin(request)
     response = Response(status_code=204)
-    _keep(request, response, LINK_COOKIE if LINK in request.scope else COOKIE, "", 0)
+    _keep(request, response, links.COOKIE if LINK in request.scope else COOKIE, "", 0)
     _keep(request, response, _RENEWAL, "", 0, "session")
     return response
 

@@ -128,7 +128,7 @@ def test_a_key_in_the_query_opens_nothing(served):
 
 
 def test_an_address_that_tries_many_wrong_keys_is_not_listened_to_but_others_and_known_keys_are(tmp_path):
-    served = Served(tmp_path, access=True, access_failures=3, access_remember_seconds=60.0)
+    served = Served(tmp_path, access=True, access_failures=3, access_remember_seconds=0.0)
     good, later = add_key(served, "good", "read"), add_key(served, "later", "read")
 
     def status(who: dict[str, str]) -> int:
