@@ -16,6 +16,7 @@ from dicomweb.archive.making import Maker
 from dicomweb.archive.nodes import Nodes
 from dicomweb.archive.rendering import Renderer
 from dicomweb.archive.retrieve import Retrieval
+from dicomweb.archive.shelf import Section
 from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
 from dicomweb.errors import Damaged, Unavailable
@@ -67,10 +68,11 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
 
     def readers(one: Archive) -> tuple[Retrieval, Renderer]:
         copies = Copies(one.storage, one.spool)
-        maker = Maker(one.storage, opened.workshop, opened.shelf, config.limit_frame_pixels)
+        section = Section(opened.shelf, one.index.known)
+        maker = Maker(one.storage, opened.workshop, section, config.limit_frame_pixels)
         retrieval = Retrieval(one.storage, one.index, copies, maker, one.limits, config.zero_preamble)
         limit = config.limit_frame_pixels
-        return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, opened.shelf, copies, limit)
+        return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, opened.shelf, section, copies, limit)
 
     addresses = Addresses(config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host))
     entrance = None

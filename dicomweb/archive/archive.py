@@ -55,7 +55,7 @@ class Archive:
             config.cache, config.cache_memory_bytes, config.cache_disk_bytes, config.limit_free_bytes
         )
         self.workshop = Workshop(config.codec_processes, config.limit_codec_seconds, config.limit_codec_bytes)
-        reader = EntryReader(self.spool, self.limits)
+        reader = EntryReader(self.spool, self.limits, checked=storage.remote)
         self._store = Store(storage, index, self.spool, reader, self.room, config.on_conflict)
         self._upkeep = Upkeep(
             storage,

@@ -5,6 +5,8 @@ is known before anything is read, so that an answer can state its length, serve 
 with what the client holds (RFC 9110 13, 14) without touching storage.
 """
 
+import logging
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -16,6 +18,8 @@ CHUNK = 1 << 20
 
 BATCH = 2 << 20
 """Bytes that are made at a time for a body that is streamed."""
+
+log = logging.getLogger(__name__)
 
 _READ_WHOLE = 2 << 20
 _SMALL = 32 << 10
@@ -131,6 +135,29 @@ def _read_one(storage: Storage, segment: bytes | Stretch | Made, first: int, las
             raise Corrupt("a stored object is shorter than it was when it was stored")
     else:
         yield from segment.make(first, last)
+
+
+def compared(storage: Storage, stretches: tuple[Stretch, ...], checksum: int) -> Made:
+    """Return what is read from a remote storage as bytes that are compared with their CRC-32 if all of them are wanted:
+    the last piece leaves only after that, so that what came wrong never looks whole."""
+    size = sum(map(size_of, stretches))
+
+    def proven() -> Iterator[bytes]:
+        found, waiting = 0, b""
+        for piece in read(storage, stretches):
+            if waiting:
+                yield waiting
+            found = zlib.crc32(piece, found)
+            waiting = piece
+        if found != checksum:
+            log.error("other bytes came from %s than were stored", stretches[0].key)
+            raise Corrupt("the stored bytes of an instance are not those that were stored")
+        yield waiting
+
+    def make(start: int, stop: int) -> Iterator[bytes]:
+        return proven() if (start, stop) == (0, size) else read(storage, stretches, start, stop)
+
+    return Made(size, make)
 
 
 def gather(pieces: Iterable[bytes], batch: int = BATCH) -> Iterator[list[bytes]]:

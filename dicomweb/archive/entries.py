@@ -24,11 +24,13 @@ class EntryReader:
     Args:
         spool: where a deflated data set is inflated to.
         limits: what an object may contain.
+        checked: compute checksums of frames and bulk values.
     """
 
-    def __init__(self, spool: Spool, limits: Limits) -> None:
+    def __init__(self, spool: Spool, limits: Limits, checked: bool) -> None:
         self._spool = spool
         self._limits = limits
+        self._checked = checked
 
     @contextlib.contextmanager
     def open(self, upload: Upload) -> Iterator[part10.Part10]:
@@ -45,12 +47,14 @@ class EntryReader:
                 parsed.data = b""
 
     def parse(self, upload: Upload) -> part10.Part10:
-        """As `open`, without the data.
+        """As `open`, without the data, and with checksums if they are wanted.
 
         Raises:
             BadObject: as `open`.
         """
         with self.open(upload) as parsed:
+            if self._checked:
+                parsed.layout = parsed.layout.checked(parsed.data)
             return parsed
 
     def entry(self, upload: Upload, parsed: part10.Part10, version: int | None = None) -> Entry:

@@ -9,8 +9,9 @@ frame.
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from dicomweb.archive import content
 from dicomweb.archive.content import Made, Segment, Stretch
-from dicomweb.archive.shelf import Shelf
+from dicomweb.archive.shelf import Section
 from dicomweb.errors import NotAcceptable, NotFound, Undecodable
 from dicomweb.imaging.targets import PLAIN, described, loses, targets
 from dicomweb.index import Held
@@ -79,14 +80,14 @@ class Maker:
     Args:
         storage: where the stored bytes are.
         workshop: where pixels are decoded and encoded.
-        shelf: where what was made is kept.
+        section: of the shelf, where what was made is kept.
         most_pixels: of a frame that is decoded.
     """
 
-    def __init__(self, storage: Storage, workshop: Workshop, shelf: Shelf, most_pixels: int) -> None:
+    def __init__(self, storage: Storage, workshop: Workshop, section: Section, most_pixels: int) -> None:
         self._storage = storage
         self._workshop = workshop
-        self._shelf = shelf
+        self._section = section
         self._most_pixels = most_pixels
 
     def check(self, layout: Layout) -> None:
@@ -118,7 +119,7 @@ class Maker:
         """Say whether a frame can be had without waiting for the workshop."""
         if not self.transcodes(layout, held.syntax, wanted):
             return True
-        return self._shelf.find(_name(held, number, wanted)) is not None
+        return self._section.find(held, _form(number, wanted)) is not None
 
     def frame(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> tuple[Segment, ...]:
         """Return one frame in a form that `pixel_source` names.
@@ -143,20 +144,24 @@ class Maker:
                 return [self.transcoded(held, layout, key, number, wanted)[start:stop]]
 
             return (Made((_decoded_bits(layout, held.syntax) + 7) // 8, decoded),)
-        size = layout.frame_size(number)
         if layout.swap or layout.kind == "bits":
+            size = layout.frame_size(number)
             return (Made(size, lambda start, stop: [self.stored(layout, key, number)[start:stop]]),)
-        segments = []
-        for start, stop in _joined(layout.spans(number)):
-            stop = min(stop, start + size)  # what lies behind an uncompressed frame is padding
-            if start < stop:
-                segments.append(Stretch(key, start, stop))
-                size -= stop - start
-        return tuple(segments)
+        return self._read(layout, key, number)
+
+    def _read(self, layout: Layout, key: str, number: int) -> tuple[Segment, ...]:
+        """What has to be read for a frame; out of a remote storage compared with its checksum, if it has one."""
+        stretches = tuple(Stretch(key, start, stop) for start, stop in _joined(layout.spans(number)))
+        checksum = layout.frame_checksum(number) if self._storage.remote else None
+        return stretches if checksum is None else (content.compared(self._storage, stretches, checksum),)
 
     def stored(self, layout: Layout, key: str, number: int) -> bytes:
-        """Return one frame as it is stored, little endian if it is native."""
-        data = b"".join(self._storage.read(key, start, stop) for start, stop in _joined(layout.spans(number)))
+        """Return one frame as it is stored, little endian if it is native.
+
+        Raises:
+            Corrupt: other bytes came than were stored.
+        """
+        data = b"".join(content.read(self._storage, self._read(layout, key, number)))
         return layout.finish(number, data)
 
     def transcoded(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> bytes:
@@ -179,7 +184,7 @@ class Maker:
                     f"{str(error).rstrip('.')}; transfer-syntax=* asks for it as it is stored, in {held.syntax}"
                 ) from error
 
-        return self._shelf.get(_name(held, number, wanted), make)
+        return self._section.get(held, _form(number, wanted), make)
 
     def plane(self, held: Held, layout: Layout, key: str, bit: int) -> bytes:
         """Return one bit of each sample of all frames, packed without padding between them (PS3.5 8.1.2).
@@ -247,9 +252,9 @@ def _decoded_bits(layout: Layout, stored: str) -> int:
     return made_format(layout, stored, EXPLICIT).frame_bits
 
 
-def _name(held: Held, number: int, wanted: str) -> str:
-    """All that decides about the bytes: the version's digest, the frame, the syntax, how we encode."""
-    return f"{held.digest.hex()} frame {number} {wanted} {REVISION}"
+def _form(number: int, wanted: str) -> str:
+    """All that decides about the bytes beside the object: the frame, the syntax, how we encode."""
+    return f"frame {number} {wanted} {REVISION}"
 
 
 def _cut(pieces: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:

@@ -7,8 +7,8 @@ version, and safe to remove at any time. Of an object whose pixels go out in ano
 made one by one, and the data set says what they are.
 
 What is sent whole out of a remote storage is compared with its digest on the way: its last piece leaves only after
-that, so that an answer with other bytes than were stored never looks whole. Reading by ranges, as for frames, has
-nothing to compare with.
+that, so that an answer with other bytes than were stored never looks whole. Frames and bulk values have checksums of
+their own (`Layout.checked`). What is written anew, and ranges that clients ask for, are compared with nothing.
 """
 
 import hashlib
@@ -131,7 +131,9 @@ class Objects:
         swap = layout.bulk[path].swap
         if swap:
             return tuple(self._swapped(key, start, stop, swap) for start, stop in spans)
-        return tuple(Stretch(key, start, stop) for start, stop in spans)
+        stretches = tuple(Stretch(key, start, stop) for start, stop in spans)
+        checksum = layout.value_checksum(path) if self._storage.remote else None
+        return stretches if checksum is None else (content.compared(self._storage, stretches, checksum),)
 
     def _stored(self, held: Held) -> tuple[Segment, ...]:
         if self._storage.remote:

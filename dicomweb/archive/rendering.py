@@ -18,7 +18,7 @@ from dicomweb.archive.content import Content, Segment, Stretch, total
 from dicomweb.archive.copies import Copies
 from dicomweb.archive.making import Maker, stored_form
 from dicomweb.archive.retrieve import Retrieval, path_of
-from dicomweb.archive.shelf import Shelf
+from dicomweb.archive.shelf import Section, Shelf
 from dicomweb.errors import BadRequest, NotFound, Undecodable
 from dicomweb.imaging import choosing, direct, encapsulated, listing, looks, reports, states, video, waveforms
 from dicomweb.imaging import content as content_trees
@@ -85,6 +85,7 @@ class Renderer:
         maker: reads frames.
         workshop: where pictures are drawn.
         shelf: where they are kept.
+        section: of the shelf, for those that show an object.
         copies: where repacked videos are.
         most_pixels: of a frame, and of a picture.
     """
@@ -96,6 +97,7 @@ class Renderer:
         maker: Maker,
         workshop: Workshop,
         shelf: Shelf,
+        section: Section,
         copies: Copies,
         most_pixels: int,
     ) -> None:
@@ -104,6 +106,7 @@ class Renderer:
         self._maker = maker
         self._workshop = workshop
         self._shelf = shelf
+        self._section = section
         self._copies = copies
         self.most_pixels = most_pixels
         self._datasets: Cache[int, Dataset] = Cache(DATASET_BYTES)
@@ -219,12 +222,12 @@ class Renderer:
         held, number = part.held, part.number
         layout = self._retrieval.layout(held)
 
-        name = f"{held.digest.hex()} drawn {number} {part.by.hex()} {rendering!r} {REVISION}"
-        data = self._shelf.find(name)
+        name = f"drawn {number} {part.by.hex()} {rendering!r} {REVISION}"
+        data = self._section.find(held, name)
         if data is None and part.state is None and direct.may_draw(layout.kind, layout.format, rendering):
             data = self._drawn_here(part, layout, name, rendering)
         if data is None:
-            data = self._shelf.get(name, lambda: self._drawn(part, layout, rendering))
+            data = self._section.get(held, name, lambda: self._drawn(part, layout, rendering))
         frames = f"/frames/{number}" if layout.count > 1 or layout.kind == "video" else ""
         what = "thumbnail" if rendering.thumbnail else "rendered"
         return self._content(held, rendering.media_type, data, f"{frames}/{what}", number if frames else 0)
@@ -249,7 +252,7 @@ class Renderer:
             data = self._frame(part.held, layout, part.number)
             return direct.draw(data, stored, format, look, rendering, self.most_pixels)
 
-        return self._shelf.get(name, make, files=False)
+        return self._section.get(part.held, name, make, files=False)
 
     def animation(self, parts: Sequence[Part], rendering: Rendering) -> Content:
         """Draw frames of one instance as a moving picture.
@@ -270,8 +273,8 @@ class Renderer:
             return self._workshop.run("dicomweb.imaging.render", "render_many", *work, self.most_pixels)
 
         numbers = ",".join(str(part.number) for part in parts)
-        name = f"{held.digest.hex()} moving {numbers} {parts[0].by.hex()} {rendering!r} {REVISION}"
-        return self._content(held, rendering.media_type, self._shelf.get(name, make), "/rendered")
+        name = f"moving {numbers} {parts[0].by.hex()} {rendering!r} {REVISION}"
+        return self._content(held, rendering.media_type, self._section.get(held, name, make), "/rendered")
 
     def thumbnail(self, held: Held, number: int | None, rendering: Rendering) -> Content:
         """Draw a thumbnail: of a frame, of a video, of waveforms, or else an icon (PS3.18 10.4.3.3.4, W-234).
@@ -297,11 +300,11 @@ class Renderer:
         nature = self.nature(held)
         if nature == "picture" or (nature == "video" and asked and self._plays_all):
             return self.picture(Part(held, number), rendering)
-        name = f"{held.digest.hex()} thumbnail {rendering!r} {REVISION}"
+        name = f"thumbnail {rendering!r} {REVISION}"
         if nature == "video" and self._plays_all:
-            data = self._shelf.get(name, lambda: self._poster(held, layout, rendering))
+            data = self._section.get(held, name, lambda: self._poster(held, layout, rendering))
         elif nature == "waveform":
-            data = self._shelf.get(name, lambda: self._tracing("thumbnails", "tracing", held, rendering))
+            data = self._section.get(held, name, lambda: self._tracing("thumbnails", "tracing", held, rendering))
         else:
             raise Undecodable("the instance has no picture")
         return self._content(held, rendering.media_type, data, "/thumbnail")
@@ -334,22 +337,22 @@ class Renderer:
         return self._content(held, f"{rendering.media_type}; charset=utf-8", data, "/rendered")
 
     def _waveform(self, held: Held, rendering: Rendering) -> Content:
-        name = f"{held.digest.hex()} waveform {rendering!r} {REVISION}"
+        name = f"waveform {rendering!r} {REVISION}"
         if rendering.media_type == "image/svg+xml":
-            data = self._shelf.get(
-                name, lambda: self._tracing("tracings", "svg", held, "patient" in rendering.annotation)
+            data = self._section.get(
+                held, name, lambda: self._tracing("tracings", "svg", held, "patient" in rendering.annotation)
             )
         elif rendering.media_type == "image/png" and rendering.viewport is None:
-            data = self._shelf.get(name, lambda: self._tracing("tracings", "png", held))
+            data = self._section.get(held, name, lambda: self._tracing("tracings", "png", held))
         else:
-            data = self._shelf.get(name, lambda: self._tracing("thumbnails", "tracing", held, rendering))
+            data = self._section.get(held, name, lambda: self._tracing("thumbnails", "tracing", held, rendering))
         return self._content(held, rendering.media_type, data, "/rendered")
 
     def _tracing(self, module: str, function: str, held: Held, *more: object) -> bytes:
         dataset = self.dataset(held)
         layout = self._retrieval.layout(held)
         bulk = {
-            path: b"".join(self._retrieval.read(self._bulk(held, layout, path), 0, min(size, BULK_BYTES)))
+            path: b"".join(self._retrieval.read(self._bulk(held, layout, path), 0, BULK_BYTES))[:size]
             for path, size in waveforms.wanted(dataset).items()
         }
         return self._workshop.run(f"dicomweb.imaging.{module}", function, dataset, bulk, *more)
@@ -383,8 +386,8 @@ class Renderer:
         """A video as a browser plays it; one that cannot be made so, as it is stored (R34)."""
         layout = self._retrieval.layout(held)
         if rendering.media_type in PICTURES:
-            name = f"{held.digest.hex()} poster {rendering!r} {REVISION}"
-            data = self._shelf.get(name, lambda: self._poster(held, layout, rendering))
+            name = f"poster {rendering!r} {REVISION}"
+            data = self._section.get(held, name, lambda: self._poster(held, layout, rendering))
             return self._content(held, rendering.media_type, data, "/rendered")
         stream = self._probe(held)
         segments = self._stream(held, layout)

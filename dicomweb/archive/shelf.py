@@ -25,6 +25,7 @@ from dicomweb.archive.caches import Cache
 from dicomweb.archive.flights import Flights
 from dicomweb.archive.room import free_bytes
 from dicomweb.errors import Undecodable
+from dicomweb.index import Held
 from dicomweb.telemetry.measures import Tally
 
 KEPT = Tally("roentgate_image_cache_total", "Transcoded and drawn images by where they came from.", ("source",))
@@ -38,6 +39,54 @@ _RECENT = 300.0
 _HEAD = struct.Struct("<QI")  # length and CRC-32, since files are not synced
 
 log = logging.getLogger(__name__)
+
+
+class Section:
+    """The part of the shelf that shows the objects of one archive.
+
+    Args:
+        shelf: which may have sections of other archives too.
+        known: returns those of some versions that the archive still has rows of; see `Index.known`.
+    """
+
+    def __init__(self, shelf: "Shelf", known: Callable[[list[int]], set[int]]) -> None:
+        self._shelf = shelf
+        self._known = known
+
+    def find(self, held: Held, form: str) -> bytes | None:
+        """Return a result that is in memory, or None; see `get`."""
+        return self._shelf.find(_name(held, form))
+
+    def get(self, held: Held, form: str, make: Callable[[], bytes], files: bool = True) -> bytes:
+        """Return a result; make it if it is not there. Blocks.
+
+        The sweep drops the rows of a removed object, then what shows it. So whoever keeps a result and finds the row
+        there afterwards knows that the result will go with it.
+
+        Args:
+            held: what it shows.
+            form: says all else that decides about the bytes.
+            make: makes them.
+            files: see `Shelf.get`.
+
+        Raises:
+            As `Shelf.get`.
+        """
+        made = False
+
+        def making() -> bytes:
+            nonlocal made
+            made = True
+            return make()
+
+        result = self._shelf.get(_name(held, form), making, files)
+        if made and files and not self._known([held.version]):
+            self._shelf.forget([held.digest.hex()])
+        return result
+
+
+def _name(held: Held, form: str) -> str:
+    return f"{held.digest.hex()} {form}"
 
 
 class Shelf:

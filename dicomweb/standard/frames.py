@@ -7,13 +7,17 @@ which frame.
 """
 
 import struct
+import zlib
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import orjson
 
 from dicomweb.errors import BadRequest, Corrupt, NotFound
+from dicomweb.standard.headers import Buffer
 from dicomweb.standard.pixels import Format
 from dicomweb.standard.values import swapped
 
@@ -23,6 +27,8 @@ OCTETS = "application/octet-stream"
 LONGEST_LIST = 10_000
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
+_APART = ("native", "bits", "encapsulated")
+"""Kinds of which the frames can be told apart."""
 _WIDTHS = {4: "I", 8: "Q"}
 _PIXELS = ("7FE00010", "7FE00008", "7FE00009")
 # version, kind, derived, swap, width of the tables, pixels, bytes of the format, count, first, stop, size, bytes
@@ -48,6 +54,7 @@ class Bulk(NamedTuple):
         swap: width in bytes of the units to reverse, because stored big endian; 0 is none.
         media_type: what the bytes are.
         pieces: the parts to be joined where the value is no single range (fragments inside of a sequence).
+        checksums: CRC-32 of each frame where they can be told apart, else of the value; b"" if nobody computed them.
     """
 
     vr: str
@@ -56,6 +63,7 @@ class Bulk(NamedTuple):
     swap: int = 0
     media_type: str = OCTETS
     pieces: tuple[Span, ...] = ()
+    checksums: bytes = b""
 
 
 def read_list(text: str, limit: int = LONGEST_LIST) -> list[int]:
@@ -217,22 +225,31 @@ class Layout:
         if self.kind in ("native", "bits"):
             return (self._range(number)[0],)
         if self.kind == "encapsulated":
-            if not self._groups:
-                return (self._fragment(number - 1),)
-            begin, end = struct.unpack_from("<II", self._groups, 4 * (number - 1))
-            return tuple(map(self._fragment, range(begin, end)))
+            begin, end = number - 1, number
+            if self._groups:
+                begin, end = struct.unpack_from("<II", self._groups, 4 * begin)
+            return self._unpadded(map(self._fragment, range(begin, end)))
         return self.bulk_spans(self._pixels)
 
+    def _unpadded(self, fragments: Iterable[Span]) -> tuple[Span, ...]:
+        """Leave out what lies behind an uncompressed frame."""
+        if not self._size:
+            return tuple(fragments)
+        left, spans = self._size, []
+        for start, stop in fragments:
+            if left:
+                spans.append(Span(start, min(stop, start + left)))
+                left -= spans[-1].stop - start
+        return tuple(spans)
+
     def finish(self, number: int, data: bytes) -> bytes:
-        """Make the frame of the bytes that `spans` named: reverse units, cut bits and padding (PS3.5 7.3,
-        8.1.1). In the usual case they are the frame already.
+        """Make the frame of the bytes that `spans` named: reverse units, cut bits (PS3.5 7.3, 8.1.1). In the usual
+        case they are the frame already.
 
         Args:
             number: of the frame, from 1.
             data: the bytes of its spans, joined.
         """
-        if self.kind == "encapsulated":
-            return data[: self._size] if self._size and len(data) > self._size else data
         data = swapped(data, self.swap)
         if self.kind not in ("native", "bits"):
             return data
@@ -254,8 +271,7 @@ class Layout:
         if self.kind in ("native", "bits"):
             self.spans(number)
             return (self._size + 7) // 8
-        size = sum(span.stop - span.start for span in self.spans(number))
-        return min(size, self._size) if self.kind == "encapsulated" and self._size else size
+        return sum(span.stop - span.start for span in self.spans(number))
 
     def bulk_spans(self, path: str) -> tuple[Span, ...]:
         """Return the ranges to read for a bulk value, in order; fragments without their headers.
@@ -272,6 +288,38 @@ class Layout:
         if path == self._pixels and self._fragments:
             return tuple(map(self._fragment, range(self.fragment_count)))
         return bulk.pieces or (Span(bulk.start, bulk.stop),)
+
+    # -- checksums ------------------------------------------------------------------------------------------
+
+    def checked(self, data: Buffer) -> "Layout":
+        """Return the layout with checksums of the frames and of the other bulk values.
+
+        Args:
+            data: what the ranges refer to.
+        """
+        apart = self._pixels if self.kind in _APART else ""
+        bulk = {}
+        with memoryview(data) as view:
+            for path, value in self.bulk.items():
+                frames = map(self.spans, range(1, self.count + 1)) if path == apart else [self.bulk_spans(path)]
+                checksums = [_checksum(view, spans) for spans in frames]
+                bulk[path] = value._replace(checksums=struct.pack(f"<{len(checksums)}I", *checksums))
+        made = copy(self)
+        made._bulk = MappingProxyType(bulk)
+        return made
+
+    def frame_checksum(self, number: int) -> int | None:
+        """Return the CRC-32 of the bytes that `spans` names for a frame; None if nobody computed it."""
+        return self._checksum(self._pixels, number - 1) if self.kind in _APART else None
+
+    def value_checksum(self, path: str) -> int | None:
+        """Return the CRC-32 of the bytes that `bulk_spans` names for a value; None if nobody computed it."""
+        return None if path == self._pixels and self.kind in _APART else self._checksum(path, 0)
+
+    def _checksum(self, path: str, index: int) -> int | None:
+        checksums = self.bulk[path].checksums
+        found: int | None = struct.unpack_from("<I", checksums, 4 * index)[0] if checksums else None
+        return found
 
     def _range(self, number: int) -> tuple[Span, int]:
         """The range that holds a native frame, in whole units, and how many bits of it come before."""
@@ -357,8 +405,9 @@ class Layout:
 
 def _write_bulk(bulk: Bulk) -> list[Any]:
     """Trailing defaults are left out; there may be thousands."""
-    row: list[Any] = [*bulk[:5], [part for span in bulk.pieces for part in span]]
-    defaults: tuple[object, ...] = ([], OCTETS, 0)
+    pieces = [part for span in bulk.pieces for part in span]
+    row: list[Any] = [*bulk[:5], pieces, b2a_base64(bulk.checksums, newline=False).decode()]
+    defaults: tuple[object, ...] = ("", [], OCTETS, 0)
     for default in defaults:
         if row[-1] != default:
             break
@@ -367,6 +416,15 @@ def _write_bulk(bulk: Bulk) -> list[Any]:
 
 
 def _read_bulk(row: list[Any]) -> Bulk:
-    flat = row[5] if len(row) > 5 else []
     bulk = Bulk(*row[:5])
-    return bulk._replace(pieces=tuple(map(Span, flat[::2], flat[1::2]))) if flat else bulk
+    if len(row) <= 5:
+        return bulk
+    flat, checksums = row[5], row[6] if len(row) > 6 else ""
+    return bulk._replace(pieces=tuple(map(Span, flat[::2], flat[1::2])), checksums=a2b_base64(checksums))
+
+
+def _checksum(view: memoryview, spans: Iterable[Span]) -> int:
+    checksum = 0
+    for start, stop in spans:
+        checksum = zlib.crc32(view[start:stop], checksum)
+    return checksum

@@ -18,7 +18,7 @@ from dicomweb.archive.copies import Copies
 from dicomweb.archive.making import Maker
 from dicomweb.archive.retrieve import Retrieval, bulk_type
 from dicomweb.archive.retrieve import path_of as resource_path
-from dicomweb.archive.shelf import Shelf
+from dicomweb.archive.shelf import Section, Shelf
 from dicomweb.errors import Corrupt, NotAcceptable, NotFound
 from dicomweb.index import Held
 from dicomweb.standard.frames import Bulk, Layout
@@ -36,7 +36,8 @@ def served(tmp_path):
 def retrieval(served: Served) -> Retrieval:
     archive = served.archive
     shelf = Shelf(archive.config.cache, 1 << 20, 1 << 20)
-    maker = Maker(archive.storage, Workshop(1, 20, 1 << 30), shelf, 1_000_000)
+    section = Section(shelf, archive.index.known)
+    maker = Maker(archive.storage, Workshop(1, 20, 1 << 30), section, 1_000_000)
     return Retrieval(archive.storage, archive.index, Copies(archive.storage, archive.spool), maker, archive.limits)
 
 

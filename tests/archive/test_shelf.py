@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dicomweb.archive.shelf import Shelf
+from dicomweb.archive.shelf import Section, Shelf
 from dicomweb.errors import Unavailable, Undecodable
+from dicomweb.index import Held
 
 
 class Counted:
@@ -175,6 +176,24 @@ def test_all_results_of_an_object_go_though_another_process_has_just_removed_one
     shelf.forget(["digest"])
     assert len(gone) == 3
     assert not [*tmp_path.glob("??/*")]
+
+
+def test_a_result_of_an_object_that_was_swept_meanwhile_is_not_kept(tmp_path):
+    """The sweep ends while it is made, in this process or in another one."""
+    shelf, there = Shelf(tmp_path, 1 << 20, 1 << 20), {1}
+    section = Section(shelf, lambda versions: there & set(versions))
+    held = Held(1, "objects/1", "1", "2", "3", "4", "5", 0, b"d" * 32)
+
+    def made_too_late() -> bytes:
+        there.clear()
+        shelf.forget([held.digest.hex()])
+        return b"made"
+
+    assert section.get(held, "picture", made_too_late) == b"made"
+    assert section.find(held, "picture") is None
+    assert not [*tmp_path.glob("??/*")]
+    there.add(1)
+    assert section.get(held, "picture", lambda: b"anew") == section.find(held, "picture") == b"anew"
 
 
 def test_below_the_floor_of_its_disk_nothing_is_written_and_all_is_made(tmp_path):

@@ -1,6 +1,7 @@
 """What goes wrong between us and an object store: it refuses, hangs, loses answers, breaks off, drips, gives other
 bytes, lets us in no more. In front of a real one (SeaweedFS) where it is installed, else of moto (F8 to F13, F40)."""
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import commands
 import httpx
+import numpy as np
+import PIL.Image
 import postgresql
+import pydicom
 import pytest
 import s3servers
 from dicoms import ct
@@ -192,6 +196,29 @@ def test_other_bytes_than_were_stored_never_look_whole_and_are_not_kept(
     store.mend()
     assert server.read(1).content == ct(1)
     assert server.read(9).content == big(9, 3000)
+
+
+def test_nothing_is_made_or_sent_of_frames_that_came_wrong(server: Program, store: Proxy) -> None:
+    """And so nothing wrong is kept: what is asked for again is what was stored."""
+    instance = f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{uid(1)}"
+    jls = 'multipart/related; type="image/jls"'
+    asked = [
+        (f"{instance}/rendered", "image/png"),
+        (f"{instance}/thumbnail", "image/jpeg"),
+        (f"{instance}/frames/1", jls),
+        (f"{instance}/frames/1", "multipart/related; type=application/octet-stream"),
+    ]
+    store.suffer("wrong", "GET", of="/objects/")
+    statuses = [server.ask(path, headers={"Accept": accept}).status_code for path, accept in asked]
+    assert statuses == [500] * 4
+    assert store.suffered("wrong") == 4
+    store.mend()
+    answers = [server.ask(path, headers={"Accept": accept}) for path, accept in asked]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    pixels = pydicom.dcmread(io.BytesIO(ct(1))).PixelData
+    assert pixels in answers[3].content
+    picture = np.asarray(PIL.Image.open(io.BytesIO(answers[0].content)))
+    assert picture.shape == (8, 8)
 
 
 def test_a_key_that_is_refused_makes_not_ready_and_ends_nothing(place: Place, server: Program, store: Proxy) -> None:

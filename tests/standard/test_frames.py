@@ -4,6 +4,7 @@ import io
 import struct
 import time
 import warnings
+import zlib
 from base64 import b64encode
 
 import numpy as np
@@ -396,6 +397,43 @@ def test_one_frame_of_a_hundred_thousand_is_found_without_reading_the_table():
         stop = 5000 + number * 100_000
         assert Layout.from_bytes(data).spans(number * 1000) == (Span(stop - 100, stop - 8),)
     assert (time.perf_counter() - begin) / 100 < 0.005
+
+
+# -- checksums ----------------------------------------------------------------------------------------------
+
+
+def test_frames_and_values_have_the_checksums_of_their_bytes_and_keep_them():
+    layouts = [
+        encapsulated([SOI + b"a", SOI + b"bcd"], count=2),
+        encapsulated([b"ab", b"cd", b"e"], count=1),
+        encapsulated([b"\0\0\0\1g" + bytes(20)], syntax=VIDEO),
+        file(
+            LITTLE.identity() + LITTLE.description(3, 5, frames=3) + LITTLE.element(0x7FE00010, "OW", bytes(range(46)))
+        ),
+        file(
+            BIG_ENDIAN.identity() + BIG_ENDIAN.description(1, 2, 16) + BIG_ENDIAN.element(0x7FE00010, "OW", b"abcd"),
+            BIG,
+        ),
+        file(LITTLE.identity() + LITTLE.element(0x00420011, "OB", bytes(9000))),
+    ]
+    for data in layouts:
+        parsed = read(data)
+        checked = parsed.layout.checked(parsed.data)
+        apart = checked.kind not in ("none", "video")
+        for layout in (checked, Layout.from_bytes(checked.to_bytes())):
+            for number in range(1, layout.count + 1) if apart else ():
+                stored = b"".join(bytes(parsed.data[start:stop]) for start, stop in layout.spans(number))
+                assert layout.frame_checksum(number) == zlib.crc32(stored)
+            for path in layout.bulk:
+                whole = b"".join(bytes(parsed.data[start:stop]) for start, stop in layout.bulk_spans(path))
+                expected = None if apart and path == layout.pixels else zlib.crc32(whole)
+                assert layout.value_checksum(path) == expected
+
+
+def test_a_layout_from_before_there_were_checksums_has_none():
+    layout = read(encapsulated([SOI + b"a", SOI + b"bcd"], count=2)).layout
+    again = Layout.from_bytes(layout.to_bytes())
+    assert (again, again.frame_checksum(2)) == (layout, None)
 
 
 # -- against pydicom ----------------------------------------------------------------------------------------
