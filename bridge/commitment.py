@@ -30,7 +30,7 @@ from bridge.negotiation import Context, Proposed, Request
 from bridge.nodes import Nodes
 from bridge.policy import COMMITMENT, COMMITMENT_INSTANCE, is_storage
 from bridge.refusals import Peer, Refusals
-from bridge.security import client_tls
+from bridge.security import tls_to
 from bridge.spool import Spool
 from dicomweb.errors import BadMessage, BadObject, Error, NotAssociated, NotFound, Unavailable
 from dicomweb.standard import dicomjson, identifiers
@@ -394,9 +394,8 @@ class CommitmentService:
         self._look_up(request, search, last=request.attempts >= _PATIENT_ATTEMPTS)
         event, dataset = report(request, search.held, self._aet)
         proposed = (Proposed(1, COMMITMENT, (EXPLICIT, IMPLICIT)),)
-        tls = client_tls(node.ca, node.client_cert, node.client_key) if node.tls else None
         asked = Request(self._aet, node.aet, proposed, roles={COMMITMENT: (False, True)})
-        association = connect(node.host, node.port, asked, self._limits, tls, self._connect_seconds)
+        association = connect(node.host, node.port, asked, self._limits, tls_to(node), self._connect_seconds)
         try:
             context = association.context_for(COMMITMENT)
             if context is None:

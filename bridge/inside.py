@@ -8,11 +8,10 @@ import asyncio
 import hmac
 import json
 import logging
-import mmap
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from bridge.client import Origin
-from bridge.courier import send
-from bridge.jobs import place_of
-from bridge.places import WebPlace
-from bridge.scu import Item, Layer, Remote
-from bridge.transfer import FAULTS, Progress, run
+from bridge.layers import echo
+from bridge.places import WebPlace, place_of
+from bridge.scu import Remote
+from bridge.sending import read_item, send
+from bridge.transfer import Progress, run
 from bridge.webnodes import WebNode
-from dicomweb.errors import BadObject, BadRequest, Error, Unavailable, WrongStudy
+from dicomweb.errors import BadRequest, Error, Unavailable
 from dicomweb.standard import multipart
-from dicomweb.standard.elements import Limits
 from dicomweb.standard.nodes import Node, read_node
-from dicomweb.standard.part10 import read_object
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +92,7 @@ class Inside:
     # -- services -------------------------------------------------------------------------------------------
 
     def _echo(self, node: Node, _: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        layers = WebEcho(node).layers() if node.kind == "dicomweb" else Remote(node, self._aet).echo()
-        for layer in layers:
+        for layer in echo(node, self._aet):
             yield asdict(layer)
 
     def _find(self, node: Node, value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -152,47 +148,8 @@ class Inside:
                 yield {**known, "reason": str(error)}
         if not items:
             return
-        if node.kind == "dicomweb":
-            with closing(WebNode(node)) as web:
-                yield from forward(web, items)
-            return
-        for sent in Remote(node, self._aet).store(items):
+        for sent in send(node, self._aet, items):
             yield {"instance": sent.item.instance, "sop_class": sent.item.sop_class, "reason": sent.reason}
-
-
-def forward(origin: Origin, items: list[Item]) -> Iterator[dict[str, Any]]:
-    """Store instances at a DICOMweb server, one after the other; yield what became of each."""
-    for item in items:
-        pieces = [bytes(piece) for piece in item.open("*")]
-        try:
-            outcome = next(iter(send(origin, [pieces]).outcomes), None)
-            reason = "" if outcome and outcome.reason is None else (outcome.detail if outcome else "") or "refused"
-        except FAULTS:
-            raise
-        except Error as error:
-            reason = str(error)
-        yield {"instance": item.instance, "sop_class": item.sop_class, "reason": reason}
-
-
-def read_item(path: Path, study: str = "") -> Item:
-    """An object in a file as what is to be sent; it goes out as it is, or in Implicit VR.
-
-    Raises:
-        BadObject: it cannot be understood, or belongs to another study than the one that is named.
-    """
-    if not path.stat().st_size:
-        raise BadObject("the object is empty")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        read = read_object(mapped, Limits())
-    if study and read.study != study:
-        raise WrongStudy("the object belongs to another study", read.sop_class, read.instance)
-
-    def pieces(_: str) -> Iterator[bytes | memoryview]:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 18):
-                yield piece
-
-    return Item(read.sop_class, read.instance, read.syntax.uid, pieces)
 
 
 async def _receive(request: Request, folder: Path) -> list[Path]:
@@ -213,33 +170,6 @@ async def _receive(request: Request, folder: Path) -> list[Path]:
     if not paths:
         raise BadRequest("the request holds no instance")
     return paths
-
-
-class WebEcho:
-    """The layers to a DICOMweb server: name, TCP, TLS, and the status of a smallest search."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def layers(self) -> list[Layer]:
-        """Try one after the other, as `Remote.echo`."""
-        from urllib.parse import urlsplit
-
-        parts = urlsplit(self._node.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        tried: list[Layer] = []
-        if not self._node.proxy:
-            tls, node = parts.scheme == "https", self._node
-            plain = replace(node, aet="ANY", host=parts.hostname or "", port=port, tls=tls, kind="dimse")
-            tried = Remote(plain, "ANY").reach()
-            if not tried[-1].ok:
-                return tried
-        return [*tried, Remote.try_layer("status", self._search)]
-
-    def _search(self) -> str:
-        with closing(WebNode(self._node)) as web:
-            web.search("/studies", [("limit", "1")])
-        return "200"
 
 
 # -- lines ----------------------------------------------------------------------------------------------------

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bridge.client import Origin
-from bridge.places import Place, RemotePlace, WebPlace
-from bridge.scu import Remote
-from bridge.transfer import FAULTS, Progress, run
-from bridge.webnodes import WebNode
+from bridge.places import Place, WebPlace, place_of
+from bridge.sending import FAULTS
+from bridge.transfer import Progress, run
 from dicomweb.errors import Conflict, Error, NotAssociated, NotFound
 from dicomweb.standard.nodes import Node, read_node
 
@@ -241,14 +240,3 @@ class _Run:
                 return
             except Error as error:
                 log.warning("progress of job %d cannot be told: %s", self._claim.id, error)
-
-
-def place_of(node: Node, aet: str) -> Place:
-    """Return a node as a place.
-
-    Raises:
-        NotAssociated: it cannot be called.
-    """
-    if node.kind == "dicomweb":
-        return WebPlace(WebNode(node))
-    return RemotePlace(Remote(node, aet))

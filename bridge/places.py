@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.client import Origin
-from bridge.scu import UIDS, Remote
+from bridge.scu import Remote
+from bridge.webnodes import WebNode
 from dicomweb.errors import NotFound
 from dicomweb.standard.dicomjson import text
+from dicomweb.standard.identifiers import UNIQUE
+from dicomweb.standard.nodes import Node
 
 _PAGE = 1000
 
@@ -120,20 +123,31 @@ class RemotePlace:
             return
         study, series = resource["study"], resource.get("series", "")
         if not series:
-            rows = list(self.remote.find("series", {UIDS["study"]: _key("UI", study), UIDS["series"]: _key("UI")}))
+            rows = list(self.remote.find("series", {UNIQUE["study"]: _key("UI", study), UNIQUE["series"]: _key("UI")}))
             for row in rows:
-                yield from self.listed({"study": study, "series": text(row, UIDS["series"])})
+                yield from self.listed({"study": study, "series": text(row, UNIQUE["series"])})
             return
         keys = {
-            UIDS["study"]: _key("UI", study), UIDS["series"]: _key("UI", series),
-            UIDS["instance"]: _key("UI", resource.get("instance", "")), "00080016": _key("UI"),
+            UNIQUE["study"]: _key("UI", study), UNIQUE["series"]: _key("UI", series),
+            UNIQUE["instance"]: _key("UI", resource.get("instance", "")), "00080016": _key("UI"),
         }  # fmt: skip
         for row in self.remote.find("instance", keys):
-            yield Listed(study, series, text(row, UIDS["instance"]), text(row, "00080016"))
+            yield Listed(study, series, text(row, UNIQUE["instance"]), text(row, "00080016"))
 
     def close(self) -> None:
         """See Place."""
         self.remote.close()
+
+
+def place_of(node: Node, aet: str) -> Place:
+    """Return a node as a place.
+
+    Raises:
+        NotAssociated: it cannot be called.
+    """
+    if node.kind == "dicomweb":
+        return WebPlace(WebNode(node))
+    return RemotePlace(Remote(node, aet))
 
 
 def _key(vr: str, value: str = "") -> dict[str, Any]:

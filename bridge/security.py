@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from dicomweb.errors import BadSetting
+from dicomweb.standard.nodes import Node
 
 # BCP 195 (RFC 9325 4.2): ephemeral keys and authenticated encryption; TLS 1.3 has no others
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
@@ -100,3 +101,8 @@ def client_tls(ca: str = "", certificate: str = "", key: str = "") -> ssl.SSLCon
     except (OSError, ssl.SSLError) as error:
         raise BadSetting(f"the certificates for TLS cannot be used: {error}.") from error
     return context
+
+
+def tls_to(node: Node) -> ssl.SSLContext | None:
+    """Return the TLS of associations with a node; None where it has none. Raises BadSetting."""
+    return client_tls(node.ca, node.client_cert, node.client_key) if node.tls else None

@@ -1,4 +1,5 @@
-"""Our errors and outcomes as DIMSE statuses (PS3.4 B.2.3, C.4, PS3.7 Annex C)."""
+"""DIMSE statuses: our errors and outcomes as such, and in words what those of others mean (PS3.4 B.2.3, C.4, PS3.7
+Annex C)."""
 
 from dataclasses import dataclass
 
@@ -98,3 +99,29 @@ def from_outcome(outcome: Outcome, sentence: str = "", temporary: bool = False) 
         reason = DUPLICATE
     comment = sentence or outcome.detail or MEANINGS.get(outcome.reason, "the DICOMweb server refused the object")
     return Verdict(reason, comment, temporary or reason == OUT_OF_RESOURCES)
+
+
+# What a node means by a status (PS3.4 B.2.3, C.4; PS3.7 Annex C), in words for whoever asked it
+_WORDS = {
+    OUT_OF_RESOURCES: "it is out of resources",
+    CANNOT_COUNT: "it is out of resources and cannot count what matches",
+    CANNOT_PERFORM: "it is out of resources and cannot send what was asked for",
+    UNKNOWN_DESTINATION: "it does not know the move destination; its administrator must add that AE title",
+    DOES_NOT_MATCH: "it says that the request does not match the SOP class",
+    PROCESSING_FAILURE: "it failed",
+    outcomes.DUPLICATE_INSTANCE: "it has another object with this SOP Instance UID",
+    INVALID_INSTANCE: "it takes the SOP Instance UID for invalid",
+    NO_SUCH_CLASS: "it does not support the SOP class",
+    NOT_AUTHORIZED: "it does not allow this to us",
+    CANCELLED: "it was cancelled",
+}
+
+
+def describe(status: int, comment: str = "") -> str:
+    """Say in words what a status means (PS3.4 C.4, B.2.3); `comment` is what the node said itself."""
+    words = _WORDS.get(status)
+    if words is None:
+        words = {0xA: "it is out of resources or refuses", 0xC: "it is unable to process the request"}.get(
+            status >> 12, "it answers with a failure"
+        )
+    return f"{words} (status {status:04X}{f': {comment}' if comment else ''})"

@@ -11,31 +11,33 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, cast
 
+from bridge import sending, statuses
 from bridge.association import Association, Message
 from bridge.client import Origin, Stored
 from bridge.courier import send, stream
 from bridge.lanes import Stop, fan_out
 from bridge.places import Listed, Place, RemotePlace, Resource, WebPlace
 from bridge.refusals import Peer, Refusals
-from bridge.scu import UIDS, Counts, Item, Remote, batches, describe
+from bridge.scu import Counts, Remote, UIDs
+from bridge.sending import Item
 from bridge.sources import read_file
 from bridge.store import StoreService
 from bridge.visits import message_id
 from dicomweb.errors import (
-    BadMessage,
     BadRequest,
     Conflict,
     Error,
     NotAssociated,
     NotFound,
     PeerLeft,
-    PeerSilent,
     Unavailable,
 )
+from dicomweb.standard.attributes import Level
+from dicomweb.standard.identifiers import UNIQUE
 from dicomweb.standard.outcomes import DUPLICATE_INSTANCE, MEANINGS, Outcome
 
 _LEAST_SHARE, _MOST_SHARE = 8, 200
@@ -45,6 +47,8 @@ _FAILURES = 500
 _REQUEST_BYTES = 16 << 20
 _REQUEST_PARTS = 50
 _HELD = 4 << 20
+_LIST = 200
+"""UIDs in one key: more than that overflow the buffers of old devices."""
 _IN_A_ROW = 3
 """Instances that fail one after the other for a reason that may pass, before the others are kept for later."""
 
@@ -204,7 +208,7 @@ def _send(
 
     def send(share: deque[Listed], stops: Stop) -> None:
         in_a_row = 0
-        for sent in Remote(node, aet).store([_item(source, one) for one in share], stops):
+        for sent in sending.send(node, aet, [_item(source, one) for one in share], stops):
             in_a_row = in_a_row + 1 if sent.temporary else 0
             if in_a_row == _IN_A_ROW:
                 raise Unavailable(sent.reason)
@@ -333,17 +337,15 @@ def _tell(
 # -- DIMSE to elsewhere ---------------------------------------------------------------------------------------
 
 
-def _requests(
-    whole: Sequence[Listed], missing: Sequence[Listed]
-) -> Iterator[tuple[str, Mapping[str, Any], list[Listed]]]:
+def _requests(whole: Sequence[Listed], missing: Sequence[Listed]) -> Iterator[tuple[Level, UIDs, Sequence[Listed]]]:
     """What to ask for: the series if all of it is missing, else its instances by lists of UIDs."""
-    above = {UIDS["study"]: whole[0].study, UIDS["series"]: whole[0].series}
+    above = {UNIQUE["study"]: whole[0].study, UNIQUE["series"]: whole[0].series}
     if len(missing) == len(whole) > 1:
-        yield "series", above, list(missing)
+        yield "series", above, missing
         return
-    for uids in batches([one.instance for one in missing]):
-        asked = set(uids)
-        yield "instance", {**above, UIDS["instance"]: uids}, [one for one in missing if one.instance in asked]
+    for start in range(0, len(missing), _LIST):
+        asked = missing[start : start + _LIST]
+        yield "instance", {**above, UNIQUE["instance"]: [one.instance for one in asked]}, asked
 
 
 def _get(
@@ -392,7 +394,7 @@ def _tell_missing(counts: Counts, asked: Sequence[Listed], seen: set[str], progr
         if one.instance in counts.failed_list:
             reason = "the node could not send it"
         elif counts.status:
-            reason = describe(counts.status, counts.comment)
+            reason = statuses.describe(counts.status, counts.comment)
         else:
             reason = "the node did not send it, and does not say why"
         progress.fail(one.instance, reason)
@@ -446,8 +448,8 @@ def _move_here(
 
 def _tell_moved(counts: Counts, missing: int, progress: Progress) -> None:
     """Of a C-MOVE we know the numbers, and the instances that failed as far as they are told."""
-    reason = describe(counts.status, counts.comment) if counts.status else "the node did not send it"
-    if counts.status == 0xB000:
+    reason = statuses.describe(counts.status, counts.comment) if counts.status else "the node did not send it"
+    if counts.status == statuses.SUBOPERATIONS_FAILED:
         reason = "the node could not send it"
     for uid in counts.failed_list[: max(missing, 0)]:
         progress.fail(uid, reason)
@@ -482,7 +484,3 @@ class _Silence:
 
     def note(self, kind: str, peer: Peer, reason: str, advice: str = "") -> None:
         """See Refusals."""
-
-
-FAULTS = (NotAssociated, Unavailable, PeerLeft, PeerSilent, BadMessage)
-"""What may pass by itself, so that the same transfer is tried again later."""

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from bridge.client import Origin
-from bridge.scu import Layer, Remote
+from bridge.layers import Layer, echo, reach, try_layer
 from dicomweb.errors import Conflict, Corrupt, Error, Forbidden, Gone, NotAssociated, NotFound
 from dicomweb.standard import multipart
 from dicomweb.standard.encode import write_dataset, write_meta
 from dicomweb.standard.leniency import Dataset
+from dicomweb.standard.nodes import Node
 from dicomweb.standard.syntaxes import EXPLICIT
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -76,7 +77,7 @@ def try_origin(origin: Origin, store: bool = True) -> Iterator[Layer]:
         origin: which.
         store: also store, fetch and delete; False searches only.
     """
-    searched = Remote.try_layer("search", lambda: _search(origin))
+    searched = try_layer("search", lambda: _search(origin))
     yield searched
     if not searched.ok or not store:
         return
@@ -87,36 +88,37 @@ def try_origin(origin: Origin, store: bool = True) -> Iterator[Layer]:
         ("fetch", lambda: _fetch(origin, sample)),
         ("frame", lambda: _frame(origin, sample)),
     ]
-    allowed = Remote.try_layer("right to delete", lambda: _may_delete(origin, sample))
+    allowed = try_layer("right to delete", lambda: _may_delete(origin, sample))
     yield allowed
     if not allowed.ok:
         return
     try:
         for name, step in steps:
-            done = Remote.try_layer(name, step)
+            done = try_layer(name, step)
             yield done
             if not done.ok:
                 break
     finally:
         # Even if the answer to the store was lost, or whoever waits for us has lost patience
-        cleaned = Remote.try_layer("delete", lambda: _delete(origin, sample))
+        cleaned = try_layer("delete", lambda: _delete(origin, sample))
     yield cleaned
 
 
-def try_entity(remote: Remote, refuses: bool = False) -> Iterator[Layer]:
+def try_entity(node: Node, aet: str, refuses: bool = False) -> Iterator[Layer]:
     """Try an application entity by C-ECHO.
 
     Args:
-        remote: which.
+        node: which.
+        aet: our AE title.
         refuses: we are no node there, and it must turn us away for that.
     """
     if not refuses:
-        yield from remote.echo()
+        yield from echo(node, aet)
         return
-    layers = remote.reach()
+    layers = reach(node)
     yield from layers
     if layers[-1].ok:
-        yield Remote.try_layer("refusal", lambda: _refused(remote))
+        yield try_layer("refusal", lambda: _refused(node, aet))
 
 
 def _search(origin: Origin) -> str:
@@ -185,9 +187,9 @@ def _delete(origin: Origin, sample: Sample) -> str:
     return "nothing is left"
 
 
-def _refused(remote: Remote) -> str:
+def _refused(node: Node, aet: str) -> str:
     try:
-        layers = remote.echo()
+        layers = echo(node, aet)
     except Error as error:
         raise NotAssociated(f"it was not tried: {error}") from error
     if layers[-1].ok:

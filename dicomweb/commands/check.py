@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from bridge.client import Origin
-from bridge.scu import Layer, Remote
+from bridge.layers import Layer
 from bridge.trying import try_entity, try_origin
 from dicomweb.commands.node_clients import node_of
 from dicomweb.commands.terminal import show_json
@@ -41,8 +41,7 @@ def _steps(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Laye
         origin.close()
     if args.dimse:
         called = args.dimse if "@" in args.dimse or ":" not in args.dimse else f"{config.aet}@{args.dimse}"
-        remote = Remote(node_of(config, called, args.tls), config.aet)
-        for layer in try_entity(remote, args.refuses):
+        for layer in try_entity(node_of(config, called, args.tls), config.aet, args.refuses):
             yield "DIMSE", layer
 
 

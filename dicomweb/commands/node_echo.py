@@ -3,8 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from bridge.inside import WebEcho
-from bridge.scu import Remote
+from bridge.layers import echo
 from dicomweb.commands.node_clients import node_of
 from dicomweb.commands.terminal import show_json, show_table
 from dicomweb.config import Config
@@ -13,7 +12,7 @@ from dicomweb.config import Config
 def run(config: Config, args: argparse.Namespace) -> int:
     """Try the layers to a node; 0 if all are there."""
     node = node_of(config, args.node, args.tls)
-    layers = WebEcho(node).layers() if node.kind == "dicomweb" else Remote(node, config.aet).echo()
+    layers = echo(node, config.aet)
     ok = all(layer.ok for layer in layers)
     if args.json:
         show_json({"ok": ok, "layers": [asdict(layer) for layer in layers]})

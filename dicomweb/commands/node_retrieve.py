@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from bridge.folders import FolderPlace
-from bridge.jobs import place_of
-from bridge.places import Place, WebPlace
+from bridge.places import Place, WebPlace, place_of
 from bridge.transfer import Progress
 from bridge.transfer import run as transfer
 from dicomweb.commands.desk import add_job

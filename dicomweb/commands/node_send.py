@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from shutil import copyfileobj
 
-from bridge.inside import forward, read_item
-from bridge.jobs import place_of
-from bridge.places import RemotePlace, WebPlace
-from bridge.scu import Item
+from bridge.places import WebPlace, place_of
+from bridge.sending import Item, read_item, send
 from bridge.transfer import Progress
 from bridge.transfer import run as transfer
-from bridge.webnodes import WebNode
 from dicomweb.archive.sources import Bounds, Candidate, find
 from dicomweb.commands.desk import add_job
 from dicomweb.commands.node_clients import follow, node_of, origin_of, report, resources_of
@@ -50,21 +47,11 @@ def _send_files(config: Config, node: Node, paths: list[Path], progress: Progres
     with tempfile.TemporaryDirectory(prefix="roentgate-") as folder:
         items = list(_items(paths, bounds, Path(folder), progress))
         progress.total += len(items) + progress.failed
-        if node.kind == "dicomweb":
-            for told in forward(WebNode(node), items):
-                _count(progress, told["instance"], told["reason"], 0)
-            return
-        place = place_of(node, config.aet)
-        assert isinstance(place, RemotePlace)
-        for sent in place.remote.store(items):
-            _count(progress, sent.item.instance, sent.reason, sent.size)
-
-
-def _count(progress: Progress, instance: str, reason: str, size: int) -> None:
-    if reason:
-        progress.fail(instance, reason)
-    else:
-        progress.arrived(size)
+        for sent in send(node, config.aet, items):
+            if sent.reason:
+                progress.fail(sent.item.instance, sent.reason)
+            else:
+                progress.arrived(sent.size)
 
 
 def _items(paths: list[Path], bounds: Bounds, folder: Path, progress: Progress) -> Iterator[Item]:

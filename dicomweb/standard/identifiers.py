@@ -47,6 +47,8 @@ _NOT_KEYS = frozenset((_CHARSET, _LEVEL, _VIEW, _RETRIEVE_AET, _AVAILABILITY, _R
 # PS3.5 6.1.2.3: VRs whose bytes depend on Specific Character Set
 _TEXT = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _UTF_8 = "ISO_IR 192"
+# PS3.6 6, both UL: Group Length (0008,0000) and Length to End (0008,0001) alone may stand before (0008,0005)
+_LENGTHS = (b"\x08\x00\x00\x00", b"\x08\x00\x01\x00")
 _LIMITS = Limits(depth=16, elements=20_000, items=1000)
 
 
@@ -85,22 +87,44 @@ def read(data: bytes, syntax: str) -> Dataset:
     Raises:
         BadObject: it cannot be understood.
     """
-    walked = walk(data, 0, len(data), syntax_of(syntax), _LIMITS)
-    return {**walked.dataset, **_charset_of(data, syntax)}
+    found = walk(data, 0, len(data), syntax_of(syntax), _LIMITS).dataset
+    terms, _ = _charset_of(data, syntax)
+    return {**found, _CHARSET: {"vr": "CS", "Value": list(terms)}} if terms else found
 
 
-def _charset_of(data: bytes, syntax: str) -> Dataset:
-    """The Specific Character Set as it stands there, which the walker replaces by that of its model."""
-    tag = struct.pack("<HH", 0x0008, 0x0005)
-    place = data.find(tag)
-    if place < 0 or place > 64:
-        return {}
+def read_answer(data: bytes, syntax: str, charset: str = "") -> Dataset:
+    """Read the identifier of a node's answer (PS3.4 C.4.1.1.3.2, C.4.2.1.4.2); its texts become UTF-8.
+
+    Args:
+        data: the data set.
+        syntax: Transfer Syntax UID of its presentation context.
+        charset: what answers are in that do not say, terms with backslashes between; "" for the default repertoire.
+
+    Raises:
+        BadObject: it cannot be understood.
+    """
+    found = walk(data, 0, len(data), syntax_of(syntax), Limits()).dataset
+    terms, stop = _charset_of(data, syntax)
+    if charset and not any(terms) and not data.isascii():
+        data = write({}, syntax, charset.split("\\")) + data[stop:]
+        found = walk(data, 0, len(data), syntax_of(syntax), Limits()).dataset
+    return found
+
+
+def _charset_of(data: bytes, syntax: str) -> tuple[tuple[str, ...], int]:
+    """The Specific Character Set as it stands there, which the walker replaces by that of its model, and where the
+    attributes after it begin."""
+    place = 0
+    while data[place : place + 4] in _LENGTHS:
+        place += 12
+    if not data.startswith(b"\x08\x00\x05\x00", place):
+        return (), place
     if syntax_of(syntax).implicit:
         length = struct.unpack_from("<I", data, place + 4)[0]
     else:
         length = struct.unpack_from("<H", data, place + 6)[0]
-    text = data[place + 8 : place + 8 + length].decode("latin-1")
-    return {_CHARSET: {"vr": "CS", "Value": [value.strip(" \0") for value in text.split("\\")]}}
+    stop = place + 8 + length
+    return tuple(term.strip(" \0") for term in data[place + 8 : stop].decode("latin-1").split("\\")), stop
 
 
 @dataclass(frozen=True)
@@ -371,6 +395,19 @@ def write(dataset: Dataset, syntax: str, terms: Sequence[str] = ()) -> bytes:
     out = bytearray()
     _write(out, dataset, implicit, terms)
     return bytes(out)
+
+
+def write_request(level: Level, keys: Dataset, syntax: str, charset: str = "") -> bytes:
+    """Write the identifier of a request of ours (PS3.4 C.4.1.1.3.1, C.4.2.1.4, C.4.3.1.3).
+
+    Args:
+        level: of the query or retrieval.
+        keys: in the DICOM JSON model; a Query/Retrieve Level among them does not count.
+        syntax: Implicit VR or Explicit VR Little Endian.
+        charset: what the node reads, terms with backslashes between; "" for UTF-8 where it is needed.
+    """
+    dataset = {**keys, _LEVEL: {"vr": "CS", "Value": [LEVEL_NAMES[level]]}}
+    return write(dataset, syntax, choose_charset(dataset, (), charset))
 
 
 def _write(out: bytearray, dataset: Dataset, implicit: bool, terms: Sequence[str]) -> None:

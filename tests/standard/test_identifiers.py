@@ -1,6 +1,7 @@
 """C-FIND identifiers: the same Query as the parameters of QIDO-RS, and bytes in character sets that can be read."""
 
 import io
+import struct
 from typing import Any
 
 import pytest
@@ -198,3 +199,45 @@ def test_what_is_written_is_read_back(keys, syntax):
     )
     again = identifiers.read(identifiers.write(read, syntax, ("ISO_IR 192",)), syntax)
     assert dicomjson.write(again) == dicomjson.write(read)
+
+
+def test_a_value_that_looks_like_a_character_set_is_none():
+    data = struct.pack("<HH2sH", 0x0008, 0x0018, b"UI", 4) + b"\x08\x00\x05\x00"
+    assert "00080005" not in identifiers.read(data, ExplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_the_character_set_is_found_behind_the_lengths_of_its_group(syntax):
+    lengths = b"".join(identifiers.write({tag: {"vr": "UL", "Value": [8]}}, syntax) for tag in ("00080000", "00080001"))
+    read = identifiers.read(lengths + identifiers.write({}, syntax, ("", "ISO 2022 IR 87")), syntax)
+    assert read["00080005"]["Value"] == ["", "ISO 2022 IR 87"]
+
+
+@pytest.mark.parametrize(
+    ("charset", "bytes_of_the_name"),
+    [("", "Müller".encode()), ("ISO_IR 100", b"M\xfcller"), ("ISO 2022 IR 6\\ISO 2022 IR 87", b"M?ller")],
+)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_request_is_in_what_the_node_reads(charset, bytes_of_the_name, syntax):
+    keys = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Müller"}]}, "0020000D": {"vr": "UI"}}
+    data = identifiers.write_request("study", keys, syntax, charset)
+    assert bytes_of_the_name in data
+    read = identifiers.read(data, syntax)
+    assert dicomjson.text(read, "00080052") == "STUDY"
+    assert read["00080005"]["Value"] == (charset or "ISO_IR 192").split("\\")
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("told", "assumed", "name"),
+    [
+        ((), "ISO_IR 101", "Dvořák"),
+        (("",), "ISO_IR 101", "Dvořák"),
+        (("ISO_IR 100",), "ISO_IR 101", "Dvoøák"),
+    ],
+)
+def test_an_answer_that_does_not_say_is_in_what_the_node_writes(told, assumed, name, syntax):
+    text = identifiers.write({"00100020": {"vr": "LO", "Value": ["Dvořák"]}}, syntax, ("ISO_IR 101",))
+    text = text[len(identifiers.write({}, syntax, ("ISO_IR 101",))) :]
+    data = identifiers.write({}, syntax, told) + text
+    assert dicomjson.text(identifiers.read_answer(data, syntax, assumed), "00100020") == name
