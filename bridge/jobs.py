@@ -16,6 +16,7 @@ from bridge.places import Place, WebPlace, place_of
 from bridge.sending import FAULTS
 from bridge.transfer import Progress, run
 from dicomweb.errors import Conflict, Error, NotAssociated, NotFound
+from dicomweb.jobs import State
 from dicomweb.standard.nodes import Node, read_node
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Queue(Protocol):
     def report(self, claim: Claim, progress: Mapping[str, Any]) -> bool:
         """Tell progress; true is to stop. Raises Conflict when the claim is lost."""
 
-    def finish(self, claim: Claim, state: str, progress: Mapping[str, Any], error: str, again: float) -> None:
+    def finish(self, claim: Claim, state: State, progress: Mapping[str, Any], error: str, again: float) -> None:
         """Tell what became of it. Raises Conflict when the claim is lost."""
 
 
@@ -86,7 +87,7 @@ class WebQueue:
         told = self._origin.call("POST", f"/jobs/{claim.id}/report", {"fence": claim.fence, "progress": dict(progress)})
         return bool(told["cancel"])
 
-    def finish(self, claim: Claim, state: str, progress: Mapping[str, Any], error: str, again: float) -> None:
+    def finish(self, claim: Claim, state: State, progress: Mapping[str, Any], error: str, again: float) -> None:
         """See Queue."""
         value = {"fence": claim.fence, "state": state, "progress": dict(progress), "error": error, "again": again}
         self._origin.call("POST", f"/jobs/{claim.id}/finish", value)
@@ -180,7 +181,7 @@ class _Run:
         except Error as failure:
             log.warning("job %d is %s, and that cannot be told: %s", self._claim.id, state, failure)
 
-    def _try(self) -> tuple[str, str, float]:
+    def _try(self) -> tuple[State, str, float]:
         pause = min(_FIRST_PAUSE * 4 ** (self._claim.attempts - 1), _LONGEST_PAUSE)
         try:
             self._run()
@@ -200,8 +201,7 @@ class _Run:
         if self._progress.failed:
             first = self._progress.failures[0][1] if self._progress.failures else ""
             count = f"{self._progress.failed:,} of {self._progress.total:,} instances did not arrive"
-            state = "waiting" if self._progress.temporary else "failed"
-            return state, f"{count}: {first}", pause
+            return ("waiting" if self._progress.temporary else "failed"), f"{count}: {first}", pause
         return "done", "", 0.0
 
     def _run(self) -> None:

@@ -1,36 +1,28 @@
 """The bridge's own SQLite file: jobs and refusals in front of a DICOMweb server that keeps none.
 
-Bridges and commands of one machine share it. A job is claimed as at the web layer's `/jobs`: for a time, under a
-number that counts the claims, so that it goes on after a restart and is never done by two. The file is made when the
-first job or refusal goes in.
+Bridges and commands of one machine share it. What becomes of a job `dicomweb.jobs` says, as for the web layer's
+`/jobs`. The file is made when the first job or refusal goes in.
 """
 
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bridge.jobs import Claim
 from bridge.nodes import Nodes
-from dicomweb.errors import Conflict, NotFound, Unavailable
-
-LEASE = 60.0
-"""Seconds for which a claim holds without a report."""
-OVER = ("done", "failed", "canceled")
-STATES = ("waiting", "running", *OVER)
+from dicomweb.errors import NotFound, Unavailable
+from dicomweb.jobs import CLAIMABLE, COLUMNS, LEASE, OVER, STATES, Job, State
 
 _LOOK_SECONDS = 0.5
 _BUSY_SECONDS = 30.0
 _KEPT_REFUSALS = 10_000
 _FIELDS = ("kind", "calling", "called", "address", "node", "reason", "advice")
-_COLUMNS = (
-    "id", "kind", "node", "task", "state", "created", "changed", "due", "owner", "fence", "attempts", "cancel",
-    "progress", "error",
-)  # fmt: skip
+_COLUMNS = ", ".join(COLUMNS)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, node TEXT NOT NULL, task TEXT NOT NULL,
@@ -47,7 +39,6 @@ CREATE TABLE IF NOT EXISTS refusal (
 );
 CREATE INDEX IF NOT EXISTS refusal_last ON refusal (last);
 """
-_OPEN = "((state = 'waiting' AND due <= :now) OR (state = 'running' AND lease <= :now))"
 
 
 class Ledger:
@@ -98,12 +89,12 @@ class Ledger:
                 "INSERT INTO job (kind, node, task, created, changed, due) VALUES (?, ?, ?, ?, ?, ?)",
                 (kind, node, json.dumps(dict(task)), now, now, now),
             ).lastrowid
-            return _get(connection, number or 0)
+            return _get(connection, number or 0).write()
 
     def get(self, number: int) -> dict[str, Any]:
         """Return a job. Raises NotFound."""
         with self._open() as connection:
-            return _get(connection, number)
+            return _get(connection, number).write()
 
     def latest(
         self, limit: int = 100, before: int | None = None, states: Sequence[str] = STATES, node: str = ""
@@ -113,38 +104,24 @@ class Ledger:
             return []
         with self._open() as connection:
             rows = connection.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM job WHERE state IN ({', '.join('?' * len(states))})"
+                f"SELECT {_COLUMNS} FROM job WHERE state IN ({', '.join('?' * len(states))})"
                 " AND id < ? AND ? IN ('', node) ORDER BY id DESC LIMIT ?",
                 (*states, (1 << 62) if before is None else before, node, limit),
             )
-            return [_write(row) for row in rows]
+            return [_read(row).write() for row in rows]
 
     def cancel(self, number: int) -> dict[str, Any]:
         """Stop a job: one that waits at once, another when its bridge reports. Raises NotFound, Conflict."""
-        now = time.time()
-        with self._open() as connection:
-            job = _get(connection, number)
-            if job["state"] in OVER:
-                raise Conflict(f"job {number} is {job['state']} and cannot be canceled")
-            connection.execute(
-                "UPDATE job SET cancel = 1, changed = :now, state ="
-                " CASE WHEN state = 'waiting' OR lease <= :now THEN 'canceled' ELSE state END WHERE id = :id",
-                {"now": now, "id": number},
-            )
-            return _get(connection, number)
+        return self._change(number, lambda job: job.canceled(time.time())).write()
 
     def retry(self, number: int) -> dict[str, Any]:
         """Let a job that is over, or waits, begin again at once. Raises NotFound, Conflict."""
-        now = time.time()
+        return self._change(number, lambda job: job.retried(time.time())).write()
+
+    def _change(self, number: int, change: Callable[[Job], Job]) -> Job:
         with self._open() as connection:
-            if _get(connection, number)["state"] == "running":
-                raise Conflict(f"job {number} is running; cancel it first")
-            connection.execute(
-                "UPDATE job SET state = 'waiting', cancel = 0, attempts = 0, error = '', due = ?, changed = ?"
-                " WHERE id = ?",
-                (now, now, number),
-            )
-            return _get(connection, number)
+            job = _get(connection, number)
+            return _save(connection, job, change(job))
 
     # -- jobs, for bridges -----------------------------------------------------------------------------------
 
@@ -154,57 +131,29 @@ class Ledger:
             return None
         now = time.time()
         with self._open() as connection:
-            while True:
-                found = connection.execute(
-                    f"SELECT id, state, attempts, cancel FROM job WHERE {_OPEN} ORDER BY due, id LIMIT 1", {"now": now}
-                ).fetchone()
-                if found is None:
-                    return None
-                number, state, attempts, cancel = found
-                if state == "running" and cancel:
-                    connection.execute("UPDATE job SET state = 'canceled', changed = ? WHERE id = ?", (now, number))
-                elif state == "running" and attempts >= self._attempts:
-                    error = f"given up after {attempts} attempts that broke off without a word"
-                    connection.execute(
-                        "UPDATE job SET state = 'failed', changed = ?, error = ? WHERE id = ?", (now, error, number)
-                    )
-                else:
-                    connection.execute(
-                        "UPDATE job SET state = 'running', owner = ?, lease = ?, fence = fence + 1,"
-                        " attempts = attempts + 1, changed = ?, error = '' WHERE id = ?",
-                        (owner, now + LEASE, now, number),
-                    )
-                    return _get(connection, number)
+            while row := connection.execute(
+                f"SELECT {_COLUMNS} FROM job WHERE {CLAIMABLE} ORDER BY due, id LIMIT 1", (now, now)
+            ).fetchone():
+                job = _save(connection, _read(row), _read(row).claimed(owner, LEASE, self._attempts, now))
+                if job.state == "running":
+                    return job.write()
+            return None
 
     def report(self, number: int, fence: int, progress: Mapping[str, Any]) -> bool:
         """Record progress, which keeps the claim; true is to stop. Raises NotFound, Conflict."""
-        now = time.time()
-        with self._open() as connection:
-            job = _claimed(connection, number, fence)
-            connection.execute(
-                "UPDATE job SET progress = ?, lease = ?, changed = ? WHERE id = ?",
-                (json.dumps(dict(progress)), now + LEASE, now, number),
-            )
-            return bool(job["cancel"])
+        return self._change(number, lambda job: job.reported(fence, progress, LEASE, time.time())).cancel
 
     def finish(
-        self, number: int, fence: int, state: str, progress: Mapping[str, Any], error: str, again: float
+        self, number: int, fence: int, state: State, progress: Mapping[str, Any], error: str, again: float
     ) -> dict[str, Any]:
         """Record what became of a job; `waiting` asks for another attempt in `again` seconds.
 
         Raises:
             NotFound, Conflict: the claim is lost.
         """
-        now = time.time()
-        with self._open() as connection:
-            job = _claimed(connection, number, fence)
-            if state == "waiting":
-                state = "canceled" if job["cancel"] else "failed" if job["attempts"] >= self._attempts else "waiting"
-            connection.execute(
-                "UPDATE job SET state = ?, progress = ?, error = ?, due = ?, lease = 0, changed = ? WHERE id = ?",
-                (state, json.dumps(dict(progress)), error[:2000], now + again, now, number),
-            )
-            return _get(connection, number)
+        return self._change(
+            number, lambda job: job.finished(fence, state, progress, error, again, self._attempts, time.time())
+        ).write()
 
     # -- refusals --------------------------------------------------------------------------------------------
 
@@ -236,28 +185,28 @@ class Ledger:
             return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _get(connection: sqlite3.Connection, number: int) -> dict[str, Any]:
-    row = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM job WHERE id = ?", (number,)).fetchone()
+def _get(connection: sqlite3.Connection, number: int) -> Job:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM job WHERE id = ?", (number,)).fetchone()
     if row is None:
         raise NotFound(f"there is no job {number}")
-    return _write(row)
+    return _read(row)
 
 
-def _claimed(connection: sqlite3.Connection, number: int, fence: int) -> dict[str, Any]:
-    job = _get(connection, number)
-    if job["fence"] != fence:
-        raise Conflict(f"job {number} was claimed by another bridge meanwhile")
-    if job["state"] != "running":
-        raise Conflict(f"job {number} is {job['state']}, not running")
+def _read(row: Sequence[Any]) -> Job:
+    told = dict(zip(COLUMNS, row, strict=True))
+    for name in ("task", "progress"):
+        told[name] = json.loads(told[name])
+    return Job(**{**told, "cancel": bool(told["cancel"])})
+
+
+def _save(connection: sqlite3.Connection, before: Job, job: Job) -> Job:
+    changes = {
+        name: json.dumps(dict(value)) if isinstance(value, Mapping) else value
+        for name, value in job.changes(before).items()
+    }
+    columns = ", ".join(f"{name} = ?" for name in changes)
+    connection.execute(f"UPDATE job SET {columns} WHERE id = ?", (*changes.values(), job.id))
     return job
-
-
-def _write(row: Sequence[Any]) -> dict[str, Any]:
-    """A job as JSON, as the web layer's `/jobs` writes it."""
-    job = dict(zip(_COLUMNS, row, strict=True))
-    return {
-        **job, "task": json.loads(job["task"]), "progress": json.loads(job["progress"]), "cancel": bool(job["cancel"])
-    }  # fmt: skip
 
 
 class LedgerQueue:
@@ -293,6 +242,6 @@ class LedgerQueue:
         """See Queue."""
         return self._ledger.report(claim.id, claim.fence, progress)
 
-    def finish(self, claim: Claim, state: str, progress: Mapping[str, Any], error: str, again: float) -> None:
+    def finish(self, claim: Claim, state: State, progress: Mapping[str, Any], error: str, again: float) -> None:
         """See Queue."""
         self._ledger.finish(claim.id, claim.fence, state, progress, error, again)

@@ -4,10 +4,10 @@ import argparse
 import time
 from typing import Any
 
-from bridge.ledger import OVER, STATES
 from dicomweb.commands.desk import Desk, desk_of
 from dicomweb.commands.terminal import meter, show_json, show_table, write_size
 from dicomweb.config import Config
+from dicomweb.jobs import OVER, STATES
 
 _LOOK_SECONDS = 0.3
 

@@ -1,14 +1,8 @@
-"""Rows of `job`: long work that outlives the process that does it.
-
-A job waits until a runner claims it. The claim is a lease with a fencing number: whoever does not report before the
-lease ends may lose the job to another runner, and what it says afterwards under its old number is refused. So any
-number of runners share the jobs, and none is lost or done by two at the same time.
-"""
+"""Rows of `job`: see `dicomweb.jobs` for what becomes of one."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -16,56 +10,9 @@ from dicomweb.errors import Conflict, NotFound
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
 from dicomweb.index.session import Engine, Session, SqlRow, as_list, one_of
+from dicomweb.jobs import CLAIMABLE, COLUMNS, STATES, Job, State
 
-State = Literal["waiting", "running", "done", "failed", "canceled"]
-STATES: tuple[State, ...] = ("waiting", "running", "done", "failed", "canceled")
-OVER = ("done", "failed", "canceled")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Long work.
-
-    Attributes:
-        id: names it; a later job has a larger one.
-        kind: what is to be done, such as "send".
-        node: name of the node that it concerns.
-        task: what exactly, as JSON.
-        state: waiting (from `due` on), running, done, failed or canceled.
-        created, changed, due: seconds since 1970.
-        owner: the runner that claimed it last.
-        lease: until when the claim holds.
-        fence: counts the claims.
-        attempts: claims since it was added or retried.
-        cancel: whether its runner is to stop.
-        progress: what its runner reported last, as JSON.
-        error: why it failed or waits again, or "".
-    """
-
-    id: int
-    kind: str
-    node: str
-    task: dict[str, Any]
-    state: State
-    created: float
-    changed: float
-    due: float
-    owner: str = ""
-    lease: float = 0.0
-    fence: int = 0
-    attempts: int = 0
-    cancel: bool = False
-    progress: Mapping[str, Any] | None = None
-    error: str = ""
-
-    @property
-    def nodes(self) -> frozenset[str]:
-        """Names of all nodes that it concerns: its own, and the one to which it brings something."""
-        return frozenset((self.node, str(self.task.get("destination") or self.node)))
-
-
-_COLUMNS = "id, kind, node, task, state, created, changed, due, owner, lease, fence, attempts, cancel, progress, error"
-_OPEN = "((state = 'waiting' AND due <= ?) OR (state = 'running' AND lease <= ?))"
+_COLUMNS = ", ".join(COLUMNS)
 
 
 class Jobs:
@@ -155,18 +102,7 @@ class Jobs:
             NotFound: there is none.
             Conflict: it is over.
         """
-        job: Job = self._groups.do(self._do_cancel, number)
-        return job
-
-    def _do_cancel(self, session: Session, works: Sequence[int]) -> list[Any]:
-        return [self._each(session, number, self._cancel) for number in works]
-
-    def _cancel(self, session: Session, job: Job) -> None:
-        if job.state in OVER:
-            raise Conflict(f"job {job.id} is {job.state} and cannot be canceled")
-        now = time.time()
-        state = "canceled" if job.state == "waiting" or job.lease <= now else "running"
-        session.run("UPDATE job SET state = ?, cancel = 1, changed = ? WHERE id = ?", (state, now, job.id))
+        return self._change(number, lambda job: job.canceled(time.time()))
 
     def retry(self, number: int) -> Job:
         """Let a job that is over, or that waits for its next attempt, begin again at once.
@@ -175,20 +111,7 @@ class Jobs:
             NotFound: there is none.
             Conflict: it is under way.
         """
-        job: Job = self._groups.do(self._do_retry, number)
-        return job
-
-    def _do_retry(self, session: Session, works: Sequence[int]) -> list[Any]:
-        return [self._each(session, number, self._retry) for number in works]
-
-    def _retry(self, session: Session, job: Job) -> None:
-        if job.state == "running":
-            raise Conflict(f"job {job.id} is running; cancel it first")
-        now = time.time()
-        session.run(
-            "UPDATE job SET state = 'waiting', cancel = 0, attempts = 0, error = '', due = ?, changed = ? WHERE id = ?",
-            (now, now, job.id),
-        )
+        return self._change(number, lambda job: job.retried(time.time()))
 
     def forget(self, before: float) -> None:
         """Delete jobs that were over before a time (seconds since 1970)."""
@@ -206,7 +129,7 @@ class Jobs:
         """Say whether a claim would find a job, without writing."""
         now = time.time()
         with self._engine.read() as session:
-            return bool(session.rows(f"SELECT 1 FROM job WHERE {_OPEN} LIMIT 1", (now, now)))
+            return bool(session.rows(f"SELECT 1 FROM job WHERE {CLAIMABLE} LIMIT 1", (now, now)))
 
     def claim(self, owner: str, lease: float, most: int) -> Job | None:
         """Take the job that has waited longest, or one whose runner fell silent.
@@ -219,7 +142,7 @@ class Jobs:
         Returns:
             The job, or None if there is none to be done now.
         """
-        job: Job | None = self._groups.do(self._do_claim, (owner, lease, most))
+        job: Job | None = self._groups.do(self._do_claim, (storable(owner), lease, most))
         return job
 
     def _do_claim(self, session: Session, works: Sequence[tuple[str, float, int]]) -> list[Job | None]:
@@ -229,23 +152,11 @@ class Jobs:
         now = time.time()
         skip = " FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
         while rows := session.rows(
-            f"SELECT {_COLUMNS} FROM job WHERE {_OPEN} ORDER BY due, id LIMIT 1{skip}", (now, now)
+            f"SELECT {_COLUMNS} FROM job WHERE {CLAIMABLE} ORDER BY due, id LIMIT 1{skip}", (now, now)
         ):
-            job = _job(rows[0])
-            if job.state == "running" and job.cancel:
-                session.run("UPDATE job SET state = 'canceled', changed = ? WHERE id = ?", (now, job.id))
-            elif job.state == "running" and job.attempts >= most:
-                error = f"given up after {job.attempts} attempts that broke off without a word"
-                session.run(
-                    "UPDATE job SET state = 'failed', changed = ?, error = ? WHERE id = ?", (now, error, job.id)
-                )
-            else:
-                session.run(
-                    "UPDATE job SET state = 'running', owner = ?, lease = ?, fence = fence + 1, "
-                    "attempts = attempts + 1, changed = ?, error = '' WHERE id = ?",
-                    (storable(owner), now + lease, now, job.id),
-                )
-                return self._get(session, job.id)
+            job = _save(session, _job(rows[0]), _job(rows[0]).claimed(owner, lease, most, now))
+            if job.state == "running":
+                return job
         return None
 
     def report(self, number: int, fence: int, progress: Mapping[str, Any], lease: float) -> Job:
@@ -258,24 +169,7 @@ class Jobs:
             NotFound: there is no such job.
             Conflict: another runner has it by now, or it is over.
         """
-        text = orjson.dumps(dict(progress)).decode()
-        job: Job = self._groups.do(self._do_report, (number, fence, text, lease))
-        return job
-
-    def _do_report(self, session: Session, works: Sequence[tuple[int, int, str, float]]) -> list[Any]:
-        results: list[Any] = []
-        for number, fence, text, lease in works:
-
-            def write(session: Session, job: Job, fence: int = fence, text: str = text, lease: float = lease) -> None:
-                _check_fence(job, fence)
-                now = time.time()
-                session.run(
-                    "UPDATE job SET progress = ?, lease = ?, changed = ? WHERE id = ?",
-                    (text, now + lease, now, job.id),
-                )
-
-            results.append(self._each(session, number, write))
-        return results
+        return self._change(number, lambda job: job.reported(fence, progress, lease, time.time()))
 
     def finish(
         self,
@@ -300,48 +194,42 @@ class Jobs:
             NotFound: there is no such job.
             Conflict: another runner has it by now, or it is over.
         """
-        text = orjson.dumps(dict(progress)).decode()
-        job: Job = self._groups.do(self._do_finish, (number, fence, state, text, error, again, most))
+        why = storable(error)
+        return self._change(number, lambda job: job.finished(fence, state, progress, why, again, most, time.time()))
+
+    def _change(self, number: int, change: Callable[[Job], Job]) -> Job:
+        job: Job = self._groups.do(self._do_change, (number, change))
         return job
 
-    def _do_finish(self, session: Session, works: Sequence[tuple[int, int, State, str, str, float, int]]) -> list[Any]:
+    def _do_change(self, session: Session, works: Sequence[tuple[int, Callable[[Job], Job]]]) -> list[Any]:
+        """Change jobs; what is wrong with one is its result, so that the others of the group go on."""
+        lock = " FOR UPDATE" if self._engine.dialect == "postgresql" else ""
         results: list[Any] = []
-        for number, *rest in works:
-
-            def write(session: Session, job: Job, rest: Any = rest) -> None:
-                fence, state, text, error, again, most = rest
-                _check_fence(job, fence)
-                if state == "waiting":
-                    state = "canceled" if job.cancel else "failed" if job.attempts >= most else "waiting"
-                now = time.time()
-                session.run(
-                    "UPDATE job SET state = ?, progress = ?, error = ?, due = ?, lease = 0, changed = ? WHERE id = ?",
-                    (state, text, storable(error[:2000]), now + again, now, job.id),
-                )
-
-            results.append(self._each(session, number, write))
+        for number, change in works:
+            try:
+                job = self._get(session, number, lock)
+                results.append(_save(session, job, change(job)))
+            except (NotFound, Conflict) as error:
+                results.append(error)
         return results
 
-    def _each(self, session: Session, number: int, change: Any) -> Any:
-        """Change one job; what is wrong with that is its result, so that the others of the group go on."""
-        try:
-            job = self._get(session, number, " FOR UPDATE" if self._engine.dialect == "postgresql" else "")
-            change(session, job)
-        except (NotFound, Conflict) as error:
-            return error
-        return self._get(session, number)
+
+def _save(session: Session, before: Job, job: Job) -> Job:
+    changes = {name: _value(value) for name, value in job.changes(before).items()}
+    columns = ", ".join(f"{name} = ?" for name in changes)
+    session.run(f"UPDATE job SET {columns} WHERE id = ?", (*changes.values(), job.id))
+    return job
 
 
-def _check_fence(job: Job, fence: int) -> None:
-    if job.fence != fence:
-        raise Conflict(f"job {job.id} was claimed by another runner meanwhile")
-    if job.state != "running":
-        raise Conflict(f"job {job.id} is {job.state}, not running")
+def _value(value: Any) -> Any:
+    """A value as it stands in its column."""
+    if isinstance(value, Mapping):
+        return orjson.dumps(dict(value)).decode()
+    return int(value) if isinstance(value, bool) else value
 
 
 def _job(row: SqlRow) -> Job:
-    number, kind, node, task, state, created, changed, due, owner, lease, fence, attempts, cancel, progress, error = row
-    return Job(
-        number, kind, node, orjson.loads(task), state, created, changed, due, owner, lease, fence, attempts,
-        bool(cancel), orjson.loads(progress), error,
-    )  # fmt: skip
+    told = dict(zip(COLUMNS, row, strict=True))
+    for name in ("task", "progress"):
+        told[name] = orjson.loads(told[name])
+    return Job(**{**told, "cancel": bool(told["cancel"])})

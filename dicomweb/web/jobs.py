@@ -16,15 +16,14 @@ from starlette.responses import Response, StreamingResponse
 
 from dicomweb.connection import TOLD
 from dicomweb.errors import BadRequest, NotFound
-from dicomweb.index.jobs import OVER, STATES, Job, Jobs
+from dicomweb.index.jobs import Jobs
+from dicomweb.jobs import LEASE, OVER, STATES, Job
 from dicomweb.standard.nodes import write_node
 from dicomweb.web import jsonbodies
 from dicomweb.web.access import nodes_of
 from dicomweb.web.auditing import note
 from dicomweb.web.threads import hop_index
 
-LEASE = 60.0
-"""Seconds for which a claim holds without a report."""
 WAIT = 20.0
 """Seconds for which a claim waits for a job."""
 
@@ -73,7 +72,7 @@ async def failures(request: Request) -> Response:
     one by one; `failed` is how many there are."""
     limit = jsonbodies.count(request, "limit", 100, _MOST)
     offset = jsonbodies.count(request, "offset", 0, 1 << 62)
-    progress = (await hop_index(_jobs(request).get, _number(request))).progress or {}
+    progress = (await hop_index(_jobs(request).get, _number(request))).progress
     found = _failures(progress)
     return jsonbodies.respond(
         {
@@ -225,8 +224,7 @@ def _number(request: Request) -> int:
 
 def write(job: Job) -> dict[str, Any]:
     """Write a job as JSON, with the first few of its failures."""
-    told = {name: getattr(job, name) for name in Job.__dataclass_fields__ if name not in ("lease",)}
-    progress = dict(job.progress or {})
+    progress = dict(job.progress)
     if len(found := _failures(progress)) > SHOWN_FAILURES:
         progress["failures"] = found[:SHOWN_FAILURES]
-    return told | {"progress": progress}
+    return job.write() | {"progress": progress}
