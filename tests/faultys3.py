@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 BUCKET = "archive"
 _CODES = {
+    "301": "PermanentRedirect",
     "400": "InvalidRequest",
     "403": "AccessDenied",
     "404 bucket": "NoSuchBucket",
@@ -144,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, fault: str) -> None:
         body = f"<Error><Code>{_CODES.get(fault, 'NoSuchKey')}</Code><Message>at /secret</Message></Error>"
-        self._answer(int(fault[:3]), body.encode(), {"Content-Type": "application/xml"})
+        elsewhere = {"x-amz-bucket-region": "eu-central-1"} if fault == "301" else {}
+        self._answer(int(fault[:3]), body.encode(), {"Content-Type": "application/xml", **elsewhere})
 
     def do_PUT(self) -> None:
         fault = self._begin()

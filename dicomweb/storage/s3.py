@@ -1,10 +1,10 @@
 """Objects in a bucket of an S3 service.
 
-boto3 speaks the protocol, but for the short way of reads (`fetching.py`); patience is ours (`patience.py`), since its
-own retries know no deadline. What a service offers is found out once, with a small probe, rather than believed: whether
-it honours `If-None-Match: *` (so that of two writers of one key one is told AlreadyStored) and whether it takes
-`x-amz-checksum-sha256`. Every body is signed with its SHA-256, so that the service refuses bytes that were altered on
-the way.
+boto3 speaks the protocol, but for the short way of single reads and writes (`exchange.py`); patience is ours
+(`patience.py`), since its own retries know no deadline. What a service offers is found out once, with a small probe,
+rather than believed: whether it honours `If-None-Match: *` (so that of two writers of one key one is told
+AlreadyStored) and whether it takes `x-amz-checksum-sha256`. Every body is signed with the SHA-256 that it had when it
+came in, so that the service refuses bytes that were altered since, here or on the way.
 
 An answer may be lost after the object was written. The next attempt then meets an object under its key: if
 size and SHA-256 are ours, that is success.
@@ -36,7 +36,7 @@ from dicomweb.errors import AlreadyStored, BadSetting, Error, NotFound, Unavaila
 from dicomweb.storage import Put, Stored
 from dicomweb.storage.answers import Answer, BrokenOff
 from dicomweb.storage.credentials import session
-from dicomweb.storage.fetching import Fetcher
+from dicomweb.storage.exchange import Exchange
 from dicomweb.storage.keys import check_key, check_prefix
 from dicomweb.storage.patience import Attempt, Patience, TooSlow
 from dicomweb.storage.s3_errors import NO_BUCKET, TAKEN, may_pass, status_of, translated
@@ -97,7 +97,7 @@ class S3:
         self._writers = ThreadPoolExecutor(16, thread_name_prefix="s3-put")
         self._parts = ThreadPoolExecutor(4, thread_name_prefix="s3-part")
         self._connections = concurrency + 20
-        self._fetcher: Fetcher | None = None
+        self._exchange: Exchange | None = None
         self._making = threading.Lock()
         self._learning = threading.Lock()
         self._is_conditional: bool | None = None
@@ -211,31 +211,36 @@ class S3:
 
     def _upload_whole(self, put: Put, whole: memoryview | int, size: int) -> None:
         """Write an object with one request."""
-        more: dict[str, Any] = {}
-        if self._takes_checksum:
-            more["ChecksumSHA256"] = base64.b64encode(put.sha256).decode()
-        if self._is_conditional:
-            more["IfNoneMatch"] = "*"
 
         def send(attempt: Attempt) -> None:
             attempt.moves(size)
             source = Source(whole, 0, size, attempt)
-            # boto3 asks for leave before it sends a file, and bytes it makes a file of; this goes at once.
-            body = bytearray(source.read()) if size <= _IN_ONE_PIECE else source
+            body = source.read() if size <= _IN_ONE_PIECE else source
+            key, conditional = self._prefix + put.key, bool(self._is_conditional)
             try:
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=self._prefix + put.key,
-                    Body=body,  # type: ignore[arg-type]
-                    ContentLength=size,
-                    Metadata={"sha256": put.sha256.hex()},
-                    **more,
-                )
+                if not self._straight().bring(key, body, put.sha256, _traced(), conditional, self._takes_checksum):
+                    self._put_object(put, Source(whole, 0, size, attempt), size)
             except ClientError as error:
                 if status_of(error) != 412 or attempt.number == 1 or not self._is_ours(put, size):
                     raise
 
         self._ask(send)
+
+    def _put_object(self, put: Put, source: Source, size: int) -> None:
+        """Write an object by the long way."""
+        more: dict[str, Any] = {}
+        if self._takes_checksum:
+            more["ChecksumSHA256"] = base64.b64encode(put.sha256).decode()
+        if self._is_conditional:
+            more["IfNoneMatch"] = "*"
+        self._client.put_object(
+            Bucket=self._bucket,
+            Key=self._prefix + put.key,
+            Body=source,  # type: ignore[arg-type]
+            ContentLength=size,
+            Metadata={"sha256": put.sha256.hex()},
+            **more,
+        )
 
     def _is_ours(self, put: Put, size: int) -> bool:
         """Whether the object under the key is what an attempt wrote whose answer was lost."""
@@ -370,14 +375,21 @@ class S3:
         answered.skip(start - begin, Attempt(self._patience))
         return answered
 
+    def _straight(self) -> Exchange:
+        """The short way, made when first gone.
+
+        Raises:
+            Unavailable: there are no keys.
+        """
+        with self._making:
+            if self._exchange is None:
+                self._exchange = Exchange(self._session, self._client, self._bucket, self._patience, self._connections)
+            return self._exchange
+
     def _fetched(self, key: str, conditions: dict[str, str]) -> tuple[Any, Mapping[str, str]] | None:
         """Body and header fields, by the short way; None if that leads to no bytes."""
-        with self._making:
-            self._fetcher = self._fetcher or Fetcher(
-                self._session, self._client, self._bucket, self._patience, self._connections
-            )
         headers = {_FIELDS[name]: value for name, value in conditions.items()}
-        answer = self._fetcher.fetch(key, headers, _traced())
+        answer = self._straight().fetch(key, headers, _traced())
         return None if answer is None else (answer.raw, answer.headers)
 
     def _got(self, key: str, conditions: dict[str, Any]) -> tuple[Any, Mapping[str, str]]:
@@ -464,8 +476,8 @@ class S3:
         self._writers.shutdown()
         self._parts.shutdown()
         self._client.close()
-        if self._fetcher is not None:
-            self._fetcher.close()
+        if self._exchange is not None:
+            self._exchange.close()
 
 
 def _hand_on(request: Any, **_: Any) -> None:

@@ -1,7 +1,9 @@
 """S3 services that fail: what then holds, and for how long it can take."""
 
+import functools
 import hashlib
 import socket
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -184,6 +186,58 @@ def test_bytes_are_signed_and_carry_their_digest(ready: S3, faulty: Faulty) -> N
     assert headers["x-amz-content-sha256"] == headers["x-amz-meta-sha256"] == hashlib.sha256(TEXT).hexdigest()
     assert headers["x-amz-checksum-sha256"].endswith("=")
     assert headers["if-none-match"] == "*"
+
+
+def test_bytes_that_are_not_those_of_the_digest_are_refused(ready: S3, faulty: Faulty) -> None:
+    (result,) = ready.put([Put("objects/one", TEXT, hashlib.sha256(b"what came in").digest())])
+    assert isinstance(result, Unavailable)
+    assert not faulty.objects
+
+
+def test_what_is_too_long_for_one_piece_is_sent_from_its_file_once_there_is_leave(
+    ready: S3, faulty: Faulty, large: Path
+) -> None:
+    assert ready.put([put_of(large)]) == [None]
+    assert faulty.objects["objects/one"][0] == large.read_bytes()
+    (headers,) = faulty.headers
+    assert headers["expect"] == "100-continue"
+    assert headers["x-amz-content-sha256"] == hashlib.sha256(large.read_bytes()).hexdigest()
+
+
+def test_a_bucket_of_another_region_is_found_there(ready: S3, faulty: Faulty) -> None:
+    faulty.faults.extend(["301", "301"])
+    assert ready.put([put_of()]) == [None]
+    assert faulty.objects["objects/one"][0] == TEXT
+    faulty.faults.extend(["301", "301"])
+    assert ready.read("objects/one", 5, 3000) == TEXT[5:3000]
+    assert "/eu-central-1/s3/" in faulty.headers[-1]["authorization"]
+
+
+def test_a_write_and_a_read_are_one_request_and_few_calls(ready: S3, faulty: Faulty) -> None:
+    counts = []
+    for use in (lambda n: ready.put([put_of(key=f"objects/{n}")]), lambda n: ready.read(f"objects/{n}", 7, 1000)):
+        use(0)
+        faulty.requests.clear()
+        counts.append(calls_of(functools.partial(use, 0 if counts else 1)))
+        assert len(faulty.requests) == 1
+    assert max(counts) <= 2200
+
+
+def calls_of(use: Callable[[], Any]) -> int:
+    """How many functions are called, those in C included."""
+    calls = 0
+
+    def count(frame: Any, event: str, _: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        use()
+    finally:
+        sys.setprofile(before)
+    return calls
 
 
 @pytest.mark.parametrize("conditional", [False, None])
