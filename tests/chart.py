@@ -25,7 +25,7 @@ OURS = {
     *("access", "oidc_issuer", "oidc_audience", "graceful_seconds", "log_format", "log_requests"),
     *("aet", "unknown_aets", "dimse_host", "dimse_port", "dimse_tls_port", "dimse_tls_cert", "dimse_tls_key"),
     *("dimse_tls_client_ca", "dicomweb", "bridge_url", "bridge_token", "bridge_host", "health_host", "health_port"),
-    "spool",
+    *("spool", "limit_codec_bytes"),
 }  # fmt: skip
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 _SECONDS = {"type": "integer", "minimum": 0}
@@ -38,7 +38,8 @@ _OBJECT = {"type": "object"}
 _OBJECTS = {"type": "array", "items": _OBJECT}
 _POLICY = {"enum": ["Local", "Cluster"]}
 _NODE_PORT = {"type": ["integer", "null"], "minimum": 30000, "maximum": 32767}
-_CIDRS = {"type": "array", "items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]{1,3}$"}}
+_CIDR = {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]{1,3}$"}
+_CIDRS = {"type": "array", "items": _CIDR}
 _KINDS = {"str": "string", "int": "integer", "bool": "boolean", "tuple": "array"}
 _NODE = {
     "type": "object",
@@ -59,6 +60,7 @@ NARROWER: dict[str, dict[str, Any]] = {
     "web.replicas": {"type": "integer", "minimum": 0},
     "web.workers": {"type": "integer", "minimum": 1, "maximum": 64},
     "web.codecProcesses": _COUNT,
+    "web.codecBytes": {"type": "integer", "minimum": 1 << 26},
     "web.service.type": _SERVICE,
     "web.service.port": _PORT,
     "web.autoscaling.minReplicas": _COUNT,
@@ -85,6 +87,7 @@ NARROWER: dict[str, dict[str, Any]] = {
                 "type": _SERVICE,
                 "port": _PORT,
                 "nodePort": _NODE_PORT,
+                "loadBalancerClass": _TEXT,
                 "externalTrafficPolicy": _POLICY,
                 "loadBalancerSourceRanges": _CIDRS,
                 "annotations": _TEXTS,
@@ -94,7 +97,7 @@ NARROWER: dict[str, dict[str, Any]] = {
     "web.httpRoute.hostnames": _LISTED,
     "bridge.tlsRoute.hostnames": _LISTED,
     "persistence.accessModes": _LISTED,
-    "networkPolicy.dimseFrom": _CIDRS,
+    "networkPolicy.dimseFrom": {"type": "array", "items": {"anyOf": [_CIDR, _OBJECT]}},
     "nodes": {"type": "object", "additionalProperties": _NODE},
     "migrations.deadlineSeconds": _COUNT,
     "drain.preStopSeconds": _SECONDS,
@@ -103,11 +106,11 @@ NARROWER: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # What stands there is Kubernetes' own.
 FREE = {
-    **dict.fromkeys(("resources", "affinity", "dnsConfig"), _OBJECT),
-    **dict.fromkeys(("annotations", "podAnnotations", "labels", "commonLabels", "nodeSelector"), _TEXTS),
+    **dict.fromkeys(("resources", "affinity", "dnsConfig", "podSecurityContext", "timeouts"), _OBJECT),
+    **dict.fromkeys(("annotations", "podAnnotations", "podLabels", "labels", "commonLabels", "nodeSelector"), _TEXTS),
     **dict.fromkeys(("parentRefs", "extraEnv", "extraVolumes", "extraVolumeMounts", "initContainers"), _OBJECTS),
     **dict.fromkeys(("extraContainers", "tolerations", "imagePullSecrets", "extraObjects", "webFrom"), _OBJECTS),
-    **dict.fromkeys(("metricsFrom", "egress"), _OBJECTS),
+    **dict.fromkeys(("metricsFrom", "egress", "hostAliases"), _OBJECTS),
 }
 _TYPES: dict[type, dict[str, Any]] = {
     bool: {"type": "boolean"},

@@ -88,6 +88,45 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml $found -}}
 {{- end -}}
 
+{{/* A setting's value as the environment has it. Helm makes floating point numbers of what stands in files. */}}
+{{- define "roentgate.text" -}}
+{{- if kindIs "slice" . -}}
+{{- join "," . -}}
+{{- else if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Authorities of its own, in all pods. */}}
+{{- define "roentgate.trusted" -}}
+{{- if or .Values.trust.configMap .Values.trust.existingSecret }}true{{ end -}}
+{{- end -}}
+
+{{- define "roentgate.trustMount" -}}
+{{- if include "roentgate.trusted" . }}
+- { name: trust, mountPath: /trust, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "roentgate.trustVolume" -}}
+{{- if .Values.trust.configMap }}
+- name: trust
+  configMap:
+    name: {{ .Values.trust.configMap }}
+    items:
+      - { key: {{ .Values.trust.key }}, path: ca.crt }
+{{- else if .Values.trust.existingSecret }}
+- name: trust
+  secret:
+    secretName: {{ .Values.trust.existingSecret }}
+    defaultMode: 0440
+    items:
+      - { key: {{ .Values.trust.key }}, path: ca.crt }
+{{- end }}
+{{- end -}}
+
 {{- define "roentgate.embedded" -}}
 {{- if or (eq .Values.index.kind "sqlite") (eq .Values.storage.kind "file") }}true{{ end -}}
 {{- end -}}
@@ -108,6 +147,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if gt (int $v.web.autoscaling.minReplicas) (int $v.web.autoscaling.maxReplicas) -}}
 {{- fail "web.autoscaling.minReplicas is more than maxReplicas." -}}
+{{- end -}}
+{{- if and $v.trust.configMap $v.trust.existingSecret -}}
+{{- fail "trust.configMap and trust.existingSecret both name authorities: keep one." -}}
+{{- end -}}
+{{- if and $v.metrics.serviceMonitor.enabled $v.web.enabled (ne $v.auth.mode "none") (not $v.metrics.serviceMonitor.keySecret) -}}
+{{- fail "metrics.serviceMonitor needs metrics.serviceMonitor.keySecret: with auth.mode keys or oidc nobody reads measures without a key." -}}
 {{- end -}}
 {{- if and $v.nodes $v.nodesSecret.existingSecret -}}
 {{- fail "nodes and nodesSecret.existingSecret both say which nodes there are: keep one." -}}
@@ -164,6 +209,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $service.nodePort (eq $type "ClusterIP") -}}
 {{- fail "A nodePort needs a Service of type NodePort or LoadBalancer." -}}
 {{- end -}}
+{{- if and $service.loadBalancerClass (ne $type "LoadBalancer") -}}
+{{- fail "A loadBalancerClass needs a Service of type LoadBalancer." -}}
+{{- end -}}
 {{- if and $service.loadBalancerSourceRanges (ne $type "LoadBalancer") -}}
 {{- fail "loadBalancerSourceRanges need a Service of type LoadBalancer: nothing else enforces them." -}}
 {{- end -}}
@@ -183,25 +231,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $root := .root -}}
 {{- $part := .part -}}
 serviceAccountName: {{ include "roentgate.serviceAccount" $root }}
-automountServiceAccountToken: false
-enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $root.Values.drain.terminationGracePeriodSeconds }}
-{{ include "roentgate.podSecurity" $root }}
-{{- with $root.Values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with $root.Values.runtimeClassName }}
-runtimeClassName: {{ . }}
-{{- end }}
-{{- with $root.Values.dnsConfig }}
-dnsConfig: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $part.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $part.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
+{{ include "roentgate.anyPod" . }}
 affinity:
 {{- if $part.affinity }}
 {{- toYaml $part.affinity | nindent 2 }}
@@ -233,16 +264,32 @@ initContainers: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{- define "roentgate.podSecurity" -}}
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: { type: RuntimeDefault }
-{{- with .Values.imagePullSecrets }}
+{{/* What each pod of the chart has, those that end as well: how it is restricted, where it runs, what it calls by name. */}}
+{{- define "roentgate.anyPod" -}}
+{{- $v := .root.Values -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext: {{- toYaml $v.podSecurityContext | nindent 2 }}
+{{- with $v.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $v.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with $v.dnsConfig }}
+dnsConfig: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.hostAliases }}
+hostAliases: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .part.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .part.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 

@@ -272,6 +272,9 @@ def test_it_has_the_version_of_the_program():
         ((*GOOD, "nodes.A.client_secret=x"), "put nodes.toml into a Secret"),
         ((*GOOD, "nodes.A.port=104", "nodesSecret.existingSecret=n"), "keep one"),
         ((*MANY, "web.autoscaling.enabled=true", "web.autoscaling.minReplicas=9"), "is more than maxReplicas"),
+        ((*GOOD, "trust.configMap=a", "trust.existingSecret=b"), "keep one"),
+        ((*GOOD, "metrics.serviceMonitor.enabled=true"), "needs metrics.serviceMonitor.keySecret"),
+        ((*GOOD, "bridge.service.loadBalancerClass=a"), "loadBalancerClass needs a Service of type LoadBalancer"),
     ],
 )
 def test_what_cannot_work_is_refused_in_a_sentence(values, sentence):
@@ -300,6 +303,37 @@ def test_settings_reach_both_programs_as_they_were_written(tmp_path):
     web = of("Deployment", objects)["rel-roentgate-web"]
     config = Config.read(variables(objects, web, tmp_path))
     assert (config.storage, config.workers, config.access) == ("s3://images/archive", 2, True)
+
+
+def test_large_numbers_of_a_file_of_values_stay_whole_numbers(tmp_path):
+    """Helm reads numbers of YAML as floating point, and writes those from a million on as 1e+06."""
+    wanted = {"limit_request_bytes": 8589934592, "limit_archive_bytes": 5000000000000, "limit_parts": 1000000}
+    settings = {**wanted, "limit_query_seconds": 30.5}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"settings": settings, "web": {"codecBytes": 3 << 30}}))
+    for version in ("3", "4"):
+        done = template(version, "-f", str(CASES["sqlite-single"]), "-f", str(values))
+        assert done.returncode == 0, done.stderr
+        objects = [each for each in yaml.safe_load_all(done.stdout) if each]
+        config = Config.read(variables(objects, of("StatefulSet", objects)["rel-roentgate-web"], tmp_path))
+        assert {name: getattr(config, name) for name in settings} == settings
+        assert config.limit_codec_bytes == 3 << 30
+
+
+SIZES = {"Mi": 1 << 20, "Gi": 1 << 30}
+
+
+@every_case
+def test_what_images_may_take_fits_into_the_memory_of_the_pod(case, tmp_path):
+    objects = rendered(file=case)
+    for workload in (
+        each for each in objects if each["metadata"]["name"].endswith("-web") and each["kind"] in WORKLOADS
+    ):
+        config = Config.read(variables(objects, workload, tmp_path))
+        limit = own(workload["spec"]["template"]["spec"])["resources"]["limits"]["memory"]
+        images = config.codec_processes * config.limit_codec_bytes
+        if case != "postgres-s3":  # two workers: who sets that sets the limit too
+            assert images + (1 << 30) <= int(limit[:-2]) * SIZES[limit[-2:]]
 
 
 @every_case
@@ -334,8 +368,8 @@ def test_selectors_ports_and_labels_fit_together(case):
     for kind in ("PodDisruptionBudget", "NetworkPolicy"):
         for each in of(kind, objects).values():
             wanted = each["spec"].get("selector") or each["spec"]["podSelector"]
-            tasks = "matchExpressions" in wanted
-            assert sum(wanted["matchLabels"].items() <= labels.items() for labels, _ in made) == 1 or tasks
+            ends = wanted["matchLabels"]["app.kubernetes.io/component"] in ("migrate", "smoke")
+            assert sum(wanted["matchLabels"].items() <= labels.items() for labels, _ in made) == (0 if ends else 1)
     for monitor in of("ServiceMonitor", objects).values():
         ports = {
             port["name"]
@@ -480,13 +514,24 @@ def test_k11_every_pod_is_under_a_network_policy(case):
     labelled += [each["metadata"]["labels"] for each in of("Pod", objects).values()]
     for labels in labelled:
         component = labels["app.kubernetes.io/component"]
-        chosen = [
-            each
-            for each in policies
-            if each["matchLabels"].items() <= labels.items()
-            and all(component in rule["values"] for rule in each.get("matchExpressions", []))
-        ]
+        chosen = [each for each in policies if each["matchLabels"].items() <= labels.items()]
         assert len(chosen) == 1, component
+
+
+def test_k11_the_migration_may_reach_the_database_before_anything_else_is_there():
+    def hooks(objects: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+        found = {each["kind"]: each["metadata"].get("annotations", {}) for each in objects}
+        return {kind: notes for kind, notes in found.items() if "helm.sh/hook" in notes}
+
+    policy = of("NetworkPolicy", rendered(file="postgres-s3"))["rel-roentgate-migrate"]
+    job = of("Job", rendered(file="postgres-s3"))["rel-roentgate-migrate"]
+    made = hooks([policy, job])
+    for name in ("helm.sh/hook", "helm.sh/hook-delete-policy"):
+        assert made["NetworkPolicy"][name] == made["Job"][name]
+    assert int(made["NetworkPolicy"]["helm.sh/hook-weight"]) < int(made["Job"]["helm.sh/hook-weight"])
+    assert policy["spec"]["egress"] == [{}]
+    assert "ingress" not in policy["spec"]
+    assert "rel-roentgate-migrate" not in of("NetworkPolicy", rendered(file="sqlite-single"))
 
 
 # -- running -------------------------------------------------------------------------------------------------
@@ -522,8 +567,25 @@ def test_the_embedded_archive_is_one_pod_with_a_volume_that_stays():
 def test_replicas_roll_without_a_gap():
     objects = rendered(file="postgres-s3")
     for name in ("rel-roentgate-web", "rel-roentgate-bridge"):
-        assert of("Deployment", objects)[name]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-        assert of("PodDisruptionBudget", objects)[name]["spec"]["maxUnavailable"] == 1
+        budget = of("PodDisruptionBudget", objects)[name]["spec"]
+        assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+    web = of("Deployment", objects)["rel-roentgate-web"]
+    assert web["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    bridge = of("Deployment", rendered(file="minimal-rbac"))["rel-roentgate-bridge"]
+    assert bridge["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+@pytest.mark.parametrize("case", ["postgres-s3", "bridge-only"])
+def test_what_the_bridge_acknowledged_outlives_its_pod(case, tmp_path):
+    """Requests for storage commitment, and in front of another server jobs, lie below its data."""
+    objects = rendered(file=case)
+    bridge = of("StatefulSet", objects)["rel-roentgate-bridge"]
+    (claim,) = bridge["spec"]["volumeClaimTemplates"]
+    mounts = {each["name"]: each["mountPath"] for each in own(bridge["spec"]["template"]["spec"])["volumeMounts"]}
+    config = Config.read(variables(objects, bridge, tmp_path))
+    assert str(config.data) == mounts[claim["metadata"]["name"]]
+    assert config.ledger.is_relative_to(config.data)
+    assert bridge["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Retain"
 
 
 def test_a_changed_setting_restarts_the_pods():
@@ -556,8 +618,9 @@ def test_dimse_keeps_the_address_of_the_peer():
 def test_network_policies_let_in_who_is_named():
     policies = of("NetworkPolicy", rendered(file="everything-on"))
     dimse, inside, health = policies["pacs-bridge"]["spec"]["ingress"]
-    smoke, devices = dimse["from"]
+    smoke, devices, gateway = dimse["from"]
     assert smoke["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "smoke"
+    assert gateway == {"podSelector": {"matchLabels": {"app": "gateway"}}}
     assert devices == {"ipBlock": {"cidr": "10.20.0.0/16"}}
     assert inside["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "web"
     assert health["from"] == [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
@@ -697,6 +760,13 @@ def test_k14_what_people_add_reaches_the_pods():
     assert spec["tolerations"] == [{"operator": "Exists"}]
     made = of("Deployment", objects)["pacs-web"]["spec"]["template"]["metadata"]
     assert made["annotations"]["a.example/b"] == "c"
+    assert made["labels"]["mesh.example/inject"] == "true"
+    assert (
+        of("StatefulSet", objects)["pacs-bridge"]["spec"]["template"]["metadata"]["labels"]["mesh.example/inject"]
+        == "false"
+    )
+    for each in pods(objects).values():
+        assert each["hostAliases"] == [{"ip": "10.20.0.7", "hostnames": ["ct1.example"]}]
     for each in objects:
         if each["metadata"]["name"] != "rel-more":
             assert each["metadata"]["labels"]["team"] == "imaging", each["metadata"]["name"]
@@ -707,6 +777,62 @@ def test_k14_a_pod_may_use_no_account_of_its_own():
     assert of("ServiceAccount", objects) == {}
     assert pods(objects)["rel-roentgate-web"]["serviceAccountName"] == "default"
     assert not [each for each in objects if "Role" in each["kind"]]
+
+
+def test_k14_platforms_that_choose_users_by_themselves_are_let():
+    nulls = [f"podSecurityContext.{name}=null" for name in ("runAsUser", "runAsGroup", "fsGroup")]
+    for spec in pods(rendered(*nulls, file="postgres-s3")).values():
+        assert spec["securityContext"] == {
+            "runAsNonRoot": True, "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "kind"), [("everything-on", "configMap"), ("gateway", "secret")])
+def test_authorities_of_the_hospital_reach_whatever_opens_connections(case, kind, tmp_path):
+    objects = rendered(file=case)
+    for name, spec in pods(objects).items():
+        if name.endswith("-smoke"):
+            continue
+        mounts = {each["mountPath"]: each["name"] for each in own(spec)["volumeMounts"]}
+        volume = {each["name"]: each for each in spec["volumes"]}[mounts["/trust"]]
+        assert volume[kind]["items"] == [{"key": "ca.crt" if kind == "configMap" else "bundle.pem", "path": "ca.crt"}]
+    web = next(each for each in objects if each["metadata"]["name"].endswith("-web") and each["kind"] in WORKLOADS)
+    seen = variables(objects, web, tmp_path)
+    if case == "everything-on":
+        for name in ("AWS_CA_BUNDLE", "PGSSLROOTCERT", "ROENTGATE_OIDC_CA"):
+            assert seen[name] == "/trust/ca.crt", name
+        job = own(pods(objects)["pacs-migrate"])
+        assert {"name": "PGSSLROOTCERT", "value": "/trust/ca.crt"} in job["env"]
+    else:
+        assert "/trust" not in str(seen)
+
+
+def test_the_migration_has_what_its_database_asks_for():
+    spec = pods(rendered(file="everything-on"))["pacs-migrate"]
+    assert {"name": "PGSSLCERT", "value": "/client/tls.crt"} in own(spec)["env"]
+    assert {"name": "client", "mountPath": "/client", "readOnly": True} in own(spec)["volumeMounts"]
+    assert {"name": "client", "secret": {"secretName": "archive-client", "defaultMode": 288}} in spec["volumes"]
+    assert spec["nodeSelector"] == {"disk": "fast"}, "it has to find a node as the web server does"
+
+
+@pytest.mark.parametrize("case", ["postgres-s3", "sqlite-single", "everything-on"])
+def test_in_maintenance_one_pod_waits_with_everything_that_the_server_has(case):
+    serving = rendered(file=case)
+    waiting = rendered("maintenance=true", file=case)
+    name = "pacs" if case == "everything-on" else "rel-roentgate"
+    kind = "StatefulSet" if case == "sqlite-single" else "Deployment"
+    web = of(kind, waiting)[f"{name}-web"]["spec"]
+    assert web["replicas"] == 1
+    assert of("StatefulSet", waiting)[f"{name}-bridge"]["spec"]["replicas"] == 0
+    assert not of("Job", waiting)
+    assert not of("HorizontalPodAutoscaler", waiting)
+    before, now = own(of(kind, serving)[f"{name}-web"]["spec"]["template"]["spec"]), own(web["template"]["spec"])
+    for same in ("env", "envFrom", "volumeMounts", "image", "resources", "securityContext"):
+        assert now[same] == before[same], same
+    assert not {"args", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle"} & now.keys()
+    waits = subprocess.Popen(now["command"])
+    waits.terminate()
+    waits.wait(20)
 
 
 def test_extra_objects_are_templates():
