@@ -1,7 +1,7 @@
 """The audit trail of one process: lines of a chain in files that are only ever added to.
 
 A thread writes, so that whoever has something recorded does not wait for the disk unless that is asked for. While the
-disk takes nothing, records wait in memory, the first `MOST` of them, and the log says so.
+disk takes nothing, records wait in memory, the first `MOST` of them, and log and measures say so.
 """
 
 import logging
@@ -19,6 +19,12 @@ from typing import Any, Literal
 from dicomweb.access import chain
 from dicomweb.access.chain import BEGIN, END, Checked, Finding
 from dicomweb.errors import Unavailable
+from dicomweb.telemetry.measures import Level, Tally
+
+WAITING = Level("roentgate_audit_lines_waiting", "Lines of the audit trail that its disk does not take.")
+LOST = Tally(
+    "roentgate_audit_lines_lost_total", "Lines of the audit trail for which memory had no room while they waited."
+)
 
 Sync = Literal["always", "second", "never"]
 
@@ -51,6 +57,7 @@ class Trail:
         self._waiting: list[bytes] = []
         self._number, self._last = 0, ""
         self._serial, self._size = 0, 0
+        self._told = 0
         self._dirty = self._ill = False
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -121,6 +128,7 @@ class Trail:
 
     def _add(self, record: Mapping[str, Any]) -> None:
         if len(self._waiting) >= MOST:
+            LOST.add()
             return
         given = record if "time" in record else {"time": _now(), **record}
         line, self._last = chain.write(given, self._number, self._last)
@@ -140,6 +148,9 @@ class Trail:
             self._ill = False
         except OSError as error:
             self._complain(error)
+        left = sum(piece.count(b"\n") for piece in self._waiting)
+        WAITING.add(left - self._told)
+        self._told = left
 
     def _continue(self) -> None:
         """Begin the next file, through which the chain goes on."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dicomweb.access import chain
 from dicomweb.access.chain import Finding
-from dicomweb.access.trail import Trail, verify
+from dicomweb.access.trail import LOST, WAITING, Trail, verify
 from dicomweb.errors import Unavailable
 
 
@@ -148,9 +148,31 @@ def test_records_wait_for_a_disk_that_takes_nothing_for_a_while(tmp_path, monkey
         for number in range(3):
             trail.record({"event": "x", "place": number})
             trail.flush()
+        assert WAITING.rows() == [((), [3.0])]
     assert caplog.text.count("the audit trail cannot be written") == 1
     trail.record({"event": "x", "place": 3})
     trail.close()
+    assert WAITING.rows() == [((), [0.0])]
     assert [line["place"] for line in lines_of(tmp_path) if line["event"] == "x"] == [0, 1, 2, 3]
     assert verify(tmp_path)[1:] == ([], [])
     assert os.listdir(tmp_path)
+
+
+def test_what_has_no_room_in_memory_either_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("dicomweb.access.trail.MOST", 2)
+    before = sum(row[0] for _, row in LOST.rows())
+    trail = Trail(tmp_path, "always")
+    with monkeypatch.context() as patch:
+
+        def fails(*_: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr("dicomweb.access.trail.os.write", fails)
+        for number in range(5):
+            trail.record({"event": "x", "place": number})
+            trail.flush()
+    trail.flush()
+    trail.close()
+    assert sum(row[0] for _, row in LOST.rows()) - before == 3
+    assert [line["place"] for line in lines_of(tmp_path) if line["event"] == "x"] == [0, 1]
+    assert verify(tmp_path)[1:] == ([], [])

@@ -668,8 +668,24 @@ def test_k15_notes_tell_where_everything_is_and_what_to_try():
         assert told in notes, told
     key = re.findall(r"-- (roentgate key add .*)\)", notes)[0]
     assert parser().parse_args(key.split()[1:]).role == ["admin"]
-    assert re.search(r"exec deploy/pacs-web ", notes)
+    assert re.search(r"exec deploy/pacs-web --container web ", notes)
+    assert "settings.trusted_proxies" in notes
     assert 'curl --header "Authorization: Bearer $KEY" http://127.0.0.1:8080/dicom-web/studies' in notes
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "untold"),
+    [
+        ("maintenance=true", "nothing serves", "helm test"),
+        ("settings.trusted_proxies[0]=10.1.0.0/16", "helm test", "settings.trusted_proxies"),
+    ],
+)
+def test_notes_tell_what_holds(value, told, untold):
+    case = str(CASES["everything-on"])
+    done = ask("4", "install", "rel", str(chart.CHART), "--dry-run=client", "-f", case, "--set", value)
+    notes = done.stdout.partition("NOTES:")[2]
+    assert told in notes
+    assert untold not in notes
 
 
 def test_k6_each_service_of_dimse_leads_to_the_bridge():
@@ -914,6 +930,29 @@ def test_alerts_fire_when_they_should(tmp_path):
     for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
         done = subprocess.run(["promtool", *command], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_is_seen_to_fire_and_to_keep_quiet():
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    tried = yaml.safe_load((Path(__file__).parent / "alerts_test.yaml").read_text())["tests"]
+    expected = [each for test in tried for each in test["alert_rule_test"]]
+    for fires in (True, False):
+        seen = {each["alertname"] for each in expected if bool(each["exp_alerts"]) is fires}
+        assert seen == {rule["alert"] for rule in rules}, fires
+
+
+def test_alerts_say_of_which_release_they_speak():
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        for rule in group["rules"]:
+            summed = re.findall(r"\b(?:sum|max|min|count)\b(?: by \(([^)]*)\))?", rule["expr"])
+            assert all("namespace" in labels for labels in summed), rule["alert"]
+
+
+def test_operations_say_what_to_do_about_each_alert():
+    told = (chart.ROOT / "docs" / "operations.md").read_text()
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        for rule in group["rules"]:
+            assert re.search(rf"\b{rule['alert'].removeprefix('Roentgate')}\b", told), rule["alert"]
 
 
 def test_the_rule_of_the_chart_is_that_file():
