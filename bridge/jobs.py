@@ -27,6 +27,8 @@ _SILENT_REPORTS = 10
 """Without progress only every so many reports are sent."""
 _AGAIN = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 1800.0
+_GROWS = 10
+"""Attempts after which the pause has long been the longest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class _Run:
             log.warning("job %d is %s, and that cannot be told: %s", self._claim.id, state, failure)
 
     def _try(self) -> tuple[State, str, float]:
-        pause = min(_FIRST_PAUSE * 4 ** (self._claim.attempts - 1), _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 4.0 ** min(self._claim.attempts - 1, _GROWS), _LONGEST_PAUSE)
         try:
             self._run()
         except NotAssociated as error:

@@ -16,7 +16,7 @@ from typing import Any
 from bridge.jobs import Claim
 from bridge.nodes import Nodes
 from dicomweb.errors import NotFound, Unavailable
-from dicomweb.jobs import CLAIMABLE, COLUMNS, LEASE, OVER, STATES, Job, State
+from dicomweb.jobs import CLAIMABLE, COLUMNS, LEASE, OVER, STATES, WAKING, Job, State
 
 _LOOK_SECONDS = 0.5
 _BUSY_SECONDS = 30.0
@@ -46,13 +46,15 @@ class Ledger:
 
     Args:
         path: where it lies or will lie.
-        attempts: after so many a job has failed.
+        attempts: after so many a job has failed, if it is `hours` old.
         kept_days: for which jobs that are over are remembered.
+        hours: see `attempts`.
     """
 
-    def __init__(self, path: Path, attempts: int = 8, kept_days: float = 30.0) -> None:
+    def __init__(self, path: Path, attempts: int = 8, kept_days: float = 30.0, hours: float = 72.0) -> None:
         self.path = path
         self._attempts = attempts
+        self._patience = hours * 3600
         self._kept = kept_days * 86_400
         self._lock = threading.Lock()
         self._made = False
@@ -146,13 +148,15 @@ class Ledger:
     def finish(
         self, number: int, fence: int, state: State, progress: Mapping[str, Any], error: str, again: float
     ) -> dict[str, Any]:
-        """Record what became of a job; `waiting` asks for another attempt in `again` seconds.
+        """Record what became of a job; `waiting` asks for another attempt in `again` seconds. Where it is done, others
+        of its node that wait begin now.
 
         Raises:
             NotFound, Conflict: the claim is lost.
         """
+        limits = self._attempts, self._patience
         return self._change(
-            number, lambda job: job.finished(fence, state, progress, error, again, self._attempts, time.time())
+            number, lambda job: job.finished(fence, state, progress, error, again, *limits, time.time())
         ).write()
 
     # -- refusals --------------------------------------------------------------------------------------------
@@ -206,6 +210,8 @@ def _save(connection: sqlite3.Connection, before: Job, job: Job) -> Job:
     }
     columns = ", ".join(f"{name} = ?" for name in changes)
     connection.execute(f"UPDATE job SET {columns} WHERE id = ?", (*changes.values(), job.id))
+    if woken := job.waking(job.changed):
+        connection.execute(WAKING, woken)
     return job
 
 

@@ -76,7 +76,7 @@ class Settings:
         dicomweb: root of the origin server's services.
         data: folder for what the bridge keeps: spool, commitment under way.
         ledger: SQLite file of jobs and refusals where the server keeps none; None is one in `data`.
-        attempts, kept_days: of jobs there.
+        attempts, job_hours, kept_days: of jobs there.
         nodes_file: `nodes.toml`, for servers that have no `/nodes`.
         host, port: where we listen; port 0 takes a free one.
         tls_port: where we listen with TLS; 0 is nowhere. `tls_cert`, `tls_key`, `tls_client_ca`: PEM files.
@@ -103,6 +103,7 @@ class Settings:
     data: Path
     ledger: Path | None = None
     attempts: int = 8
+    job_hours: float = 72.0
     kept_days: float = 30.0
     nodes_file: Path | None = None
     host: str = "127.0.0.1"
@@ -182,7 +183,12 @@ class Bridge:
                     each.close()
                 raise
             self.tls_port = secure[0].getsockname()[1]
-        self.ledger = Ledger(settings.ledger or settings.data / "ledger.sqlite", settings.attempts, settings.kept_days)
+        self.ledger = Ledger(
+            settings.ledger or settings.data / "ledger.sqlite",
+            settings.attempts,
+            settings.kept_days,
+            settings.job_hours,
+        )
         self.refusals = Refusals(self.origin, self.ledger.refuse)
         self.seen = Seen()
         self.spool: Spool | None = None

@@ -396,6 +396,9 @@ class Config:
         0, BRIDGE, "port for that: `/health/live`, `/health/ready`, `/metrics`", shown="none", least=0, most=65535
     )
     job_attempts: int = setting(8, BRIDGE, "attempts at a job, with growing pauses, until it counts as failed", least=1)
+    job_hours: float = setting(
+        72.0, BRIDGE, "age of a job before which it does not count as failed for a reason that may pass", least=0
+    )
     job_days: float = setting(30.0, BRIDGE, "how long jobs that are over are listed", least=0)
     visit_hours: float = setting(
         24.0, BRIDGE, "how long what `/aets` fetched from a node for a viewer is kept beside the archive", least=0.1

@@ -20,7 +20,11 @@ LEASE = 60.0
 """Seconds for which a claim holds without a report."""
 CLAIMABLE = "((state = 'waiting' AND due <= ?) OR (state = 'running' AND lease <= ?))"
 """Which jobs can be claimed, as SQL; both values are the time. The one with the least `due` and `id` comes first."""
+WAKING = "UPDATE job SET due = created WHERE node = ? AND state = 'waiting' AND due > ? AND changed < ?"
+"""Lets jobs that wait begin now, in the order in which they came, as SQL; see `Job.waking`."""
 
+_WOKEN_AFTER = 60.0
+"""Seconds between attempts at a job at least, however often others of its node are done."""
 _LONGEST_ERROR = 2000
 
 
@@ -116,13 +120,22 @@ class Job:
         return replace(self, progress=progress, lease=now + lease, changed=now)
 
     def finished(
-        self, fence: int, state: State, progress: Mapping[str, Any], error: str, again: float, most: int, now: float
+        self,
+        fence: int,
+        state: State,
+        progress: Mapping[str, Any],
+        error: str,
+        again: float,
+        most: int,
+        patience: float,
+        now: float,
     ) -> "Job":
         """Record what became of it.
 
         Args:
             fence: of the claim.
-            state: done, failed, canceled; waiting for another attempt in `again` seconds, unless it had `most`.
+            state: done, failed, canceled; waiting for another attempt in `again` seconds, unless it had `most` and is
+                `patience` seconds old.
             progress: the last.
             error: why it failed, or waits again.
 
@@ -131,10 +144,15 @@ class Job:
         """
         self._check(fence)
         if state == "waiting":
-            state = "canceled" if self.cancel else "failed" if self.attempts >= most else "waiting"
+            given_up = self.attempts >= most and now - self.created >= patience
+            state = "canceled" if self.cancel else "failed" if given_up else "waiting"
         return replace(
             self, state=state, progress=progress, error=error[:_LONGEST_ERROR], due=now + again, lease=0.0, changed=now
         )
+
+    def waking(self, now: float) -> tuple[str, float, float] | None:
+        """Return the values of `WAKING` if it is to be done: this one is done, so the node is there for the others."""
+        return (self.node, now, now - _WOKEN_AFTER) if self.state == "done" else None
 
     def _check(self, fence: int) -> None:
         if self.fence != fence:

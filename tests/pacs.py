@@ -168,6 +168,7 @@ def pacs(
     services: tuple[Any, ...] = (*FIND, GET, MOVE),
     syntaxes: Any = None,
     tls: ssl.SSLContext | None = None,
+    port: int = 0,
 ) -> Iterator[Pacs]:
     """Run a PACS while the context lasts.
 
@@ -177,6 +178,7 @@ def pacs(
         services: SOP classes that it offers beside storage and verification.
         syntaxes: transfer syntaxes that it stores; None is the uncompressed ones.
         tls: what it speaks TLS with, if it does.
+        port: where it listens; 0 is any that is free.
     """
     made = Pacs()
     made.add(*objects)
@@ -194,7 +196,7 @@ def pacs(
     ]  # fmt: skip
     for limit in ("acse_timeout", "dimse_timeout", "network_timeout"):
         setattr(entity, limit, 60)
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     made.port = server.socket.getsockname()[1]
     try:
         yield made

@@ -23,6 +23,7 @@ def settings_of(config: Config) -> Settings:
         data=config.data / "bridge",
         ledger=config.ledger,
         attempts=config.job_attempts,
+        job_hours=config.job_hours,
         kept_days=config.job_days,
         nodes_file=config.data / "nodes.toml",
         host=config.dimse_host,

@@ -86,7 +86,7 @@ def desk_of(config: Config) -> Desk:
     except Unavailable:
         if not config.ledger.is_file():
             raise
-    return Ledger(config.ledger, config.job_attempts, config.job_days)
+    return Ledger(config.ledger, config.job_attempts, config.job_days, config.job_hours)
 
 
 def add_job(config: Config, kind: str, node: Node, task: Mapping[str, Any], as_json: bool) -> int:

@@ -10,7 +10,7 @@ from dicomweb.errors import Conflict, NotFound
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
 from dicomweb.index.session import Engine, Session, SqlRow, as_list, one_of
-from dicomweb.jobs import CLAIMABLE, COLUMNS, STATES, Job, State
+from dicomweb.jobs import CLAIMABLE, COLUMNS, STATES, WAKING, Job, State
 
 _COLUMNS = ", ".join(COLUMNS)
 
@@ -180,13 +180,15 @@ class Jobs:
         error: str = "",
         again: float = 0.0,
         most: int = 1,
+        patience: float = 0.0,
     ) -> Job:
-        """Record what became of a job.
+        """Record what became of a job. Where it is done, others of its node that wait begin now.
 
         Args:
             number: of the job.
             fence: of the claim.
-            state: done, failed, canceled; waiting for another attempt in `again` seconds, unless it had `most`.
+            state: done, failed, canceled; waiting for another attempt in `again` seconds, unless it had `most` and is
+                `patience` seconds old.
             progress: the last.
             error: why it failed, or waits again.
 
@@ -195,7 +197,9 @@ class Jobs:
             Conflict: another runner has it by now, or it is over.
         """
         why = storable(error)
-        return self._change(number, lambda job: job.finished(fence, state, progress, why, again, most, time.time()))
+        return self._change(
+            number, lambda job: job.finished(fence, state, progress, why, again, most, patience, time.time())
+        )
 
     def _change(self, number: int, change: Callable[[Job], Job]) -> Job:
         job: Job = self._groups.do(self._do_change, (number, change))
@@ -218,6 +222,8 @@ def _save(session: Session, before: Job, job: Job) -> Job:
     changes = {name: _value(value) for name, value in job.changes(before).items()}
     columns = ", ".join(f"{name} = ?" for name in changes)
     session.run(f"UPDATE job SET {columns} WHERE id = ?", (*changes.values(), job.id))
+    if woken := job.waking(job.changed):
+        session.run(WAKING, woken)
     return job
 
 

@@ -189,9 +189,10 @@ async def finish(request: Request) -> Response:
         raise BadRequest("state is done, failed, canceled or waiting, and error a sentence")
     if not isinstance(again, (int, float)):
         raise BadRequest("again is in seconds")
+    config = request.app.state.archive.config
     job = await hop_index(
         _jobs(request).finish, _number(request), jsonbodies.whole(value, "fence"), state, _progress(value), error,
-        float(again), request.app.state.archive.config.job_attempts,
+        float(again), config.job_attempts, config.job_hours * 3600,
     )  # fmt: skip
     note(request, kind=job.kind, node=job.node, state=job.state)
     return jsonbodies.respond(write(job))

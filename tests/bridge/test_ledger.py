@@ -1,6 +1,7 @@
 """The bridge's own file of jobs and refusals: what holds for `/jobs` of the web layer holds there."""
 
 import threading
+import time
 
 import pytest
 
@@ -13,7 +14,7 @@ TASK = {"resources": [{"study": "1.2.3"}]}
 
 @pytest.fixture
 def file(tmp_path) -> Ledger:
-    return Ledger(tmp_path / "bridge" / "ledger.sqlite", attempts=2)
+    return Ledger(tmp_path / "bridge" / "ledger.sqlite", attempts=2, hours=0.0)
 
 
 def test_what_is_only_looked_at_is_not_made(file):
@@ -74,6 +75,24 @@ def test_a_job_waits_is_tried_again_and_fails_in_the_end(file):
     for fence, state in ((2, "waiting"), (3, "failed")):
         assert file.claim("one")["fence"] == fence
         assert file.finish(number, fence, "waiting", {}, "away", 0.0)["state"] == state
+
+
+def test_a_job_waits_for_a_node_as_long_as_it_is_young_and_others_of_the_node_bring_it_back(file, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now)
+    patient = Ledger(file.path, attempts=1, hours=24.0)
+    numbers = [patient.add("send", "A", TASK)["id"] for _ in range(3)]
+    for again in (1800.0, 1800.0, 100.0):
+        claimed = patient.claim("one")
+        assert patient.finish(claimed["id"], claimed["fence"], "waiting", {}, "away", again)["state"] == "waiting"
+    now += 120.0
+    first = patient.claim("one")
+    assert first["id"] == numbers[2]
+    assert patient.claim("one") is None
+    patient.finish(first["id"], first["fence"], "done", {}, "", 0.0)
+    assert [patient.claim("one")["id"] for _ in range(2)] == numbers[:2]
+    now += 86_400.0
+    assert patient.finish(numbers[0], 2, "waiting", {}, "away", 1800.0)["state"] == "failed"
 
 
 def test_a_job_is_canceled_at_once_or_when_its_bridge_reports(file):

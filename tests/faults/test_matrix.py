@@ -81,6 +81,9 @@ PROVED = {
     "a node is away for long, or has no room": [
         "bridge/test_jobs.py::test_a_node_that_is_not_there_is_tried_again_later",
         "bridge/test_jobs.py::test_a_node_that_is_out_of_resources_is_tried_again_later",
+        "index/test_exchange.py::test_a_job_of_a_node_that_is_away_waits_until_it_is_old_however_many_attempts_there_were",
+        "index/test_exchange.py::test_when_a_job_is_done_others_of_its_node_begin_at_once_in_their_order",
+        "faults/test_destination.py::test_what_is_for_destinations_that_are_away_for_a_day_arrives_once",
     ],
     "an object of a job is refused for good": [
         "bridge/test_jobs.py::test_an_instance_that_is_refused_is_told_of_and_the_others_go_on",

@@ -101,6 +101,39 @@ def test_a_failure_that_may_pass_waits_for_its_next_attempt_until_there_were_eno
         assert state == ("waiting", "failed")[again]
 
 
+def test_a_job_of_a_node_that_is_away_waits_until_it_is_old_however_many_attempts_there_were(index: Index) -> None:
+    number = index.jobs.add("send", "A", {}).id
+    for patience in (3600.0, 3600.0, 3600.0, 0.0):
+        claimed = index.jobs.claim("one", LEASE, 2)
+        assert claimed is not None
+        ended = index.jobs.finish(
+            number, claimed.fence, "waiting", {}, "no answer", again=0.0, most=2, patience=patience
+        )
+        assert ended.state == ("waiting" if patience else "failed")
+
+
+def test_when_a_job_is_done_others_of_its_node_begin_at_once_in_their_order(index: Index, monkeypatch) -> None:
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now)
+    numbers = [index.jobs.add("send", node, {}).id for node in "AABAA"]
+    for again in (900.0, 1800.0, 900.0, 30.0):
+        claimed = index.jobs.claim("one", LEASE, 8)
+        assert claimed is not None
+        index.jobs.finish(claimed.id, claimed.fence, "waiting", {}, "no answer", again=again, most=8)
+    last = index.jobs.claim("one", LEASE, 8)
+    assert last is not None
+    now += 20.0  # so that none of the others was tried a minute ago
+    index.jobs.finish(last.id, last.fence, "done", {})
+    assert not index.jobs.has_work()
+    now += 100.0
+    (late,) = (index.jobs.claim("one", LEASE, 8),)
+    assert late is not None
+    assert late.id == numbers[3]
+    index.jobs.finish(late.id, late.fence, "done", {})
+    claimed_now = [index.jobs.claim("one", LEASE, 8) for _ in range(3)]
+    assert [job and job.id for job in claimed_now] == [numbers[0], numbers[1], None]
+
+
 def test_a_waiting_job_is_canceled_at_once_and_a_running_one_when_its_runner_hears_of_it(index: Index) -> None:
     waiting = index.jobs.add("send", "A", {}).id
     assert index.jobs.cancel(waiting).state == "canceled"

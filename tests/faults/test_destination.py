@@ -1,0 +1,96 @@
+"""Destinations that are away for a day, and come back (F26)."""
+
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from dicoms import PREFIX, ct
+from pacs import Pacs, pacs
+from programs import Program, bridge, files, program, until, web
+
+TOKEN = "a secret of both"
+STEPS, STEP = 5, 6 * 3600
+STUDIES = (1, 2)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def studies() -> list[bytes]:
+    return [ct(number, study=study) for study in STUDIES for number in (1, 2)]
+
+
+def jobs(server: Program) -> list[dict[str, object]]:
+    """The jobs, the first one first."""
+    found: list[dict[str, object]] = server.ask("/jobs").json()["jobs"]
+    return found[::-1]
+
+
+def send_all(server: Program, node: str) -> None:
+    for study in STUDIES:
+        asked = server.ask(f"/aets/{node}/send", "POST", json={"resources": [{"study": uid_of(study)}]})
+        assert asked.status_code == 202, asked.text
+
+
+def uid_of(study: int) -> str:
+    return f"{PREFIX}.{study}"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="no faketime: apt-get install faketime")
+def test_what_is_for_destinations_that_are_away_for_a_day_arrives_once(tmp_path: Path) -> None:
+    """The clock of the server goes on by more than a day; in between the server and its bridge are killed."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    env = {
+        "LD_PRELOAD": str(next(Path("/usr/lib").rglob("libfaketime.so.1"))),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    shared = {"ROENTGATE_BRIDGE_TOKEN": TOKEN, "ROENTGATE_JOB_ATTEMPTS": "3"}
+    dimse, dicomweb = free_port(), free_port()
+
+    def later(server: Program, numbers: range) -> None:
+        """Let the clock go on, and each job be tried."""
+        for number in numbers:
+            tried = [job["attempts"] for job in jobs(server)]
+            clock.write_text(f"+{number * STEP}")
+            until(
+                lambda tried=tried: all(
+                    job["state"] == "waiting" and int(str(job["attempts"])) > int(str(before))
+                    for job, before in zip(jobs(server), tried, strict=True)
+                ),
+                "a job is not tried again",
+            )
+
+    with web(tmp_path, clean=False, **shared, **env) as server:
+        assert server.stow(*studies()).status_code == 200
+        root = f"http://127.0.0.1:{dicomweb}/dicom-web"
+        for name, settings in (
+            ("PACS", {"host": "127.0.0.1", "port": dimse}),
+            ("WEB", {"kind": "dicomweb", "url": root}),
+        ):
+            assert server.ask(f"/nodes/{name}", "PUT", json=settings).status_code == 200
+            send_all(server, name)
+        with bridge(tmp_path / "b", server.port, clean=False, **shared) as sender:
+            later(server, range(1, STEPS // 2))
+            sender.stop(signal.SIGKILL)
+        server.stop(signal.SIGKILL)
+    with web(tmp_path, **shared, **env) as server, bridge(tmp_path / "b", server.port, **shared):
+        later(server, range(STEPS // 2, STEPS))
+        with pacs(port=dimse) as there, program(tmp_path / "w", "serve", "--http-port", str(dicomweb)) as other:
+            clock.write_text(f"+{STEPS * STEP}")
+            until(lambda: all(job["state"] == "done" for job in jobs(server)), "not all is done")
+            check(there, other, tmp_path / "w")
+
+
+def check(there: Pacs, other: Program, folder: Path) -> None:
+    expected = {f"{uid_of(study)}.1.{number}" for study in STUDIES for number in (1, 2)}
+    assert set(there.held) == other.found() == expected
+    assert there.asked.count("store") == len(expected)
+    assert len([name for name in files(folder) if "/objects/" in name]) == len(expected)
