@@ -6,7 +6,8 @@ association to the node that asked, called and calling AE titles exchanged; to s
 over the association of the request, between whatever else is asked there. While the archive does not answer, or
 objects that had come before the request wait in our spool, nothing is reported. They may wait in the spool of another
 bridge too, of which we know nothing: so with a spool what is absent is looked for again for a while before it counts
-as missing. A node that takes no reports holds up no other.
+as missing; a while in which the archive answers, since nobody delivers to one that is away. A node that takes no
+reports holds up no other.
 """
 
 import json
@@ -79,9 +80,10 @@ class _Waits(Unavailable):
 
 @dataclass
 class _Search:
-    """What was looked up for a request so far; what is absent may come until `patience` ends (monotonic clock)."""
+    """What was looked up for a request so far; what is absent may come until `patience` ends (monotonic clock), which
+    begins when the archive answers."""
 
-    patience: float
+    patience: float = math.inf
     until: float = 0.0
     held: dict[str, Holding] = field(default_factory=dict)
 
@@ -252,10 +254,10 @@ class CommitmentService:
         threading.Thread(target=self._look, args=(owed,), name="commitment-look", daemon=True).start()
 
     def _look(self, owed: _Owed) -> None:
-        search = self._search()
+        search, end = _Search(), time.monotonic() + self._patience
         try:
             while owed.held is None:
-                last = time.monotonic() >= search.patience
+                last = time.monotonic() >= (end if math.isinf(search.patience) else search.patience)
                 try:
                     self._look_up(owed.request, search, last=True)
                     owed.held = search.held
@@ -271,9 +273,6 @@ class CommitmentService:
             owed.problem = "a fault of the bridge, which is in its log"
         owed.looked.set()
 
-    def _search(self) -> _Search:
-        return _Search(time.monotonic() + self._patience)
-
     def _look_up(self, request: _Request, search: _Search, last: bool) -> None:
         """Look for what is not found yet.
 
@@ -286,8 +285,13 @@ class CommitmentService:
         if time.monotonic() >= search.until:
             search.until, search.held = time.monotonic() + _FRESH_SECONDS, {}
         absent = [uid for _, uid in request.references if uid not in search.held]
-        if absent:
-            search.held |= self._holdings.look_up(absent, last)
+        try:
+            if absent:
+                search.held |= self._holdings.look_up(absent, last)
+        except Unavailable:
+            search.patience = math.inf
+            raise
+        search.patience = min(search.patience, time.monotonic() + self._patience)
         left = sum(uid not in search.held and is_storage(sop_class) for sop_class, uid in request.references)
         if left and time.monotonic() < search.patience:
             raise _Waits(f"{left} objects are not in the archive, and may still wait in a spool")
@@ -390,7 +394,7 @@ class CommitmentService:
         node = self._node(request)
         if node is None:
             raise NotFound(f"no node has the AE title {request.aet} and an address any more")
-        search = self._searches.setdefault(name, self._search())
+        search = self._searches.setdefault(name, _Search())
         self._look_up(request, search, last=request.attempts >= _PATIENT_ATTEMPTS)
         event, dataset = report(request, search.held, self._aet)
         proposed = (Proposed(1, COMMITMENT, (EXPLICIT, IMPLICIT)),)

@@ -16,6 +16,8 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu import P_DATA_TF
 
+from dicomweb.errors import Unavailable
+
 COMMITMENT, INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -299,6 +301,27 @@ def test_an_object_that_waits_in_another_bridges_spool_is_not_missing(tmp_path, 
         ask(system, request((CT, f"{PREFIX}.1.1.1")), reports, waits=not known, between=between)
         event, report = reports.get(timeout=60)
         assert event == 1, report
+
+
+def test_while_the_archive_was_away_no_patience_was_used_up(tmp_path):
+    """Other bridges could not deliver either: what is absent at its first answer may still come."""
+    reports: queue.Queue = queue.Queue()
+    asked: list[str] = []
+    with modality(reports, []) as (port, _), bridged(tmp_path, node(port), spool=True, patience_seconds=0.9) as system:
+        check = system.served.archive.check
+
+        def away_at_first(instances):
+            asked.extend(instances)
+            if len(asked) == 1:
+                raise Unavailable("the archive is away")
+            yield from list(check(instances))
+            if len(asked) == 2:
+                system.served.store(ct(1))
+
+        system.served.archive.check = away_at_first
+        ask(system, request((CT, f"{PREFIX}.1.1.1")), reports)
+        event, report = reports.get(timeout=60)
+        assert (event, len(asked)) == (1, 3), report
 
 
 def test_an_object_that_came_in_no_spool_is_missing_in_the_end(tmp_path):

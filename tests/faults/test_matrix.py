@@ -95,6 +95,7 @@ PROVED = {
     ],
     "storage commitment is asked for what waits in a spool": [
         "bridge/test_commitment.py::test_an_object_that_waits_in_another_bridges_spool_is_not_missing",
+        "bridge/test_commitment.py::test_while_the_archive_was_away_no_patience_was_used_up",
         "bridge/test_commitment.py::test_nothing_is_reported_before_our_own_spool_has_delivered_it",
     ],
     "a DICOMweb node refuses an object because it has that UID (409, 0111)": [
