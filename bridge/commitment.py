@@ -27,6 +27,7 @@ from bridge.association import Association, Limits, Message, connect
 from bridge.client import Origin
 from bridge.commandsets import N_EVENT_REPORT, Command
 from bridge.holdings import Holding, Holdings
+from bridge.journal import sync
 from bridge.negotiation import Context, Proposed, Request
 from bridge.nodes import Nodes
 from bridge.policy import COMMITMENT, COMMITMENT_INSTANCE, is_storage
@@ -200,7 +201,14 @@ class CommitmentService:
             same = [one for one in self._requests.values() if (one.aet, one.transaction) == key]
         if not any(one.references == request.references for one in same):
             request.again = bool(same)
-            name = self._keep(request)
+            try:
+                name = self._keep(request)
+            except OSError as error:
+                why = f"the bridge has no room to keep the request: {error.strerror}"
+                log.error("storage commitment: %s", why)
+                self._refusals.note("request", peer, f"N-ACTION of storage commitment: {why}")
+                association.respond(message, statuses.RESOURCE_LIMITATION, why, more=more)
+                return
             with self._condition:
                 self._requests[name] = request
                 self._condition.notify_all()
@@ -225,15 +233,27 @@ class CommitmentService:
         return 0, "", request
 
     def _keep(self, request: _Request) -> str:
-        """Write a request to disk, synced; return its name."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Write a request to disk, synced under its name; return that.
+
+        Raises:
+            OSError: the disk does not take it; nothing is left of it.
+        """
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True)
+            sync(self._folder.parent)
         name = f"{time.time_ns():020d}-{threading.get_ident()}.json"
         part = self._folder / f"{name}.part"
-        with part.open("x") as file:
-            json.dump(request.__dict__, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(self._folder / name)
+        try:
+            with part.open("x") as file:
+                json.dump(request.__dict__, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(self._folder / name)
+            sync(self._folder)
+        except OSError:
+            part.unlink(missing_ok=True)
+            (self._folder / name).unlink(missing_ok=True)
+            raise
         return name
 
     def _node(self, request: _Request) -> Node | None:

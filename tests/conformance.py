@@ -1,5 +1,6 @@
 """The tables of the DICOM Conformance Statement, docs/conformance.md, made from what the code works with (PS3.2 N)."""
 
+import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -81,7 +82,13 @@ def _storage_classes() -> str:
     uids = sorted(
         {str(uid) for uid in sop_class._STORAGE_CLASSES.values() if policy.is_storage(str(uid))}, key=_by_number
     )
-    return _table(["SOP Class UID", "name"], ((f"`{uid}`", uid_name_of(uid) or "") for uid in uids))
+    keywords = {str(uid): keyword for keyword, uid in sop_class._STORAGE_CLASSES.items()}
+    return _table(["SOP Class UID", "name"], ((f"`{uid}`", uid_name_of(uid) or _words(keywords[uid])) for uid in uids))
+
+
+def _words(keyword: str) -> str:
+    """The name of a SOP class that is newer than the dictionary, from its keyword."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword)
 
 
 def _by_number(uid: str) -> list[int]:

@@ -1,6 +1,7 @@
 """Storage Commitment Push: the report says what the archive really holds, and comes until it is acknowledged."""
 
 import contextlib
+import os
 import queue
 import socket
 import threading
@@ -148,6 +149,34 @@ def test_a_request_outlives_the_bridge(tmp_path):
         event, report = reports.get(timeout=30)
         assert event == 2  # that archive was in memory, so that its object is gone
         assert report.FailedSOPSequence[0].FailureReason == 0x0112
+
+
+def test_the_name_of_a_request_is_synced_as_well_before_it_is_acknowledged(tmp_path, monkeypatch):
+    folder = tmp_path / "bridge" / "commitment"
+    whole: list[bool] = []  # whether the request was there under its name when its folder was synced
+    sync = os.fsync
+
+    def seen(number: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{number}")) == folder:
+            whole.append(bool(list(folder.glob("*.json"))))
+        sync(number)
+
+    with bridged(tmp_path, node(9)) as system:
+        monkeypatch.setattr("bridge.commitment.os.fsync", seen)
+        assert ask(system, request((CT, f"{PREFIX}.1.1.1")), queue.Queue()).Status == 0
+        assert whole == [True]
+
+
+def test_a_request_that_cannot_be_kept_is_not_acknowledged(tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with bridged(tmp_path, node(9)) as system:
+        with monkeypatch.context() as patch:
+            patch.setattr("bridge.commitment.os.fsync", full)
+            assert ask(system, request((CT, f"{PREFIX}.1.1.1")), queue.Queue()).Status == 0x0213
+        assert not list((tmp_path / "bridge" / "commitment").iterdir())
+        assert ask(system, request((CT, f"{PREFIX}.1.1.1")), queue.Queue()).Status == 0
 
 
 def test_somebody_without_an_address_is_told_over_the_same_association(tmp_path):
