@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,55 @@ def run_json(folder: Path, *arguments: object, status: int = 0) -> Any:
     return json.loads(run(folder, *arguments, "--json", status=status).stdout)
 
 
+@contextlib.contextmanager
+def started(
+    folder: Path, *arguments: object, through: Sequence[str] = (), log: Path | None = None, **env: str
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A command that greets and serves; it is killed at the end if it still runs.
+
+    Args:
+        folder: where it runs.
+        arguments: of `roentgate`.
+        through: a command in front, such as strace.
+        log: where what it says on standard error is added; None is for a pipe.
+        env: its settings.
+    """
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            [*through, *COMMAND, *map(str, arguments)],
+            cwd=folder,
+            env=environment(**env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if log is None else stack.enter_context(log.open("a")),
+            text=True,
+        )
+    try:
+        yield process, greeting_of(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def greeting_of(process: "subprocess.Popen[str]") -> str:
+    """What a command says until it serves. It fails where the command ends before."""
+    assert process.stdout is not None
+    greeting = ""
+    for line in process.stdout:
+        greeting += line
+        if line.startswith("Ctrl-C"):
+            return greeting
+    raise AssertionError(f"it did not start: {process.communicate()}")
+
+
+def http_port(greeting: str) -> int:
+    """The port on which a greeting says that HTTP is spoken."""
+    found = re.search(r"try .*:([0-9]+)/", greeting)
+    assert found is not None, greeting
+    return int(found[1])
+
+
 @dataclass
 class Served:
     """A server under way: its process, its port, and what it said when it started."""
@@ -58,34 +107,12 @@ class Served:
 @contextlib.contextmanager
 def served(folder: Path, *arguments: object, **env: str) -> Iterator[Served]:
     """`roentgate serve` on a free port in a folder, until the context ends; it must end cleanly."""
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--http-port", "0", *map(str, arguments)],
-        cwd=folder,
-        env=environment(**env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        greeting = ""
-        for line in process.stdout:
-            greeting += line
-            if line.startswith("Ctrl-C"):
-                break
-        else:
-            raise AssertionError(f"the server did not start: {process.communicate()}")
-        port = re.search(r"try .*:([0-9]+)/", greeting)
-        assert port is not None, greeting
-        yield Served(process, int(port[1]), greeting)
+    with started(folder, "serve", "--http-port", "0", *arguments, **env) as (process, greeting):
+        yield Served(process, http_port(greeting), greeting)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, f"{process.returncode}: {out}\n{err}"
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 def family(pid: int) -> Iterator[int]:
@@ -103,33 +130,6 @@ def memory(pid: int) -> int:
         status = Path(f"/proc/{each}/status").read_text()
         total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
     return total * 1024
-
-
-@contextlib.contextmanager
-def started(folder: Path, *arguments: object, **env: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A command that greets and serves; it is killed at the end if it still runs."""
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        cwd=folder,
-        env=environment(**env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        greeting = ""
-        assert process.stdout is not None
-        for line in process.stdout:
-            greeting += line
-            if line.startswith("Ctrl-C"):
-                break
-        else:
-            raise AssertionError(f"it did not start: {process.communicate()}")
-        yield process, greeting
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def dimse_port(greeting: str) -> int:

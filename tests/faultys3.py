@@ -11,8 +11,9 @@ import urllib.parse
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.sax.saxutils import escape
+
+from loopback import Quiet, serving
 
 BUCKET = "archive"
 _CODES = {
@@ -64,39 +65,19 @@ class Faulty:
         class Handler(_Handler):
             service = faulty
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            server.daemon_threads = True
-            server.block_on_close = False
-            self.url = f"http://127.0.0.1:{server.server_port}"
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
+        with serving(Handler) as self.url:
             try:
                 yield self
             finally:
                 self.released.set()
-                server.shutdown()
-                thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     service: Faulty
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
 
     def setup(self) -> None:
         super().setup()
         self.service.connections += 1
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def handle(self) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):
-            super().handle()
-
-    def finish(self) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):
-            super().finish()
 
     def _begin(self) -> str:
         service = self.service

@@ -4,18 +4,17 @@ DIMSE by clients that never wait for ever."""
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from commands import COMMAND, environment
+from commands import dimse_port, http_port, started
 from dicoms import CT, PREFIX, ct
 
 from bridge.association import Limits, connect
@@ -42,13 +41,14 @@ class Program:
     Attributes:
         port: of HTTP, or of DIMSE for a bridge.
         log: what it says on standard error.
+        client: asks it.
     """
 
     process: "subprocess.Popen[str]"
     greeting: str
     port: int
     log: Path
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=SECONDS))
+    client: httpx.Client
 
     @property
     def root(self) -> str:
@@ -109,39 +109,15 @@ def program(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{arguments[0]}.log"
-    with log.open("a") as errors:
-        process = subprocess.Popen(
-            [*map(str, through), *COMMAND, *map(str, arguments)],
-            cwd=folder,
-            env=environment(**env),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    client: httpx.Client | None = None
-    try:
-        greeting = ""
-        assert process.stdout is not None
-        for line in process.stdout:
-            greeting += line
-            if line.startswith("Ctrl-C"):
-                break
-        else:
-            raise AssertionError(f"it did not start: {log.read_text()}")
-        found = re.search(r"try .*:([0-9]+)/", greeting) or re.search(r"DIMSE +\S+@127\.0\.0\.1:([0-9]+)", greeting)
-        assert found is not None, greeting
-        made = Program(process, greeting, int(found[1]), log)
-        client = made.client
-        yield made
+    with (
+        started(folder, *arguments, through=[*map(str, through)], log=log, **env) as (process, greeting),
+        httpx.Client(timeout=SECONDS) as client,
+    ):
+        port = dimse_port(greeting) if arguments[0] == "bridge" else http_port(greeting)
+        yield Program(process, greeting, port, log, client)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0 or not clean, log.read_text()
-    finally:
-        if client is not None:
-            client.close()
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def web(folder: Path, **more: Any) -> "contextlib.AbstractContextManager[Program]":

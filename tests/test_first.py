@@ -1,7 +1,6 @@
 """Process 1 of a container, in a process namespace of its own."""
 
 import os
-import re
 import select
 import shutil
 import signal
@@ -10,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, environment
+from commands import COMMAND, environment, http_port, started
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="a process namespace takes root and util-linux"
@@ -27,17 +26,7 @@ def state(process: int) -> str:
 
 
 def test_it_hands_signals_on_ends_with_the_programs_status_and_leaves_no_zombies(tmp_path):
-    process = subprocess.Popen(
-        [*NAMESPACE, *COMMAND, "serve", "--http-port", "0"], cwd=tmp_path, env=environment(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        greeting = ""
-        for line in process.stdout:
-            greeting += line
-            if line.startswith("Ctrl-C"):
-                break
+    with started(tmp_path, "serve", "--http-port", "0", through=NAMESPACE) as (process, greeting):
         (first,) = children(process.pid)
         (program,) = children(first)
         # Somebody runs a command in the namespace whose child outlives it
@@ -54,17 +43,13 @@ def test_it_hands_signals_on_ends_with_the_programs_status_and_leaves_no_zombies
         for _ in range(200):
             if children(first) == [program]:
                 break
-            with urllib.request.urlopen(re.findall(r"try .*?(http://[0-9.:]+)/", greeting)[0] + "/health/live"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{http_port(greeting)}/health/live"):
                 pass
         assert children(first) == [program], [state(each) for each in children(first)]
         os.kill(first, signal.SIGTERM)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, f"{out}{err}"
         assert "Traceback" not in err
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 @pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["serve", "--nonsense"], 2)])

@@ -2,13 +2,12 @@
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from loopback import Quiet, serving
 
 from bridge.webnodes import WebNode
 from dicomweb.errors import Forbidden, Unavailable
@@ -37,12 +36,7 @@ class Elsewhere:
 def elsewhere() -> Iterator[Elsewhere]:
     made = Elsewhere()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Handler(Quiet):
         def answer(self, status: int, value: object) -> None:
             body = json.dumps(value).encode()
             self.send_response(status)
@@ -74,16 +68,8 @@ def elsewhere() -> Iterator[Elsewhere]:
             else:
                 self.answer(401, {"error": "invalid_client"})
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    made.root = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(Handler) as made.root:
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(30)
 
 
 @pytest.fixture

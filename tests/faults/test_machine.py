@@ -129,15 +129,16 @@ def refused(port: int) -> str:
 
 @needs_proc
 def test_a_bridge_that_is_told_to_stop_in_the_middle_of_an_object_takes_it(tmp_path: Path) -> None:
-    data = big(1, 2000)
+    data = big(1, 20_000)
     start = data.index(b"DICM") + 16 + int.from_bytes(data[140:144], "little")
+    begun = start + 16 * MIB  # more than the buffers of a connection hold, so that the bridge has read some of it
     with web(tmp_path) as server, bridge(tmp_path / "b", server.port, ROENTGATE_GRACEFUL_SECONDS="30") as dimse:
 
         def pieces() -> Iterator[bytes]:
-            yield data[start : start + MIB]
+            yield data[start:begun]
             dimse.process.terminate()
             until(lambda: "refused" in refused(dimse.port), "it takes connections")
-            yield data[start + MIB :]
+            yield data[begun:]
 
         asked = Request("MODALITY", "ROENTGATE", (Proposed(1, CT, (EXPLICIT,)),))
         association = connect("127.0.0.1", dimse.port, asked, Limits(answer_seconds=60.0))

@@ -1,21 +1,19 @@
 """Video: what it is, repacked, and single frames of it."""
 
 import builtins
-import contextlib
 import io
 import queue
 import re
 import shutil
 import subprocess
-import threading
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from loopback import Quiet, serving
 from PIL import Image
 from realdata import real
 
@@ -218,7 +216,7 @@ v.onseeked = () => {
 </script>"""
 
 
-class Site(BaseHTTPRequestHandler):
+class Site(Quiet):
     """The page, the video by ranges, and an ear for what the page says."""
 
     video: bytes
@@ -236,28 +234,22 @@ class Site(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
         self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(body[first : last + 1])
+        self.wfile.write(body[first : last + 1])
 
     def do_POST(self) -> None:
         self.said.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self.send_response(204)
         self.end_headers()
 
-    def log_message(self, format: str, *values: Any) -> None:
-        pass
-
 
 def played(data: bytes, profile: Path) -> str:
     """What the page says when Chromium has played the video from the middle to its end."""
     assert CHROMIUM is not None
     handler = type("Handler", (Site,), {"video": data, "said": queue.Queue()})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving(handler) as url:
         browser = subprocess.Popen(
             [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required",
-             f"--user-data-dir={profile}", "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/"],
+             f"--user-data-dir={profile}", "--remote-debugging-port=0", f"{url}/"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -265,8 +257,6 @@ def played(data: bytes, profile: Path) -> str:
         finally:
             browser.terminate()
             browser.wait(30)
-            server.shutdown()
-            thread.join()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import random
-import re
 import resource
 import signal
 import subprocess
@@ -24,7 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from commands import dimse_port, environment, started
+from commands import dimse_port, environment, greeting_of, http_port, started
 from cutting import Relay, relayed
 from dicoms import CT, PREFIX, ct
 from pacs import pacs
@@ -79,8 +78,7 @@ class System:
         )  # fmt: skip
         self.stack.callback(end, process)
         threading.Thread(target=process.stderr.read, daemon=True).start()
-        said = "".join(itertools.takewhile(lambda line: not line.startswith("Ctrl-C"), process.stdout))
-        self.relays["web"].target = int(re.search(r"try .*:([0-9]+)/", said)[1])
+        self.relays["web"].target = http_port(greeting_of(process))
         self.processes["web"] = process
 
     def start_bridge(self) -> None:

@@ -1,7 +1,5 @@
 """What a browser makes of it: a video plays and seeks (Chromium)."""
 
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import commands
 import pytest
 from browsing import PATIENCE, browser, needs_chromium
+from loopback import Quiet, serving
 from realdata import real_files
 
 VIDEOS = [file for file in real_files() if file.name == "h264-hp41.dcm"]
@@ -36,7 +35,7 @@ v.onended = () => tell("ended");
 def page(text: str) -> Iterator[str]:
     """A page on a loopback port of its own."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             body = text.encode()
             self.send_response(200)
@@ -45,16 +44,8 @@ def page(text: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        yield f"{url}/"
 
 
 def imported(served: commands.Served, file: Path) -> str:

@@ -13,21 +13,15 @@ from urllib.parse import unquote
 import browsers
 import commands
 import dicoms
+import ohif
 import phantoms
 import pytest
 from browsers import Visit
+from ohif import CANVAS
 
-from dicomweb.viewers import KINDS
-
-CANVAS = "canvas.cornerstone-canvas"
 STACK, COMPRESSED, CINE, DOCUMENT, SEGMENTED, FILM, TRACING, SLIDE, NAMED = 1, 10, 20, 30, 40, 50, 60, 70, 80
 FFMPEG = shutil.which("ffmpeg")
 INNER, OUTER = ([[x, y] for y in pair for x in pair] for pair in ((0.4, 0.6), (0.1, 0.9)))
-# What OHIF puts over a first visit has been seen.
-BEGIN = """
-localStorage.setItem("shownTours", '["basicViewerTour"]');
-localStorage.setItem("investigationalUseDialog", '{"expiryDate": "2999-01-01T00:00:00Z"}');
-"""
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -40,7 +34,7 @@ class World:
     origin: str
 
     def page(self) -> AbstractContextManager[Visit]:
-        return browsers.visit(self.browser, self.origin, BEGIN)
+        return browsers.visit(self.browser, self.origin, ohif.BEGIN)
 
     def store(self, *objects: bytes) -> None:
         for data in objects:
@@ -53,11 +47,8 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("ohif")
-    kind = KINDS["ohif"]
     with browsers.browser() as browser:
-        package = browsers.npm_package(kind.package, kind.version)
-        said = commands.run(folder, "viewer", "install", "ohif", "--from", package).stdout
-        assert f"OHIF {kind.version} is installed" in said
+        ohif.install(folder)
         # Documents and profiles of phantoms are small, and bulk data all the same.
         with commands.served(folder, ROENTGATE_PATH_PREFIX="/pacs", ROENTGATE_INLINE_BYTES="256") as served:
             made = World(browser, f"http://127.0.0.1:{served.port}")

@@ -13,18 +13,13 @@ import browsers
 import commands
 import dicoms
 import issuing
+import ohif
 import phantoms
 import pytest
 from browsers import Visit
+from ohif import CANVAS
 
-from dicomweb.viewers import KINDS
-
-CANVAS = "canvas.cornerstone-canvas"
 OURS, THEIRS, SEGMENTED = 1, 10, 40
-BEGIN = """
-localStorage.setItem("shownTours", '["basicViewerTour"]');
-localStorage.setItem("investigationalUseDialog", '{"expiryDate": "2999-01-01T00:00:00Z"}');
-"""
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -40,7 +35,7 @@ class World:
     keys: dict[str, str]
 
     def page(self, *others: str) -> AbstractContextManager[Visit]:
-        return browsers.visit(self.browser, self.origin, BEGIN, others)
+        return browsers.visit(self.browser, self.origin, ohif.BEGIN, others)
 
     def share(self, study: int, right: str) -> dict[str, Any]:
         body = json.dumps({"study": uid(study), "right": right}).encode()
@@ -57,10 +52,8 @@ def uid(study: int) -> str:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("ohif")
-    kind = KINDS["ohif"]
     with browsers.browser() as browser, issuing.issuing() as issuer:
-        package = browsers.npm_package(kind.package, kind.version)
-        commands.run(folder, "viewer", "install", "ohif", "--from", package)
+        ohif.install(folder)
         known = {
             "ROENTGATE_OIDC_ISSUER": issuer.url, "ROENTGATE_OIDC_AUDIENCE": issuing.AUDIENCE,
             "ROENTGATE_OIDC_CLIENT_ID": "we", "ROENTGATE_ACCESS_REMEMBER_SECONDS": "0",

@@ -4,10 +4,9 @@ colours, and the preflights before them."""
 import http.server
 import shutil
 import tarfile
-import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import commands
 import dicoms
 import phantoms
 import pytest
+from loopback import serving
 
 STUDY = 7
 # Version, which folder of the package is put on the site, and where: the viewer looks for its worker there.
@@ -41,23 +41,15 @@ PAGE = """<!DOCTYPE html><meta charset="utf-8"><title>Slide</title>
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class Files(http.server.SimpleHTTPRequestHandler):
     """Files of a folder."""
 
     def log_message(self, *_: object) -> None: ...
 
 
-@contextmanager
-def site(folder: Path) -> Iterator[str]:
+def site(folder: Path) -> AbstractContextManager[str]:
     """A folder as a site of its own."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return serving(partial(Files, directory=str(folder)))
 
 
 @pytest.fixture(scope="module")
