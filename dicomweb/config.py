@@ -4,9 +4,6 @@ A setting is a field of `Config`; its description, group and bounds stand beside
 and the table in README are made from them. The field `http_port` is `ROENTGATE_HTTP_PORT` in the environment
 and `http_port` in `roentgate.toml`; the command line wins over the environment, the environment over the
 file, the file over the default. A name that is no setting stops the start: it is a slip.
-
-What holds a secret may lie in a file of its own, as Kubernetes mounts it: `ROENTGATE_BRIDGE_TOKEN_FILE` names the one
-whose text is `bridge_token`.
 """
 
 # ruff: noqa: RUF009 (`setting` makes dataclass fields, which the rule cannot see)
@@ -22,16 +19,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from dicomweb.errors import BadSetting
-from dicomweb.settings import GIB, KIB, MIB, PREFIX, Setting, mask, setting, write_unknown
-
-RESERVED = "ROENTGATE_TEST_"
-"""Names that begin like this belong to the tests and are passed over."""
-FILE = "ROENTGATE_CONFIG"
-"""Names another file than `roentgate.toml` in the current folder."""
+from dicomweb.settings import GIB, KIB, MIB, Setting, mask, setting
+from dicomweb.settings.given import FILE, Given, read_secret
 
 IN_FILES = ("index", "dicomweb", "bridge_token", "oidc_client_secret")
 """Settings that hold a secret, which `ROENTGATE_X_FILE` may name a file of."""
-_FILED = "_FILE"
 
 PLACES, HTTP, ACCESS, ARCHIVE = "places", "http", "access", "archive"
 IMAGES, LIMITS, BRIDGE = "images", "limits", "bridge"
@@ -55,6 +47,8 @@ _BELOW_DATA = {
     "audit_folder": "audit",
     "ledger": "bridge/ledger.sqlite",
 }
+# On with `access`, for each that is not set
+_WITH_ACCESS = ("audit", "shares", "zero_preamble", "delete_reason")
 
 
 @dataclass(frozen=True, repr=False)
@@ -450,14 +444,9 @@ class Config:
             fill(self, "dicomweb", f"{self.local_url()}/dicom-web")
         if (self.oidc_issuer or self.tls_clients) and "access" not in self.origins:
             fill(self, "access", True)
-        if self.access and "audit" not in self.origins:
-            fill(self, "audit", True)
-        if self.access and "shares" not in self.origins:
-            fill(self, "shares", True)
-        if self.access and "zero_preamble" not in self.origins:
-            fill(self, "zero_preamble", True)
-        if self.access and "delete_reason" not in self.origins:
-            fill(self, "delete_reason", True)
+        for name in _WITH_ACCESS:
+            if self.access and name not in self.origins:
+                fill(self, name, True)
         self._check_together()
 
     def __repr__(self) -> str:
@@ -484,12 +473,8 @@ class Config:
             )
         if self.oidc_issuer and not self.access:
             raise BadSetting("oidc_issuer is set and access is off: set access = true, or no issuer.")
-        _check_url("oidc_issuer", self.oidc_issuer)
-        _check_url("oidc_jwks_url", self.oidc_jwks_url)
-        _check_url("public_url", self.public_url)
-        _check_url("s3_endpoint", self.s3_endpoint)
-        _check_url("dicomweb", self.dicomweb)
-        _check_url("bridge_url", self.bridge_url)
+        for name in ("oidc_issuer", "oidc_jwks_url", "public_url", "s3_endpoint", "dicomweb", "bridge_url"):
+            _check_url(name, getattr(self, name))
         for network in self.trusted_proxies:
             try:
                 ipaddress.ip_network(network, strict=False)
@@ -527,44 +512,14 @@ class Config:
             BadSetting: an unknown name (the sentence says the nearest known one), a value that does not fit,
                 or a file that cannot be read.
         """
-        known = {spec.name: spec for spec in settings()}
-        values: dict[str, Any] = {}
-        origins: dict[str, str] = {}
-        files: dict[str, Path] = {}
+        told = Given({spec.name: spec for spec in settings()})
         named = file or (Path(environ[FILE]) if environ.get(FILE) else None)
         path = named or Path("roentgate.toml")
-        notices: list[str] = []
         if named is not None or path.is_file():
-            for name, value in _read_file(path).items():
-                if name not in known:
-                    raise BadSetting(write_unknown(f"{path} has", name, list(known)))
-                values[name] = known[name].read(value, f"{name} in {path}")
-                origins[name] = str(path)
-                if known[name].holds_secret(values[name]) and path.stat().st_mode & 0o044:
-                    notices.append(f"{path} holds the secret {name} and other users of this machine can read it.")
-        for variable, text in environ.items():
-            if not variable.startswith(PREFIX) or variable.startswith(RESERVED) or variable == FILE:
-                continue
-            name = variable.removeprefix(PREFIX).removesuffix(_FILED).lower()
-            filed = variable.endswith(_FILED) and name in IN_FILES
-            if not filed:
-                name = variable.removeprefix(PREFIX).lower()
-            if name not in known or variable != variable.upper():
-                names = [PREFIX + each.upper() for each in known]
-                raise BadSetting(write_unknown("the environment has", variable, names))
-            if filed and known[name].variable in environ:
-                raise BadSetting(f"the environment has both {known[name].variable} and {variable}: keep one.")
-            if filed:
-                files[name] = Path(os.path.abspath(text))
-                text = read_secret(files[name], variable)
-            values[name] = known[name].read(text, variable)
-            origins[name] = variable
-        for name, value in (given or {}).items():
-            if value is not None:
-                values[name] = known[name].read(value, f"--{name.replace('_', '-')}")
-                origins[name] = "command line"
-                files.pop(name, None)
-        return cls(**values, origins=origins, files=files, notices=tuple(notices))
+            told.take_file(path)
+        told.take_environment(environ, IN_FILES)
+        told.take_options(given or {})
+        return cls(**told.values, origins=told.origins, files=told.files, notices=tuple(told.notices))
 
     def index_now(self) -> str:
         """`index`, read again if it stands in a file; as it was where the file cannot be read."""
@@ -653,34 +608,3 @@ def _check_url(name: str, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise BadSetting(f"{name} is {mask(url)!r}; it should look like https://pacs.example/path.")
-
-
-def read_secret(path: Path, where: str) -> str:
-    """Return the text of a file that holds one secret, without the line's end.
-
-    Args:
-        path: of the file.
-        where: names what pointed to it, in the error.
-
-    Raises:
-        BadSetting: it cannot be read, or nothing is in it.
-    """
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise BadSetting(f"{where} names {path}, which cannot be read: {why}.") from error
-    if not text:
-        raise BadSetting(f"{where} names {path}, in which nothing is.")
-    return text
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{path} is not TOML: {error}.") from error
-    except OSError as error:
-        raise BadSetting(f"{path} cannot be read: {error.strerror}.") from error

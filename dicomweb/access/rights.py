@@ -1,9 +1,9 @@
 """Principals, their roles, and the part of the archive that each may know of.
 
 A role allows one kind of thing; `admin` allows all that people do, and who may read may view: search and look, but take
-no whole objects away. A scope narrows every role to some studies: those
-named, and those of the patients named. What lies outside of a scope does not exist for its principal. Whoever has one
-has nothing to do with nodes and jobs, which could carry anything out of it or into it.
+no whole objects away. A scope narrows every role to some studies: those named, and those of the patients named. What
+lies outside of a scope does not exist for its principal. Whoever has one has nothing to do with nodes and jobs, which
+could carry anything out of it or into it.
 """
 
 from collections.abc import Iterable

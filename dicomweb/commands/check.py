@@ -10,7 +10,8 @@ from bridge.layers import Layer
 from bridge.trying import try_entity, try_origin
 from dicomweb.commands.node_clients import node_of
 from dicomweb.commands.terminal import show_json
-from dicomweb.config import Config, read_secret
+from dicomweb.config import Config
+from dicomweb.settings.given import read_secret
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
