@@ -105,9 +105,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path, *arguments: object, **env: str) -> Iterator[Served]:
-    """`roentgate serve` on a free port in a folder, until the context ends; it must end cleanly."""
-    with started(folder, "serve", "--http-port", "0", *arguments, **env) as (process, greeting):
+def served(folder: Path, *arguments: object, log: Path | None = None, **env: str) -> Iterator[Served]:
+    """`roentgate serve` on a free port in a folder, until the context ends; it must end cleanly. See `started`."""
+    with started(folder, "serve", "--http-port", "0", *arguments, log=log, **env) as (process, greeting):
         yield Served(process, http_port(greeting), greeting)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

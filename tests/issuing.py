@@ -38,7 +38,7 @@ class Issuing:
     url: str = ""
     keys: list[Key] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    answer: Response | None = None
+    answer: Any = None
     codes: dict[str, tuple[str, str]] = field(default_factory=dict)
     renewals: set[str] = field(default_factory=set)
     renews: bool = False

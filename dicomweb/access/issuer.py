@@ -86,6 +86,13 @@ class Issuer:
             raise Unavailable("the issuer of tokens (oidc_issuer) does not tell its keys")
         return self._find(kid)
 
+    def held(self, kid: str | None) -> Key | None:
+        """Return a key that is at hand, as `get`, without asking the issuer; None where it is to be asked first, which
+        may take seconds."""
+        now = self._clock()
+        rested = now - self._fetched < self._keep or now - self._tried < PAUSE
+        return self._find(kid) if rested else None
+
     def _find(self, kid: str | None) -> Key | None:
         keys = self._keys
         if kid is None:

@@ -22,6 +22,12 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 EVERYTHING = "*"
 """In a claim that names a scope: all there is."""
 
+_ACCESS = ("jwt", "at+jwt")
+"""What the header of an access token calls it (RFC 7519 5.1, RFC 9068 2.1)."""
+_OTHERS = ("ID", "Refresh", "Offline", "Logout")
+"""What issuers that have one claim for it call tokens of other kinds."""
+_OF_OTHERS = frozenset(("at_hash", "c_hash", "events"))
+"""Claims that access tokens do not have (OIDC Core 3.1.3.6, 3.3.2.11; RFC 8417 2.2)."""
 _REMEMBERED = 60.0
 _NO = "the token is not valid here, or no longer"
 
@@ -31,6 +37,9 @@ class Keys(Protocol):
 
     def get(self, kid: str | None) -> Key | None:
         """Return the key of this id; of None the only one there is. May raise Unavailable."""
+
+    def held(self, kid: str | None) -> Key | None:
+        """Return it if it is at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +101,39 @@ class Tokens:
         self._clock = clock
 
     def read(self, text: str) -> tuple[Principal, float]:
-        """Return whom a token stands for, and until when that may be remembered.
+        """Return whom a token stands for, and until when that may be remembered. Blocks while the issuer is asked.
 
         Raises:
             NotIdentified: it is not good.
             Unavailable: the issuer's keys are not to be had.
         """
+        return self._read(text, self._keys.get)
+
+    def read_at_hand(self, text: str) -> tuple[Principal, float] | None:
+        """Return the same at once; None where the issuer has to be asked first.
+
+        Raises:
+            NotIdentified: it is not good.
+        """
+
+        def held(kid: str | None) -> Key:
+            key = self._keys.held(kid)
+            if key is None:
+                raise _Elsewhere
+            return key
+
+        try:
+            return self._read(text, held)
+        except _Elsewhere:
+            return None
+
+    def _read(self, text: str, find: Callable[[str | None], Key | None]) -> tuple[Principal, float]:
         wanted = self._claims
         now = self._clock()
         try:
-            token = jwt.decode(text, self._key, list(wanted.algorithms))
+            token = jwt.decode(text, lambda token: _key(token, find), list(wanted.algorithms))
+            if _is_another(token.header, token.claims):
+                raise NotIdentified("the token is not one for access, though its issuer signed it", shown=True)
             jwt.JWTClaimsRegistry(
                 now=int(now),
                 leeway=int(wanted.leeway),
@@ -124,14 +156,6 @@ class Tokens:
             raise NotIdentified(_NO, shown=True) from error
         return principal, min(now + _REMEMBERED, end + wanted.leeway)
 
-    def _key(self, token: GuestProtocol) -> Key:
-        header = token.headers()
-        kid = header.get("kid")
-        key = self._keys.get(kid if isinstance(kid, str) else None)
-        if key is None:
-            raise NotIdentified(_NO, shown=True)
-        return key
-
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         wanted = self._claims
         name = claims.get(wanted.name)
@@ -150,6 +174,26 @@ class Tokens:
         # Goes into records and answers, which hold no half of a character
         shown = "".join(one if one.isprintable() else "?" for one in name)
         return Principal(shown, "token", frozenset(roles), scope, None if EVERYTHING in (nodes or ()) else nodes)
+
+
+class _Elsewhere(Exception):
+    """A key is not at hand."""
+
+
+def _key(token: GuestProtocol, find: Callable[[str | None], Key | None]) -> Key:
+    kid = token.headers().get("kid")
+    key = find(kid if isinstance(kid, str) else None)
+    if key is None:
+        raise NotIdentified(_NO, shown=True)
+    return key
+
+
+def _is_another(header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
+    """Say whether a token is for something else than access (RFC 8725 3.12): who somebody is (OIDC Core 2), which goes
+    into URLs at sign-out, or that he signed out (OIDC Back-Channel Logout 2.4). Where issuers are told to mean such
+    tokens for us too, their audience alone would not show it."""
+    kind = str(header.get("typ") or "JWT").lower().removeprefix("application/")
+    return kind not in _ACCESS or claims.get("typ") in _OTHERS or not _OF_OTHERS.isdisjoint(claims)
 
 
 def _named(claims: Mapping[str, Any], path: str) -> frozenset[str] | None:

@@ -8,7 +8,7 @@ stand there (RFC 6750 2.3; see `links`).
 import time
 from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -30,7 +30,10 @@ from dicomweb.web.methods import Methods
 from dicomweb.web.paths import LINK
 from dicomweb.web.problems import status_of
 from dicomweb.web.rights import PUBLIC, Rule, rule_of
-from dicomweb.web.threads import hop_elsewhere, hop_index
+from dicomweb.web.threads import hop_index, hop_keys
+
+if TYPE_CHECKING:
+    from dicomweb.access.tokens import Tokens
 
 COOKIE = "roentgate-session"
 """In which a browser keeps the key or token of whoever is signed in (see `session`)."""
@@ -73,8 +76,7 @@ class Door:
         bridge: knows its own token.
         addresses: know where a request came from.
         certificates: roles by the name in a client's certificate.
-        tokens: makes a principal of a token with the time when it is to be read again, or raises NotIdentified;
-            None where there is no issuer.
+        tokens: make principals of tokens; None where there is no issuer.
         remember_seconds: how long what was found of a credential holds, and so how long a key opens after it was
             revoked.
         failures: wrong credentials from one address in a minute, after which it is not listened to.
@@ -92,7 +94,7 @@ class Door:
         archive: Archive,
         bridge: Bridge,
         addresses: Addresses,
-        tokens: Callable[[str], Known] | None = None,
+        tokens: "Tokens | None" = None,
         certificates: Mapping[str, frozenset[str]] | None = None,
         remember_seconds: float = 5.0,
         failures: int = 30,
@@ -159,7 +161,8 @@ class Door:
                 return Principal("bridge", "bridge", frozenset(("read", "write"))), now + self._remember
             if text.startswith(keys.PREFIX) or self._tokens is None:
                 return await hop_index(self._open, text, now)
-            return await hop_elsewhere(self._tokens, text)
+            known = self._tokens.read_at_hand(text)
+            return known if known is not None else await hop_keys(self._tokens.read, text)
 
         # A token that has ended is nobody's guess
         guess = self._tokens is None or text.count(".") != _DOTS

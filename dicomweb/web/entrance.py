@@ -44,7 +44,7 @@ def open_entrance(config: Config, archive: Archive, bridge: Bridge, addresses: A
         archive,
         bridge,
         addresses,
-        None if issuer is None else Tokens(_claims_of(config), issuer, time.time).read,
+        None if issuer is None else Tokens(_claims_of(config), issuer, time.time),
         read_meanings(config.tls_clients),
         remember_seconds=config.access_remember_seconds,
         failures=config.access_failures,

@@ -14,6 +14,7 @@ from dicomweb.archive.census import room
 from dicomweb.errors import Error
 from dicomweb.telemetry.certificates import certificates
 from dicomweb.telemetry.measures import Gauge, Labels
+from dicomweb.web.access import nodes_of
 from dicomweb.web.health import Readiness
 from dicomweb.web.status import Service, versions
 from dicomweb.web.threads import hop_elsewhere
@@ -88,14 +89,19 @@ def _jobs(request: Request) -> Iterator[Gauge]:
         queues = request.app.state.archive.index.jobs.queues()
     except Error:
         return
+    known = nodes_of(request)
     counts = {"running": 0, "waiting": 0}
     oldest: dict[str, float] = {}
     for node, state, number, created in queues:
         counts[state] += number
+        if known is not None and node not in known:
+            continue
         oldest[node] = min(oldest.get(node, created), created)
     values = [((state,), float(number)) for state, number in counts.items()]
     yield Gauge("roentgate_jobs", "Jobs that are not over, by their state.", ("state",), values)
-    waiting: list[tuple[Labels, float]] = [((node, state), float(number)) for node, state, number, _ in queues]
+    waiting: list[tuple[Labels, float]] = [
+        ((node, state), float(number)) for node, state, number, _ in queues if node in oldest
+    ]
     yield Gauge("roentgate_node_jobs", "The same for each node.", ("node", "state"), waiting)
     values = [((node,), created) for node, created in oldest.items()]
     doc = "When the oldest job that is not over was made."

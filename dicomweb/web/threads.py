@@ -36,6 +36,8 @@ WAITING = 128
 """Calls that may wait for the workshop at the same time."""
 ELSEWHERE = 64
 """Calls that may wait for other machines at the same time."""
+KEYS = 8
+"""Calls that may wait for the keys of an issuer at the same time."""
 
 _lane = Lane(THREADS)
 _asking = Lane(ASKING)
@@ -43,6 +45,7 @@ _waiting = Lane(WAITING)
 _storing = Lane(STORING, patience=0)
 _pool = ThreadPoolExecutor(THREADS, "roentgate")
 _elsewhere = ThreadPoolExecutor(ELSEWHERE, "elsewhere")
+_keys = ThreadPoolExecutor(KEYS, "keys")
 
 
 def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
@@ -88,6 +91,12 @@ def hop_elsewhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     """Run a call that may wait for another machine for minutes, in a thread that nobody else needs meanwhile."""
     call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
     return asyncio.get_running_loop().run_in_executor(_elsewhere, call)
+
+
+def hop_keys(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """Run a call that may wait for the keys of an issuer, in a thread of few: anybody can name a key that nobody knows,
+    and however many do so, they keep nobody else waiting."""
+    return asyncio.get_running_loop().run_in_executor(_keys, functools.partial(function, *args, **kwargs))
 
 
 class Pump:

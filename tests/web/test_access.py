@@ -338,6 +338,7 @@ def test_who_may_know_of_some_nodes_only_sees_no_other_and_no_job_of_one(served)
     assert [node["name"] for node in get("/nodes", one).json()["nodes"]] == ["STORESCP"]
     assert get("/nodes", none).json()["nodes"] == []
     assert get("/aets", none).json()["aets"] == []
+    assert ("ELSEWHERE" in get("/metrics", one).text, "STORESCP" in get("/metrics", one).text) == (False, True)
     assert {job["node"] for job in get("/jobs", one).json()["jobs"]} == {"STORESCP"}
     assert get("/jobs", none).json()["jobs"] == []
     onwards = [

@@ -1,8 +1,13 @@
 """Tokens of an issuer: those that are good open what their claims say, and nothing else opens anything."""
 
+import asyncio
 import base64
+import contextlib
 import hmac
 import json
+import select
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +18,7 @@ from issuing import AUDIENCE, Issuing, issuing
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 from served import Served
+from servers import running
 from starlette.responses import Response
 
 from dicomweb.access import issuer as issuers
@@ -98,6 +104,10 @@ FORGED = {
     "another kind of key": lambda issuer: issuer.sign(
         ECKey.generate_key("P-256", {"kid": issuer.keys[0].kid or ""}), "ES256", studies="*"
     ),
+    "of who somebody is": lambda issuer: issuer.sign(at_hash="x", studies="*"),
+    "of who somebody is, as one issuer says it": lambda issuer: issuer.sign(typ="ID", studies="*"),
+    "of who signed out": lambda issuer: issuer.sign(header={"typ": "logout+jwt"}, studies="*"),
+    "of what happened": lambda issuer: issuer.sign(events={"x": {}}, studies="*"),
     "no token": lambda _: "a.b.c",
     "deep": lambda _: base64.urlsafe_b64encode(b'{"a":' * 900).decode() + ".e30.AA",
     "large": lambda issuer: issuer.sign(studies="*", padding="x" * 20_000),
@@ -122,6 +132,8 @@ def test_good_tokens_open_what_their_roles_say(served, issuer):
         assert status(served, issuer.sign(roles=roles, studies="*")) == 403
     assert status(served, issuer.sign(exp=int(time.time()) - 30, studies="*")) == 200  # within the leeway
     assert status(served, issuer.sign(aud=["other", AUDIENCE], studies="*")) == 200
+    for kind in ("at+jwt", "application/at+jwt", "JWT", "jwt"):
+        assert status(served, issuer.sign(header={"typ": kind}, typ="Bearer", studies="*")) == 200
 
 
 def test_a_name_of_half_characters_or_lines_is_told_and_recorded_all_the_same(issuer, tmp_path):
@@ -195,6 +207,39 @@ def test_new_keys_are_fetched_when_they_are_named_but_not_by_everybody_who_names
     assert rotated.asked.count("/realm/keys") == fetched
     assert rotated.asked.count("/realm/.well-known/openid-configuration") == 1
     keys.close()
+
+
+def test_while_the_issuer_hangs_nobody_waits_for_those_whose_keys_nobody_knows(rotated, tmp_path, monkeypatch):
+    monkeypatch.setattr(issuers, "PAUSE", 0.0)
+    served = Served(tmp_path, oidc_issuer=rotated.url, oidc_audience=AUDIENCE, access=True)
+    asked, over = threading.Event(), threading.Event()
+
+    async def hanging(scope: Any, receive: Any, send: Any) -> None:
+        asked.set()
+        await asyncio.to_thread(over.wait, 60)
+        await Response(status_code=503)(scope, receive, send)
+
+    with running(served.client.app) as server, contextlib.ExitStack() as held:
+
+        def begin(token: str) -> socket.socket:
+            opened = held.enter_context(socket.create_connection(("127.0.0.1", server.port), 60))
+            head = f"GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+            opened.sendall(head.encode())
+            return opened
+
+        assert begin(rotated.sign()).recv(1000).startswith(b"HTTP/1.1 200")
+        good = rotated.sign(sub="bob")
+        stranger = RSAKey.generate_key(2048)
+        rotated.answer = hanging
+        strange = [begin(rotated.sign(stranger, header={"kid": f"stranger-{number}"})) for number in range(80)]
+        assert asked.wait(60)
+        answer = begin(good).recv(1000)
+        waiting = not select.select(strange, [], [], 0)[0]
+        over.set()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert waiting, "they were answered first"
+        assert {each.recv(1000)[:12] for each in strange} == {b"HTTP/1.1 401"}
+    served.archive.close()
 
 
 ANSWERS = [
