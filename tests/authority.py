@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -63,3 +64,9 @@ class Authority:
         cert.write_bytes(self._sign(subject, key.public_key(), False, host, days).public_bytes(_PEM))
         secret.write_bytes(key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return str(cert), str(secret)
+
+    def context(self, name: str) -> ssl.SSLContext:
+        """What a client needs that trusts this authority and holds a certificate of this name."""
+        context = ssl.create_default_context(cafile=str(self.file))
+        context.load_cert_chain(*self.issue(name))
+        return context

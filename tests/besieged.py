@@ -38,6 +38,7 @@ WHO: dict[str, dict[str, Any]] = {
     "narrow": {"roles": ROLES, "scope": Scope(studies=frozenset([uid(OURS)]))},
     "patient": {"roles": ROLES, "scope": Scope(patients=frozenset([(f"P{OURS}", "")]))},
     "near": {"roles": ("read", "write", "admin"), "nodes": frozenset(["NEAR"])},
+    "late": {"roles": ("read",)},
     "ended": {"roles": ROLES, "expires": 1.0},
 }
 """Keys by the names of who has them."""

@@ -4,7 +4,6 @@ import contextlib
 import socket
 import ssl
 import threading
-from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -12,12 +11,11 @@ import h2.events
 import pytest
 from authority import Authority
 from h2.errors import ErrorCodes
+from http2 import FIELDS, Http2Client, reset_many
 from servers import running
 
 from dicomweb import wire
 from dicomweb.config import Config
-
-FIELDS = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
 
 
 async def early(scope, receive, send):
@@ -37,56 +35,6 @@ async def echo_size(scope, receive, send):
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-class Http2Client:
-    """HTTP/2 on one connection, one step at a time: without TLS (prior knowledge), or with it where ALPN chooses it."""
-
-    def __init__(self, port: int, authority: Path | None = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        if authority is not None:
-            context = ssl.create_default_context(cafile=str(authority))
-            context.set_alpn_protocols(["h2"])
-            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
-            assert self.socket.selected_alpn_protocol() == "h2"
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-        self.h2.initiate_connection()
-        self.flush()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def flush(self) -> None:
-        self.socket.sendall(self.h2.data_to_send())
-
-    def events(self):
-        """Yield what the server sends, for as long as somebody asks."""
-        while True:
-            data = self.socket.recv(65536)
-            assert data, "the server closed the connection"
-            events = self.h2.receive_data(data)
-            self.flush()
-            yield from events
-
-    def begin(self, stream: int, method: str = "POST", end: bool = False) -> None:
-        self.h2.send_headers(stream, [(":method", method), *FIELDS[1:]], end_stream=end)
-        self.flush()
-
-    def answer(self, stream: int) -> tuple[int, bytes]:
-        status, body = 0, b""
-        for event in self.events():
-            if getattr(event, "stream_id", None) != stream:
-                continue
-            if isinstance(event, h2.events.ResponseReceived):
-                status = int(dict(event.headers)[b":status"])
-            elif isinstance(event, h2.events.DataReceived):
-                body += event.data
-            elif isinstance(event, h2.events.StreamEnded):
-                return status, body
-        raise AssertionError("no answer")
 
 
 def test_an_http2_upload_may_fill_windows_of_megabytes():
@@ -190,47 +138,22 @@ def counted(app, calls: list[str]):
     return counting
 
 
-def reset_many(client: Http2Client, count: int) -> None:
-    """Open streams and reset them until the server ends the connection, as it must."""
-    for number in range(count):
-        client.h2.send_headers(2 * number + 1, FIELDS, end_stream=True)
-        client.h2.reset_stream(2 * number + 1, ErrorCodes.CANCEL)
-        if number % 100 < 99:
-            continue
-        client.h2.ping(b"%08d" % number)
-        heard: list[h2.events.Event] = []
-        try:
-            client.flush()
-            while not any(isinstance(event, h2.events.PingAckReceived) for event in heard):
-                data = client.socket.recv(65536)
-                if not data:
-                    return
-                heard = client.h2.receive_data(data)
-                for event in heard:
-                    if isinstance(event, h2.events.ConnectionTerminated):
-                        assert event.error_code == ErrorCodes.ENHANCE_YOUR_CALM
-                        return
-        except ConnectionError:  # it had not read everything when it closed
-            return
-    raise AssertionError("the server took them all")
-
-
 @pytest.fixture(params=["prior knowledge", "TLS"])
-def speaking(request, tmp_path) -> tuple[dict[str, str], Path | None]:
-    """Settings of a server, and the authority of its certificate if it has one."""
+def speaking(request, tmp_path) -> tuple[dict[str, str], ssl.SSLContext | None]:
+    """Settings of a server, and what its clients need for TLS where it speaks that."""
     if request.param == "prior knowledge":
         return {}, None
     authority = Authority(tmp_path)
     cert, key = authority.issue("server")
-    return {"tls_cert": cert, "tls_key": key}, authority.file
+    return {"tls_cert": cert, "tls_key": key}, authority.context("client")
 
 
 def test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served(speaking):
-    settings, authority = speaking
+    settings, tls = speaking
     calls: list[str] = []
-    with running(counted(early, calls), **settings) as server, Http2Client(server.port, authority) as other:
+    with running(counted(early, calls), **settings) as server, Http2Client(server.port, tls) as other:
         for _ in range(3):
-            with Http2Client(server.port, authority) as client:
+            with Http2Client(server.port, tls) as client:
                 reset_many(client, 10_000)
             stream = other.h2.get_next_available_stream_id()
             other.begin(stream, "GET", end=True)
@@ -240,7 +163,7 @@ def test_who_opens_streams_only_to_reset_them_is_cut_off_and_others_are_served(s
 
 @pytest.mark.parametrize("most", [3, 500])
 def test_a_client_may_give_up_as_many_streams_as_the_setting_says_and_go_on(speaking, most):
-    settings, authority = speaking
+    settings, tls = speaking
     limits = {} if most == Config().limit_resets else {"limit_resets": most, "limit_resets_rate": 0.0}
 
     def give_up(client: Http2Client, count: int) -> None:
@@ -250,7 +173,7 @@ def test_a_client_may_give_up_as_many_streams_as_the_setting_says_and_go_on(spea
             client.h2.reset_stream(stream, ErrorCodes.CANCEL)
         client.flush()
 
-    with running(early, **settings, **limits) as server, Http2Client(server.port, authority) as client:
+    with running(early, **settings, **limits) as server, Http2Client(server.port, tls) as client:
         give_up(client, most)
         stream = client.h2.get_next_available_stream_id()
         client.begin(stream, "GET", end=True)

@@ -1,7 +1,6 @@
 """Certificates of clients: who holds one may do what the settings say of its name, over HTTP/1.1 and HTTP/2."""
 
 import shutil
-import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,9 +30,7 @@ class Secured:
 
     def ask(self, name: str, method: str = "GET", path: str = STUDIES, **headers: str) -> int:
         """The status of an answer to the holder of a certificate; it is asked for twice on one connection."""
-        context = ssl.create_default_context(cafile=str(self.authority.file))
-        context.load_cert_chain(*self.authority.issue(name))
-        with httpx.Client(verify=context, base_url=f"https://127.0.0.1:{self.port}") as client:
+        with httpx.Client(verify=self.authority.context(name), base_url=f"https://127.0.0.1:{self.port}") as client:
             first, second = (client.request(method, path, headers=headers).status_code for _ in range(2))
         assert first == second
         return first
