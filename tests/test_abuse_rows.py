@@ -1,5 +1,5 @@
 """Which test stands for which abuse case: rows A01-A13 (request and transport), A41-A50 (identity), A55-A66 (data and
-operation). Each name is looked up in its file, so that the table cannot outlive a test, and at least one test of each row
+operation). Each name is looked up in its file, so that the table cannot outlive a test. Of each row one test at least
 asks a running server over sockets."""
 
 import ast
