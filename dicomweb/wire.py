@@ -1,4 +1,4 @@
-"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 four faults of version 0.18 mended; `mend` puts
+"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 five faults of version 0.18 mended; `mend` puts
 these classes in its place.
 
 Each was measured, and each has its test. Nothing here knows what is served.
@@ -19,6 +19,7 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Closed, RawData
+from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol.events import Body, Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -109,8 +110,8 @@ class Connection(TCPServer):
 
 class Http2(H2Protocol):
     """HTTP/2 whose flow-control windows let an upload fill a long line, whose connection survives bytes that arrive
-    for a stream that has been answered already (RFC 9113 5.2, 8.1), and ends when its client does nothing but open
-    streams and give them up (RFC 9113 10.5).
+    for a stream that has been answered already (RFC 9113 5.2, 8.1), ends when its client does nothing but open streams
+    and give them up (RFC 9113 10.5), and takes its answers with it when it ends.
 
     With the protocol's initial windows an upload is held to 64 KiB a round trip: 20 MB at 20 ms took 13 s. Streams
     that are opened and reset cost the client 40 bytes and us a request each: 10,000 made others wait for 1 s. A viewer
@@ -131,6 +132,13 @@ class Http2(H2Protocol):
         await super().initiate(headers, settings)
         self.connection.increment_flow_control_window(CONNECTION_WINDOW - _INITIAL_WINDOW)
         await self._flush()
+
+    async def handle(self, event: ConnectionEvent) -> None:
+        """Take what came of the connection; with its end nobody waits any more to send something."""
+        await super().handle(event)
+        if isinstance(event, Closed):
+            for buffer in list(self.stream_buffers.values()):
+                await buffer.close()
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:

@@ -98,6 +98,31 @@ def test_a_connection_that_the_client_closes_is_given_up_before_its_keep_alive_t
         assert closed.wait(20)
 
 
+@pytest.mark.parametrize("size", [0, 1 << 20])
+def test_an_answer_ends_with_the_http2_connection_that_it_was_for(size):
+    """Hypercorn's task would wait for ever to hand over its end, or what no window takes, and a stop for the task."""
+    begun, over = threading.Event(), threading.Event()
+
+    async def answering(scope, receive, send):
+        try:
+            begun.set()
+            while not size and (await receive())["type"] != "http.disconnect":
+                pass
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for more in (True, True, False):
+                await send({"type": "http.response.body", "body": bytes(size), "more_body": more})
+        finally:
+            over.set()
+
+    with running(answering, graceful_seconds=60.0) as server:
+        with Http2Client(server.port) as client:
+            client.begin(1, "GET", end=True)
+            assert begun.wait(20)
+            if size:
+                next(event for event in client.events() if isinstance(event, h2.events.DataReceived))
+        assert over.wait(20)
+
+
 def test_an_upload_that_nobody_reads_does_not_hold_the_connection_for_ever():
     with running(early) as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
