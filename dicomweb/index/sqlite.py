@@ -13,11 +13,11 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from dicomweb.errors import BadSetting, Conflict, Damaged, Incompatible, OutOfSpace, Unavailable
+from dicomweb.errors import BadSetting, Conflict, Damaged, Error, Incompatible, OutOfSpace, Unavailable
 from dicomweb.index import matchers, owners, upgrades
 from dicomweb.index.schema import Dialect
 from dicomweb.index.session import Deadline, SqlRow, Values
@@ -63,6 +63,9 @@ class SqliteSession:
         assert number is not None
         return number
 
+    def close(self) -> None:
+        """End the use."""
+
 
 @lru_cache(maxsize=64)
 def _insertion(table: str, columns: tuple[str, ...]) -> str:
@@ -91,6 +94,10 @@ class _Reading(SqliteSession):
     def close(self) -> None:
         """Let the connection take its time again."""
         self.connection.set_progress_handler(None, 0)
+
+
+def _session(connection: sqlite3.Connection, seconds: float) -> SqliteSession:
+    return _Reading(connection, Deadline(seconds)) if seconds else SqliteSession(connection)
 
 
 class SqliteEngine:
@@ -173,37 +180,33 @@ class SqliteEngine:
         rows = session.rows("SELECT value FROM about WHERE name = 'boot'")
         return str(rows[0][0]) if rows else ""
 
-    @contextmanager
-    def read(self, patient: bool = False) -> Iterator[SqliteSession]:
+    def read(self, patient: bool = False) -> AbstractContextManager[SqliteSession]:
         """See Engine."""
-        if self._path is None:
-            with self._turns, _translated(), self._session(self._connection, patient) as session:
-                yield session
-            return
-        try:
-            connection = self._readers.pop()
-        except IndexError:
-            with _translated():
-                connection = self._connect_reader()
-        try:
-            with _translated(), self._session(connection, patient) as session:
-                yield session
-        finally:
-            if len(self._readers) < _IDLE_READERS and not self._closed:
-                self._readers.append(connection)
-            else:
-                connection.close()
+        return self._read_memory(patient) if self._path is None else _Reader(self, 0.0 if patient else self._seconds)
 
     @contextmanager
-    def _session(self, connection: sqlite3.Connection, patient: bool) -> Iterator[SqliteSession]:
-        if patient or not self._seconds:
-            yield SqliteSession(connection)
-            return
-        session = _Reading(connection, Deadline(self._seconds))
+    def _read_memory(self, patient: bool) -> Iterator[SqliteSession]:
+        with self._turns, _translated():
+            session = _session(self._connection, 0.0 if patient else self._seconds)
+            try:
+                yield session
+            finally:
+                session.close()
+
+    def take_reader(self) -> sqlite3.Connection:
+        """Return a connection that reads, for as long as the caller wants it."""
         try:
-            yield session
-        finally:
-            session.close()
+            return self._readers.pop()
+        except IndexError:
+            with _translated():
+                return self._connect_reader()
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Keep a reader for the next one who wants to read, unless there are enough."""
+        if len(self._readers) < _IDLE_READERS and not self._closed:
+            self._readers.append(connection)
+        else:
+            connection.close()
 
     @contextmanager
     def write(self, lasting: bool = True) -> Iterator[SqliteSession]:
@@ -252,6 +255,35 @@ class SqliteEngine:
         self._turns.close()
         if self._machine is not None:
             self._machine.close()
+
+
+class _Reader:
+    """A reading session from its beginning to its end. Every request has some, and a generator for each of its layers
+    takes twice the time.
+
+    Args:
+        engine: whose connections are used.
+        seconds: longest that it may take; 0 is no limit.
+    """
+
+    __slots__ = ("_connection", "_engine", "_seconds", "_used")
+
+    def __init__(self, engine: SqliteEngine, seconds: float) -> None:
+        self._engine = engine
+        self._seconds = seconds
+
+    def __enter__(self) -> SqliteSession:
+        self._connection = self._engine.take_reader()
+        self._used = _session(self._connection, self._seconds)
+        return self._used
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._used.close()
+        finally:
+            self._engine.give_back(self._connection)
+        if isinstance(error, (sqlite3.Error, OSError)) and (ours := _translation(error)) is not None:
+            raise ours from error
 
 
 class _Machine:
@@ -337,18 +369,25 @@ def _translated() -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except sqlite3.IntegrityError as error:
-        raise Conflict("the index has such a row already") from error
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", "") or ""
-        if code.startswith(("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")):
-            raise OutOfSpace("the disk that holds the index is full") from error
-        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            raise Unavailable("another process keeps the index busy; try again") from error
-        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            raise Damaged("the index is damaged; `roentgate rebuild-index` makes it anew from the objects") from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise Unavailable("the index cannot be read or written") from error
-        raise
-    except OSError as error:
-        raise Unavailable(f"the index cannot be opened: {error.strerror}") from error
+    except (sqlite3.Error, OSError) as error:
+        if (ours := _translation(error)) is None:
+            raise
+        raise ours from error
+
+
+def _translation(error: sqlite3.Error | OSError) -> Error | None:
+    """Our error for one of SQLite's or of its files, or None if it is a fault of ours."""
+    if isinstance(error, OSError):
+        return Unavailable(f"the index cannot be opened: {error.strerror}")
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict("the index has such a row already")
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")):
+        return OutOfSpace("the disk that holds the index is full")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Unavailable("another process keeps the index busy; try again")
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return Damaged("the index is damaged; `roentgate rebuild-index` makes it anew from the objects")
+    if isinstance(error, sqlite3.OperationalError):
+        return Unavailable("the index cannot be read or written")
+    return None

@@ -194,6 +194,7 @@ def _undone(value: str) -> str:
     return re.sub(r"(?i)\bdicom (json|xml)\b", r"dicom+\1", value)
 
 
+@lru_cache(maxsize=256)
 def read_ranges(text: str) -> tuple[Range, ...]:
     """Read the entries of an Accept header, leniently (PS3.18 8.7.5).
 

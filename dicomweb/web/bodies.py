@@ -30,6 +30,9 @@ REVALIDATED = b"private, no-cache"
 """Cache-Control of all that is stored (W-442). What a UID names may be replaced, or deleted and stored anew with other
 content; so whoever keeps an answer asks by its ETag whether it still holds, which costs no storage access."""
 
+_DESCRIBED = 16
+"""Parts of an answer whose description is kept until they are sent; of more it is made twice."""
+
 _GZIP_LEAST = 1400
 _GZIP_LEVEL = 4
 
@@ -83,21 +86,31 @@ def multiple(contents: Callable[[], Iterable[Content]], etag: str, base: str, kn
         return (opening[2:] if first else opening) + fields
 
     def segments() -> Iterator[Segment]:
-        first = True
-        for content in contents():
-            yield head(content, first)
-            yield from content.segments
-            first = False
+        if whole:
+            for opening, content in described:
+                yield opening
+                yield from content.segments
+        else:
+            for number, content in enumerate(contents()):
+                yield head(content, number == 0)
+                yield from content.segments
         yield closing
 
     size = len(closing) if known else None
     kind = ""
+    described: list[tuple[bytes, Content]] = []
+    whole = True  # so few that they need not be described again
     for number, content in enumerate(contents()):
         kind = kind or content.media_type
         if size is None or content.size is None:
-            size = None
+            size, whole = None, False
             break
-        size += len(head(content, number == 0)) + content.size
+        opening = head(content, number == 0)
+        size += len(opening) + content.size
+        if number < _DESCRIBED:
+            described.append((opening, content))
+        else:
+            whole = False
     return Body(f'multipart/related; type="{kind}"; boundary={boundary}', segments, size)
 
 

@@ -1,6 +1,6 @@
 """Every URL and its handlers (PS3.18 10.1 and 9.1; DESIGN's own ones beside them).
 
-The order is that of how often viewers ask, since the routes are tried one after the other.
+The order is that of how often viewers ask and modalities store, since the routes are tried one after the other.
 """
 
 from starlette.types import ASGIApp
@@ -56,13 +56,13 @@ def _retrieved(path: str) -> list[tuple[str, Methods]]:
 _ARCHIVE: tuple[tuple[str, Methods], ...] = (
     (f"{_INSTANCE}/frames/{{frames}}", Methods(GET=wado.frames)),
     (_INSTANCE, Methods(GET=wado.instances, DELETE=delete.delete)),
+    (f"{DICOMWEB}/studies", Methods(GET=qido.search_studies, POST=stow.store)),
     (f"{_INSTANCE}/frames/{{frames}}/rendered", Methods(GET=rendered.frames)),
     (f"{_INSTANCE}/frames/{{frames}}/thumbnail", Methods(GET=rendered.thumbnail)),
     (f"{_INSTANCE}/bulkdata/{{value:path}}", Methods(GET=bulkdata.value)),
     *_retrieved(_INSTANCE),
     *_retrieved(_SERIES),
     *_retrieved(_STUDY),
-    (f"{DICOMWEB}/studies", Methods(GET=qido.search_studies, POST=stow.store)),
     (f"{_STUDY}/series", Methods(GET=qido.search_series)),
     (f"{_SERIES}/instances", Methods(GET=qido.search_instances)),
     (_SERIES, Methods(GET=wado.instances, DELETE=delete.delete)),
