@@ -128,13 +128,23 @@ class PartReader:
         """
         if self._state == "epilogue":
             return []
+        events: list[Event] = []
+        position: int | None = self._begins(data)
         buffer = self._held + data if self._held else data
         self._held = b""
-        events: list[Event] = []
-        position: int | None = 0
         while position is not None:
             position = self._step(buffer, position, events)
         return events
+
+    def _begins(self, data: bytes) -> int:
+        """Say where to begin with these bytes. A body that begins with its first boundary, as nearly all do, is not
+        copied to put the line break before that."""
+        if self._state == "preamble" and self._held == b"\n" and not self._passed:
+            rest = _REST.match(data, len(self._needle) - 1) if data.startswith(self._needle[1:]) else None
+            if rest:
+                self._held, self._state = b"", "header"
+                return rest.end() - 1
+        return 0
 
     def _step(self, buffer: bytes, start: int, events: list[Event]) -> int | None:
         """Deal with the buffer from `start` on; return where to go on, or None if more bytes are needed."""
