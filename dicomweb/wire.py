@@ -1,4 +1,4 @@
-"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 five faults of version 0.18 mended; `mend` puts
+"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 six faults of version 0.18 mended; `mend` puts
 these classes in its place.
 
 Each was measured, and each has its test. Nothing here knows what is served.
@@ -6,6 +6,8 @@ Each was measured, and each has its test. Nothing here knows what is served.
 
 import asyncio
 import logging
+import re
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +15,7 @@ import h2.connection
 import h2.events
 import h2.settings
 import hypercorn.asyncio.run
+import hypercorn.asyncio.tcp_server
 import hypercorn.protocol
 import hypercorn.protocol.h2
 from h2.errors import ErrorCodes
@@ -20,6 +23,7 @@ from h2.settings import SettingCodes
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Closed, RawData
 from hypercorn.events import Event as ConnectionEvent
+from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import Body, Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -36,6 +40,8 @@ CONNECTION_WINDOW = 16 << 20
 _INITIAL_WINDOW = 65_535
 PIECE = 256 << 10
 """Bytes that are taken from an HTTP/2 socket at once; each piece costs some 150 µs on its way to the application."""
+
+_VISIBLE = re.compile(rb"[!-~]+")
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +117,8 @@ class Connection(TCPServer):
 class Http2(H2Protocol):
     """HTTP/2 whose flow-control windows let an upload fill a long line, whose connection survives bytes that arrive
     for a stream that has been answered already (RFC 9113 5.2, 8.1), ends when its client does nothing but open streams
-    and give them up (RFC 9113 10.5), and takes its answers with it when it ends.
+    and give them up (RFC 9113 10.5), and takes its answers with it when it ends. What is no request ends its own
+    stream, and not those of others who share the connection through a proxy (RFC 9113 8.1.1).
 
     With the protocol's initial windows an upload is held to 64 KiB a round trip: 20 MB at 20 ms took 13 s. Streams
     that are opened and reset cost the client 40 bytes and us a request each: 10,000 made others wait for 1 s. A viewer
@@ -142,13 +149,17 @@ class Http2(H2Protocol):
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
-            if isinstance(event, h2.events.StreamReset) and not self._bears_reset():
+            malformed = isinstance(event, h2.events.RequestReceived) and not _is_request(event.headers)
+            if (malformed or isinstance(event, h2.events.StreamReset)) and not self._bears_reset():
                 log.warning("a client that opened HTTP/2 streams only to reset them was cut off")
                 self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
                 await self._flush()
                 await self.send(Closed())
                 return
-            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+            if malformed:
+                self.connection.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+                await self._flush()
+            elif isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
                 self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 await self._flush()
             else:
@@ -160,6 +171,20 @@ class Http2(H2Protocol):
         self._resets = min(self._resets + (now - self._counted) * self._rate, self._most) - 1
         self._counted = now
         return self._resets >= 0
+
+
+def _is_request(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Say whether header fields are those of a request that has a path (RFC 9113 8.3.1, RFC 3986 3.3)."""
+    given = dict(fields)
+    return all(_VISIBLE.fullmatch(given.get(name, b"")) for name in (b":method", b":path"))
+
+
+class Wrapper(ProtocolWrapper):
+    """Nothing but HTTP/2, since HTTP/1.1 is served by `connection`. Hypercorn takes a client that speaks it at once for
+    one of HTTP/1.1 first, and then whatever goes wrong tells the log what that client had sent."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args[:-1], "h2")
 
 
 class Stream(HTTPStream):
@@ -194,6 +219,7 @@ def mend() -> None:
     """
     places: list[tuple[ModuleType, type]] = [
         (hypercorn.asyncio.run, Connection),
+        (hypercorn.asyncio.tcp_server, Wrapper),
         (hypercorn.protocol, Http2),
         (hypercorn.protocol.h2, Stream),
     ]

@@ -123,6 +123,43 @@ def test_an_answer_ends_with_the_http2_connection_that_it_was_for(size):
         assert over.wait(20)
 
 
+MALFORMED = {
+    "no path": [(":method", "CONNECT"), (":authority", "x")],
+    "a path of bytes": [FIELDS[0], (":path", b"/\xc3\xa9"), *FIELDS[2:]],
+    "a method of bytes": [(":method", b"G\xc3\x8bT"), *FIELDS[1:]],
+    "a path of two words": [FIELDS[0], (":path", "/ x"), *FIELDS[2:]],
+}
+
+
+@pytest.mark.parametrize("fields", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_request_ends_its_own_stream_of_http2_and_no_other(fields, caplog):
+    with running(echo_size) as server, Http2Client(server.port) as client:
+        client.h2.config.validate_outbound_headers = False
+        client.begin(1)
+        client.h2.send_headers(3, fields, end_stream=True)
+        client.flush()
+        ended = next(event for event in client.events() if isinstance(event, h2.events.StreamReset))
+        assert (ended.stream_id, ended.error_code) == (3, ErrorCodes.PROTOCOL_ERROR)
+        client.h2.send_data(1, b"hello", end_stream=True)
+        client.flush()
+        assert client.answer(1) == (200, b"5")
+    assert caplog.text == ""
+
+
+def test_what_goes_wrong_in_http2_tells_the_log_nothing_of_what_was_sent(caplog, monkeypatch):
+    async def failing(*_):
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(wire.H2Protocol, "_create_stream", failing)
+    with running(echo_size) as server, Http2Client(server.port) as client:
+        client.begin(1, end=True)
+        with contextlib.suppress(ConnectionError):
+            while client.socket.recv(65536):
+                pass
+    assert "nobody foresaw this" in caplog.text
+    assert "PRI *" not in caplog.text
+
+
 def test_an_upload_that_nobody_reads_does_not_hold_the_connection_for_ever():
     with running(early) as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
