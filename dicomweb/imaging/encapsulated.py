@@ -2,8 +2,8 @@
 PS3.18 8.7.4).
 
 Their bytes are a bulk value like any other; this module says which, and as what they are handed out. A document
-of a stranger is never something that a browser would run as part of this site: `attachment` says which ones a
-browser must not open at all (A20).
+of a stranger is never something that a browser would run as part of this site: `SHOWN` are those that a browser may
+open at all (A20).
 """
 
 import binascii
@@ -44,7 +44,7 @@ Chromium's viewer shows a PDF under it."""
 
 
 SHOWN = frozenset(("application/pdf", "text/plain", "image/jpeg", "image/png"))
-"""Types that a browser may show."""
+"""Types that a browser may show; it saves documents of all others."""
 
 
 class Document(NamedTuple):
@@ -53,7 +53,6 @@ class Document(NamedTuple):
     Attributes:
         media_type: what `/rendered` gives.
         title: in words, cleaned; may name the patient.
-        attachment: a browser must save it, not show it.
         file_ending: proposed, without a dot.
         inline: Base64 of the bytes where the data set holds them, with padding; None where they are the bulk
             value of `PATH`.
@@ -62,7 +61,6 @@ class Document(NamedTuple):
 
     media_type: str
     title: str
-    attachment: bool
     file_ending: str
     inline: str | None
     size: int | None
@@ -96,7 +94,6 @@ def read(dataset: Mapping[str, Any]) -> Document | None:
     return Document(
         kind,
         readable.clean(dicomjson.text(dataset, "00420010")) or readable.class_name(dicomjson.text(dataset, "00080016")),
-        kind not in SHOWN,
         _ENDINGS.get(kind, "bin"),
         element.get("InlineBinary"),
         size if size is not None and size > 0 else None,

@@ -104,7 +104,8 @@ _DOCUMENTS = (
 
 
 def for_metadata(accepted: Accepted) -> Document:
-    """Choose the form of metadata (PS3.18 8.7.3.2, W-054, W-055): JSON, or XML in parts.
+    """Choose the form of metadata and of search results (PS3.18 8.7.3.2, 10.6.4; W-054, W-055, W-062, W-063): JSON, or
+    XML in parts.
 
     `application/json` is taken for application/dicom+json.
 
@@ -133,15 +134,6 @@ def described_syntax(accepted: Accepted, form: Document) -> str:
         if range_.media_type == kind and range_.q > 0 and range_.syntax in syntaxes.SYNTAXES:
             return range_.syntax
     return ""
-
-
-def for_search(accepted: Accepted) -> Document:
-    """Choose the form of search results (PS3.18 10.6.4, W-062, W-063): as metadata.
-
-    Raises:
-        NotAcceptable: neither JSON nor XML is accepted.
-    """
-    return for_metadata(accepted)
 
 
 def for_store(accepted: Accepted) -> Document:

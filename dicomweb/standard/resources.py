@@ -6,7 +6,6 @@ beyond that, since archived objects have UIDs with leading zeros too.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from dicomweb.errors import BadRequest, NotFound
@@ -26,51 +25,46 @@ class Template:
     Attributes:
         name: what the Standard calls the resource.
         path: URI template below the base; names of variables are those of `Resource`.
-        transactions: which of "retrieve", "store", "search" it takes.
-        optional: the Standard leaves it to the server (for "retrieve" and "search").
     """
 
     name: str
     path: str
-    transactions: tuple[str, ...]
-    optional: bool = False
 
 
 _SERIES = "/studies/{study}/series/{series}"
 _INSTANCE = _SERIES + "/instances/{instance}"
 _FRAME = _INSTANCE + "/frames/{frames}"
-_GET, _FIND = ("retrieve",), ("search",)
 
 # PS3.18 Table 10.1-1, in the order of the Standard (W-200 to W-221).
 TEMPLATES: tuple[Template, ...] = (
-    Template("All Studies", "/studies", ("store", "search")),
-    Template("Study", "/studies/{study}", ("retrieve", "store")),
-    Template("Study Metadata", "/studies/{study}/metadata", _GET),
-    Template("Study Bulkdata", "/studies/{study}/bulkdata", _GET, True),
-    Template("Study Pixel Data", "/studies/{study}/pixeldata", _GET, True),
-    Template("Rendered Study", "/studies/{study}/rendered", _GET),
-    Template("Study Thumbnail", "/studies/{study}/thumbnail", _GET, True),
-    Template("Study's Series", "/studies/{study}/series", _FIND),
-    Template("Study's Instances", "/studies/{study}/instances", _FIND),
-    Template("All Series", "/series", _FIND),
-    Template("Series", _SERIES, _GET),
-    Template("Series Metadata", _SERIES + "/metadata", _GET),
-    Template("Series Bulkdata", _SERIES + "/bulkdata", _GET, True),
-    Template("Series Pixel Data", _SERIES + "/pixeldata", _GET, True),
-    Template("Rendered Series", _SERIES + "/rendered", _GET),
-    Template("Series Thumbnail", _SERIES + "/thumbnail", _GET, True),
-    Template("Series' Instances", _SERIES + "/instances", _FIND),
-    Template("All Instances", "/instances", _FIND),
-    Template("Instance", _INSTANCE, _GET),
-    Template("Instance Metadata", _INSTANCE + "/metadata", _GET),
-    Template("Instance Bulkdata", _INSTANCE + "/bulkdata", _GET, True),
-    Template("Instance Pixel Data", _INSTANCE + "/pixeldata", _GET, True),
-    Template("Rendered Instance", _INSTANCE + "/rendered", _GET),
-    Template("Instance Thumbnail", _INSTANCE + "/thumbnail", _GET, True),
-    Template("Frames", _FRAME, _GET),
-    Template("Rendered Frames", _FRAME + "/rendered", _GET),
-    Template("Frame Thumbnail", _FRAME + "/thumbnail", _GET, True),
-    Template("Bulkdata", _INSTANCE + "/bulkdata/{value}", _GET),
+    Template("All Studies", "/studies"),
+    Template("Study", "/studies/{study}"),
+    Template("Study Metadata", "/studies/{study}/metadata"),
+    Template("Study Bulkdata", "/studies/{study}/bulkdata"),
+    Template("Study Pixel Data", "/studies/{study}/pixeldata"),
+    Template("Rendered Study", "/studies/{study}/rendered"),
+    Template("Study Thumbnail", "/studies/{study}/thumbnail"),
+    Template("Study's Series", "/studies/{study}/series"),
+    Template("Study's Instances", "/studies/{study}/instances"),
+    Template("All Series", "/series"),
+    Template("Series", _SERIES),
+    Template("Series Metadata", _SERIES + "/metadata"),
+    Template("Series Bulkdata", _SERIES + "/bulkdata"),
+    Template("Series Pixel Data", _SERIES + "/pixeldata"),
+    Template("Rendered Series", _SERIES + "/rendered"),
+    Template("Series Thumbnail", _SERIES + "/thumbnail"),
+    Template("Series' Instances", _SERIES + "/instances"),
+    Template("All Instances", "/instances"),
+    Template("Instance", _INSTANCE),
+    Template("Instance Metadata", _INSTANCE + "/metadata"),
+    Template("Instance Bulkdata", _INSTANCE + "/bulkdata"),
+    Template("Instance Pixel Data", _INSTANCE + "/pixeldata"),
+    Template("Rendered Instance", _INSTANCE + "/rendered"),
+    Template("Instance Thumbnail", _INSTANCE + "/thumbnail"),
+    Template("Frames", _FRAME),
+    Template("Rendered Frames", _FRAME + "/rendered"),
+    Template("Frame Thumbnail", _FRAME + "/thumbnail"),
+    Template("Bulkdata", _INSTANCE + "/bulkdata/{value}"),
 )
 """Bulkdata URIs are the server's own affair (W-220); ours name the element by tags and item indices."""
 
@@ -149,18 +143,6 @@ def read_path(path: str) -> Resource:
     raise NotFound("there is nothing at this address")
 
 
-def read_url(url: str, base: str) -> Resource:
-    """Say what a URL names: one that was made with this base, or a path below it (PS3.18 8.2).
-
-    Raises:
-        NotFound, BadRequest: as `read_path`; NotFound also for a URL with another base.
-    """
-    path = url.removeprefix(base)
-    if path == url and "://" in url:
-        raise NotFound("the URL leads to another server")
-    return read_path(path)
-
-
 def write_path(resource: Resource) -> str:
     """Return the path of a resource below the base (PS3.18 Table 10.1-1); `read_path` undoes it."""
     steps = []
@@ -189,16 +171,6 @@ def series_url(base: str, study: str, series: str) -> str:
 def instance_url(base: str, study: str, series: str, instance: str) -> str:
     """Return the URL of an instance (PS3.18 10.1, W-214)."""
     return f"{base}/studies/{study}/series/{series}/instances/{instance}"
-
-
-def frames_url(base: str, study: str, series: str, instance: str, numbers: Iterable[int]) -> str:
-    """Return the URL of frames (PS3.18 10.1, W-217); numbers start at 1."""
-    return f"{instance_url(base, study, series, instance)}/frames/{','.join(map(str, numbers))}"
-
-
-def value_url(base: str, study: str, series: str, instance: str, value: str) -> str:
-    """Return the URL of a bulk data value (PS3.18 10.1, W-220), for example of "7FE00010"."""
-    return f"{instance_url(base, study, series, instance)}/bulkdata/{value}"
 
 
 def retrieve_url(base: str, study: str, series: str = "", instance: str = "") -> str:

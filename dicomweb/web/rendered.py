@@ -264,7 +264,7 @@ def _respond(
 def _fields(content: Content, base: str) -> Fields:
     """Where it is from, what to call it, and what a browser may do with it (A20)."""
     kind = content.media_type.partition(";")[0]
-    saved = kind not in encapsulated.SHOWN and not kind.startswith(("image/", "video/", "text/"))
+    saved = kind not in encapsulated.SHOWN and not kind.startswith(("image/", "video/")) and kind != "text/html"
     fields = [
         (b"content-location", f"{base}/{content.location}".encode("latin-1")),
         (b"content-disposition", f'{"attachment" if saved else "inline"}; filename="{content.name}"'.encode("latin-1")),

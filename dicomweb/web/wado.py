@@ -20,8 +20,8 @@ from dicomweb.errors import NotAcceptable, Undecodable
 from dicomweb.index import Held
 from dicomweb.standard import frames as frame_lists
 from dicomweb.standard.frames import Layout
-from dicomweb.standard.media import JSON, SYNTAXES, ZIP
-from dicomweb.standard.negotiation import Choice, Document, described_syntax
+from dicomweb.standard.media import JSON, ZIP
+from dicomweb.standard.negotiation import Choice, Document, described_syntax, wants_bulkdata
 from dicomweb.web import bodies, bulkdata
 from dicomweb.web.addresses import base_url
 from dicomweb.web.asking import choose_document, choose_frames, choose_instances, read_accepted, read_uids
@@ -189,9 +189,7 @@ def _instances(request: Request) -> Response | Callable[[], Response]:
     try:
         choices = choose_instances(request, members, len(uids) == 3)
     except NotAcceptable:
-        # What bulk data come as, asked of a whole resource, is an old way to ask for them (W-051, W-053).
-        wanted = read_accepted(request).header
-        if any(entry.multipart and entry.media_type in SYNTAXES for entry in wanted):
+        if wants_bulkdata(read_accepted(request)):
             return lambda: bulkdata.respond_values(request, None)
         raise
     if not any(retrieval.transcodes(held, choice.syntax) for held, choice in zip(members, choices, strict=True)):

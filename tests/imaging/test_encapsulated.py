@@ -25,26 +25,27 @@ def document(data: bytes, media_type: str | None, sop_class: str = PDF) -> tuple
 
 
 @pytest.mark.parametrize(
-    ("said", "sop_class", "media_type", "attachment", "ending"),
+    ("said", "sop_class", "media_type", "shown", "ending"),
     [
-        ("application/pdf", PDF, "application/pdf", False, "pdf"),
-        (None, PDF, "application/pdf", False, "pdf"),
-        ("text/XML", "1.2.840.10008.5.1.4.1.1.104.2", "text/xml", True, "xml"),
-        ("application/xml", "1.2.840.10008.5.1.4.1.1.104.2", "text/xml", True, "xml"),
-        ("model/stl", "1.2.840.10008.5.1.4.1.1.104.3", "model/stl", True, "stl"),
-        (None, "1.2.840.10008.5.1.4.1.1.104.4", "model/obj", True, "obj"),
-        ("text/html", PDF, "application/octet-stream", True, "bin"),
-        ("image/svg+xml", PDF, "application/octet-stream", True, "bin"),
-        ("application/x-unheard-of", "1.2.3", "application/octet-stream", True, "bin"),
+        ("application/pdf", PDF, "application/pdf", True, "pdf"),
+        (None, PDF, "application/pdf", True, "pdf"),
+        ("text/XML", "1.2.840.10008.5.1.4.1.1.104.2", "text/xml", False, "xml"),
+        ("application/xml", "1.2.840.10008.5.1.4.1.1.104.2", "text/xml", False, "xml"),
+        ("model/stl", "1.2.840.10008.5.1.4.1.1.104.3", "model/stl", False, "stl"),
+        (None, "1.2.840.10008.5.1.4.1.1.104.4", "model/obj", False, "obj"),
+        ("text/html", PDF, "application/octet-stream", False, "bin"),
+        ("image/svg+xml", PDF, "application/octet-stream", False, "bin"),
+        ("application/x-unheard-of", "1.2.3", "application/octet-stream", False, "bin"),
     ],
 )
 def test_a_document_goes_out_as_what_it_is_and_as_nothing_that_a_browser_would_run(
-    said, sop_class, media_type, attachment, ending
+    said, sop_class, media_type, shown, ending
 ):
     model, _ = document(b"x" * 3001, said, sop_class)
     found = encapsulated.read(model)
     assert found is not None
-    assert (found.media_type, found.attachment, found.file_ending) == (media_type, attachment, ending)
+    assert (found.media_type, found.file_ending) == (media_type, ending)
+    assert (media_type in encapsulated.SHOWN) is shown
     assert found.title == "Letter␛"
     assert found.size == 3001
 

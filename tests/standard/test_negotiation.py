@@ -14,7 +14,6 @@ from dicomweb.standard.negotiation import (
     for_metadata,
     for_pixels,
     for_rendered,
-    for_search,
     for_store,
     for_value,
     wants_bulkdata,
@@ -329,7 +328,6 @@ def test_frames_as_viewers_ask_for_them(accept, source, expected):
 )
 def test_metadata_and_searches_are_json_for_viewers_and_browsers(accept):
     assert for_metadata(read_accept(accept)) == "json"
-    assert for_search(read_accept(accept)) == "json"
 
 
 @pytest.mark.parametrize(

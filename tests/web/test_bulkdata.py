@@ -178,6 +178,20 @@ def test_octets_of_a_whole_resource_are_its_bulk_data(served):
         assert parts(served.get(path, OCTETS)) == parts(served.get(f"{path}/bulkdata", OCTETS))
 
 
+@pytest.mark.parametrize(
+    ("syntax", "accept"),
+    [
+        (JPEG, 'multipart/related; type="image/*"'),
+        ("1.2.840.10008.1.2.4.107", 'multipart/related; type="video/H265"'),
+    ],
+)
+def test_what_bulk_data_come_as_asked_of_a_whole_resource_means_them(served, syntax, accept):
+    data = compressed([b"\xff\xd8\xff\xd9"], syntax)
+    served.store(data)
+    (part,) = parts(served.get(f"/studies/{PREFIX}.1", accept))
+    assert part.data == b"\xff\xd8\xff\xd9"
+
+
 def test_pixel_data_alone_leave_other_bulk_data_out(served):
     data = rich()
     served.store(data)

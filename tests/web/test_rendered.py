@@ -344,6 +344,19 @@ def test_a_pdf_is_the_pdf_and_a_page_of_a_stranger_is_saved_not_shown(served, si
     assert "sandbox" in saved.headers["content-security-policy"]
 
 
+def test_a_clinical_document_whose_style_sheet_a_browser_would_run_is_saved(served):
+    text = b'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"/>'
+    document = without_pixels(
+        "1.2.840.10008.5.1.4.1.1.104.2", 1, EncapsulatedDocument=text + b"\0" * (len(text) & 1),
+        EncapsulatedDocumentLength=len(text), MIMETypeOfEncapsulatedDocument="text/XML",
+    )  # fmt: skip
+    served.store(document)
+    answer = served.get(f"{path_of(document)}/rendered")
+    assert (answer.headers["content-type"], answer.content) == ("text/xml", text)
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
 def test_waveforms_are_drawings(served):
     channel = Dataset()
     channel.ChannelSensitivity, channel.ChannelBaseline, channel.WaveformBitsStored = "1", "0", 16
