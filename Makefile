@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/.run
 	@$(BIN)/roentgate up
 
+# Files of tests side by side, one at a time on each core; the long ones have the machine to themselves.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-long: $(VENV)/.test
 	ROENTGATE_TEST_RANDOM=1 $(BIN)/python -m pytest
