@@ -7,7 +7,6 @@ Each was measured, and each has its test. Nothing here knows what is served.
 import asyncio
 import logging
 import re
-from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -149,15 +148,15 @@ class Http2(H2Protocol):
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
-            malformed = isinstance(event, h2.events.RequestReceived) and not _is_request(event.headers)
-            if (malformed or isinstance(event, h2.events.StreamReset)) and not self._bears_reset():
+            refused = _malformed(event)
+            if (refused or isinstance(event, h2.events.StreamReset)) and not self._bears_reset():
                 log.warning("a client that opened HTTP/2 streams only to reset them was cut off")
                 self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
                 await self._flush()
                 await self.send(Closed())
                 return
-            if malformed:
-                self.connection.reset_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+            if refused:
+                self.connection.reset_stream(refused, ErrorCodes.PROTOCOL_ERROR)
                 await self._flush()
             elif isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
                 self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -173,10 +172,14 @@ class Http2(H2Protocol):
         return self._resets >= 0
 
 
-def _is_request(fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Say whether header fields are those of a request that has a path (RFC 9113 8.3.1, RFC 3986 3.3)."""
-    given = dict(fields)
-    return all(_VISIBLE.fullmatch(given.get(name, b"")) for name in (b":method", b":path"))
+def _malformed(event: h2.events.Event) -> int:
+    """Return the stream of a request without method or path, or with one of other than visible ASCII (RFC 9113 8.3.1,
+    RFC 3986 3.3); 0 where it has both."""
+    if not isinstance(event, h2.events.RequestReceived):
+        return 0
+    given = dict(event.headers)
+    whole = all(_VISIBLE.fullmatch(given.get(name, b"")) for name in (b":method", b":path"))
+    return 0 if whole else event.stream_id
 
 
 class Wrapper(ProtocolWrapper):
@@ -184,7 +187,7 @@ class Wrapper(ProtocolWrapper):
     one of HTTP/1.1 first, and then whatever goes wrong tells the log what that client had sent."""
 
     def __init__(self, *args: Any) -> None:
-        super().__init__(*args[:-1], "h2")
+        super().__init__(*args[:-1], "h2")  # type: ignore[call-arg]
 
 
 class Stream(HTTPStream):
