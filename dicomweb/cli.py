@@ -124,6 +124,15 @@ def parser() -> argparse.ArgumentParser:
     migrate.add_argument("--to-index", metavar="URL", help="where metadata are to lie")
     _json(migrate)
 
+    reconcile = add(
+        "reconcile", "reconcile", "bring an index and objects of different days to agree, as after a restore",
+        "What the index does not know is entered from the objects, deletions that it does not know are carried out,"
+        " and what has no object is listed. Run it again to go on after an interruption. Exit status 1 if something is"
+        " left.",
+        "roentgate reconcile --data /srv/images",
+    )  # fmt: skip
+    _json(reconcile)
+
     rebuild = add(
         "rebuild-index", "rebuild", "make the index anew from the stored objects alone",
         "Stop the server first. Deletions stay deleted.",

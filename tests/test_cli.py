@@ -23,6 +23,7 @@ COMMANDS = [
     "import",
     "export",
     "verify",
+    "reconcile",
     "rebuild-index",
     "stats",
     "config",
@@ -116,7 +117,8 @@ def test_a_wrong_setting_in_the_environment_stops_every_command(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [["stats"], ["verify"], ["rebuild-index", "--yes"], ["export", "--study", "1", "--to", "x"]]
+    "command",
+    [["stats"], ["verify"], ["reconcile"], ["rebuild-index", "--yes"], ["export", "--study", "1", "--to", "x"]],
 )
 def test_a_slip_in_the_folder_is_told_of_and_makes_no_empty_archive(tmp_path, command):
     done = run(tmp_path, *command, "--data", "dtaa", status=2)

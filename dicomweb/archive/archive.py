@@ -7,6 +7,7 @@ from dicomweb.access.rights import Scope
 from dicomweb.archive import delete as deletion
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.identity import Identity
+from dicomweb.archive.reconciling import Reconciliation, Step
 from dicomweb.archive.room import open_room
 from dicomweb.archive.shelf import Shelf
 from dicomweb.archive.spool import Spool, Upload
@@ -111,6 +112,10 @@ class Archive:
         """Make the index anew, of this storage; see `Upkeep.rebuild`."""
         self.identity.claim()
         return self._upkeep.rebuild()
+
+    def reconcile(self) -> Iterator[Step]:
+        """Bring index and objects of different days to agree; see `Reconciliation.run`."""
+        return Reconciliation(self.storage, self.index, self._upkeep, self.config.abandoned_seconds).run()
 
     def check_index(self) -> None:
         """See that the index is whole enough to serve from, and that of this storage; see `Upkeep.check_index` and

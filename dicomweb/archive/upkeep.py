@@ -10,8 +10,9 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from dicomweb.archive import tombstones
@@ -202,7 +203,7 @@ class Upkeep:
                 return count
             version = version_of(stored.key)
             if finding is not None:
-                finding = self._enter(version, stored)
+                finding = self.enter(version, stored)
                 log.warning("an object without a row: %s", stored.key if finding is None else finding)
                 count += finding is None
         self._index.trust()
@@ -324,7 +325,7 @@ class Upkeep:
                 self._storage.delete(stored.key)
                 yield stored, None
             else:
-                yield stored, self._enter(version, stored)
+                yield stored, self.enter(version, stored)
         for grave in graves:
             if grave.kind == "replaced":
                 self._storage.delete(grave.key)
@@ -347,7 +348,14 @@ class Upkeep:
         if not self._index.walk(0, 1) and any(self._storage.list("objects/")):
             log.warning("the index is empty although objects are stored: `roentgate rebuild-index` makes it from them")
 
-    def _enter(self, version: int | None, stored: Stored) -> Finding | None:
+    def enter(
+        self, version: int | None, stored: Stored, graves: Mapping[int, Tombstone] = MappingProxyType({})
+    ) -> Finding | None:
+        """Enter an object that no row tells of; see `Index.enter`.
+
+        Returns:
+            Why it could not enter, or None.
+        """
         if version is None:
             return Finding("orphaned", stored.key, detail="the object's key names no version")
         try:
@@ -356,9 +364,7 @@ class Upkeep:
             return Finding("unreadable", stored.key, detail=str(error))
         if entry is None:
             return Finding("corrupt", stored.key, detail="the object's bytes are not those that were stored")
-        self._index.intend([Intent(version, stored.key)])
-        if self._index.commit([entry]) != [None]:
-            self._index.keep([entry])
+        self._index.enter(entry, graves)
         return None
 
     def _entry(self, version: int, stored: Stored) -> Entry | None:

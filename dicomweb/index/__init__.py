@@ -4,7 +4,7 @@ A *version* is one stored object, named by a 63-bit integer that is never used a
 at most one current version; only current versions are visible to searches and retrievals.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -230,6 +230,14 @@ class Index(Protocol):
     def replace(self, entry: Entry, tombstone: Tombstone) -> Held | None:
         """Make `entry` current in place of the one version that `tombstone` names; that one goes to the
         garbage, both intents are dropped. If another version is current by now, return it and do nothing."""
+
+    def enter(self, entry: Entry, graves: Mapping[int, Tombstone]) -> None:
+        """Take in an object that is there and known to be whole, in one step: a process that dies on the way leaves no
+        intent, by which the sweep would remove the object.
+
+        It becomes current where its SOP Instance UID is free, or held by a version that `graves` has a tombstone of a
+        replacement for; else it is a version that is not current. Whether it was intended does not matter.
+        """
 
     def forget(self, versions: Sequence[int]) -> None:
         """Drop intents whose object is not (or no longer) in storage."""

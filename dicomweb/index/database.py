@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -204,6 +204,24 @@ class Database(Reader):
             self._drop_intents(session, [held.version, tombstone.version])
             results.append(None)
         return results
+
+    def enter(self, entry: Entry, graves: Mapping[int, Tombstone]) -> None:
+        """See Index."""
+        self._groups.do(self._do_enter, (self._ready([entry])[0], graves))
+
+    def _do_enter(self, session: Session, works: Sequence[tuple[Ready, Mapping[int, Tombstone]]]) -> list[None]:
+        for ready, graves in works:
+            held = ready.entry.held
+            if held.version not in self._pending(session, [held.version]):
+                self._do_intend(session, [[Intent(held.version, held.key)]])
+            ((holder,),) = self._do_commit(session, [[ready]])
+            while holder is not None:
+                if (grave := graves.get(holder.version)) is not None:
+                    (holder,) = self._do_replace(session, [(ready, grave)])
+                else:
+                    self._do_keep(session, [[ready]])
+                    break
+        return [None] * len(works)
 
     def forget(self, versions: Sequence[int]) -> None:
         """See Index."""

@@ -1,7 +1,9 @@
 """Upkeep: sweeps, checks, and an index made anew that answers as before."""
 
 import hashlib
+import itertools
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -156,6 +158,18 @@ ACTIONS = st.lists(
 def test_a_rebuilt_index_answers_as_before_whatever_happened(tmp_path_factory, actions):
     served = Served(tmp_path_factory.mktemp("archive"))
     archive = served.archive
+    act(archive, actions)
+    before, others = answers(served), {held.version for held in archive.index.others(100)}
+    assert [finding for _, finding in archive.rebuild() if finding is not None] == []
+    assert answers(served) == before
+    assert {held.version for held in archive.index.others(100)} == others
+    archive.sweep()
+    assert found(archive) == []
+    assert answers(served) == before
+    archive.close()
+
+
+def act(archive: Archive, actions: list[tuple[str, int, int, str | None]]) -> None:
     for action, study, number, comments in actions:
         data = ct(number, study=study, PatientComments=comments)
         try:
@@ -171,14 +185,64 @@ def test_a_rebuilt_index_answers_as_before_whatever_happened(tmp_path_factory, a
                 store(archive, data, on_conflict=action)
         except (NotFound, Gone):
             pass
-    before, others = answers(served), {held.version for held in archive.index.others(100)}
-    assert [finding for _, finding in archive.rebuild() if finding is not None] == []
+
+
+# -- reconcile -------------------------------------------------------------------------------------------
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(yesterday=ACTIONS, today=ACTIONS, interrupted=st.integers(0, 6))
+def test_yesterdays_index_answers_as_todays_once_it_is_reconciled(tmp_path_factory, yesterday, today, interrupted):
+    folder = tmp_path_factory.mktemp("archive")
+    served = Served(folder, storage=f"file:{folder / 'objects'}", index=f"sqlite:{folder / 'index'}")
+    act(served.archive, yesterday)
+    with sqlite3.connect(folder / "index") as source, sqlite3.connect(folder / "backup") as target:
+        source.backup(target)
+    act(served.archive, today)
+    before, others = answers(served), {held.version for held in served.archive.index.others(100)}
+    served.archive.close()
+    for name in ("index-wal", "index-shm"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "backup").replace(folder / "index")
+    served = Served(folder, storage=f"file:{folder / 'objects'}", index=f"sqlite:{folder / 'index'}")
+    archive = served.archive
+    list(itertools.islice(archive.reconcile(), interrupted))
+    assert not {"missing", "refused"} & {step.state for step in archive.reconcile()}
     assert answers(served) == before
     assert {held.version for held in archive.index.others(100)} == others
+    assert {step.state for step in archive.reconcile()} <= {"agreed"}
     archive.sweep()
     assert found(archive) == []
     assert answers(served) == before
     archive.close()
+
+
+def test_what_was_under_way_when_the_index_was_copied_is_entered_and_no_sweep_takes_it(archive, monkeypatch):
+    data = ct(1)
+    intent = intent_of(archive, finished_process(), monkeypatch)
+    archive.storage.delete(intent.key)
+    assert archive.storage.put([Put(object_key(hashlib.sha256(data).digest(), 77), data, b"")]) == [None]
+    assert [step.state for step in archive.reconcile()] == ["added"]
+    assert archive.sweep().withdrawn == 0
+    assert [held.version for held in archive.index.members(STUDY)] == [77]
+    assert found(archive) == []
+
+
+def test_what_another_process_has_under_way_is_left_to_it(archive, monkeypatch):
+    intent = intent_of(archive, "elsewhere:1:1", monkeypatch)
+    assert [step.state for step in archive.reconcile()] == ["agreed"]
+    assert [pending for pending, _ in archive.index.pending(4e9)] == [intent]
+
+
+def test_what_has_no_object_and_what_cannot_enter_is_told_and_left(archive):
+    store(archive, ct(1), ct(2))
+    lost, other = archive.index.members(STUDY)
+    archive.storage.delete(lost.key)
+    stray = object_key(hashlib.sha256(ct(3)).digest(), 78)
+    assert archive.storage.put([Put(stray, ct(3)[:-1] + b"x", b"")]) == [None]
+    told = {step.key: (step.state, step.instance) for step in archive.reconcile()}
+    assert told == {lost.key: ("missing", lost.instance), other.key: ("agreed", ""), stray: ("refused", "")}
+    assert archive.index.members(STUDY) == [lost, other]
+    assert store(archive, ct(1)) == ["already"]
+    assert "missing" not in {step.state for step in archive.reconcile()}
 
 
 def test_a_rebuild_takes_objects_where_they_lie(archive):

@@ -30,7 +30,11 @@ def test_yesterdays_index_with_todays_objects_is_mended_by_the_objects(tmp_path:
         leftover.unlink()
     shutil.copy(backup, data / "index.sqlite")
     assert ("orphaned", "") in findings(tmp_path)
-    commands.run(tmp_path, "rebuild-index", "--yes")
+    told = commands.run_json(tmp_path, "reconcile")
+    assert {name: told[name] for name in ("agreed", "added", "deleted", "missing")} == {
+        "agreed": told["agreed"], "added": 1, "deleted": 1, "missing": 0
+    }  # fmt: skip
+    assert commands.run_json(tmp_path, "reconcile")["added"] == 0
     with web(tmp_path) as server:
         assert server.ask("/dicom-web/instances").content.replace(str(server.port).encode(), b"") == today
         assert server.read(2).status_code == 410
@@ -49,6 +53,8 @@ def test_todays_index_with_yesterdays_objects_names_what_is_missing_until_it_is_
     shutil.rmtree(data / "files")
     shutil.move(backup, data / "files")
     assert findings(tmp_path) == {("missing", uid(2))}
+    told = commands.run_json(tmp_path, "reconcile", status=1)
+    assert (told["added"], [each["instance"] for each in told["findings"]]) == (0, [uid(2)])
     with web(tmp_path) as server:
         answer = server.read(2)
         assert (answer.status_code, "missing" in answer.json()["detail"]) == (500, True)
