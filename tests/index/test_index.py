@@ -171,6 +171,21 @@ def test_a_replacement_of_a_version_that_is_not_current_any_more_does_nothing(in
     }
 
 
+# -- objects that are there ---------------------------------------------------------------------------------------
+def test_an_object_that_is_there_enters_in_one_step_as_what_it_is(index: Index) -> None:
+    first, second, third, kept = entry(), entry(Rows=1), entry(Rows=2), entry(Rows=3)
+    one = tombstone(index, "1.1", versions=(first.held.version,), kind="replaced")
+    two = tombstone(index, "1.1", versions=(second.held.version,), kind="replaced")
+    graves = {first.held.version: one, second.held.version: two}
+    intend(index, second)
+    for each in (first, second, third, kept):
+        index.enter(each, graves)
+    assert index.locate("1.1", "1.1.1", "1.1.1.1") == third.held
+    assert index.others(10) == [kept.held]
+    assert index.garbage() == [(each.held.version, each.held.key) for each in (first, second)]
+    assert index.pending(time.time() + 1) == []
+
+
 # -- deleting ---------------------------------------------------------------------------------------------------
 def test_a_deleted_instance_is_gone_and_counts_follow(index: Index) -> None:
     store(index, entry(), entry(instance="1.1.1.2"), entry(series="1.1.2", instance="1.1.2.1", Modality="SR"))
