@@ -52,8 +52,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else if .Values.web.httpRoute.enabled -}}
 {{- printf "https://%s" (first .Values.web.httpRoute.hostnames) -}}
 {{- else -}}
-{{- printf "http://%s-web.%s.svc:%d" (include "roentgate.fullname" .) .Release.Namespace (int .Values.web.service.port) -}}
+{{- printf "%s://%s-web.%s.svc:%d" (include "roentgate.scheme" .) (include "roentgate.fullname" .) .Release.Namespace (int .Values.web.service.port) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "roentgate.scheme" -}}
+{{- ternary "https" "http" .Values.web.tls.enabled -}}
+{{- end -}}
+
+{{/* The file of the authorities by which the DICOMweb server is known that bridge and `helm test` call. */}}
+{{- define "roentgate.dicomwebCa" -}}
+{{- if and .Values.web.enabled .Values.web.tls.enabled -}}
+/secrets/web-ca/ca.crt
+{{- else if and .Values.bridge.dicomweb (include "roentgate.trusted" .) -}}
+/trust/ca.crt
+{{- end -}}
+{{- end -}}
+
+{{- define "roentgate.webCaMount" -}}
+{{- if and .Values.web.enabled .Values.web.tls.enabled }}
+- { name: web-ca, mountPath: /secrets/web-ca, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "roentgate.webCaVolume" -}}
+{{- if and .Values.web.enabled .Values.web.tls.enabled }}
+- name: web-ca
+  secret:
+    secretName: {{ .Values.web.tls.existingSecret }}
+    defaultMode: 0440
+    items:
+      - { key: ca.crt, path: ca.crt }
+{{- end }}
 {{- end -}}
 
 {{/* The DICOMweb server that the bridge serves. */}}
@@ -61,7 +91,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.bridge.dicomweb -}}
 {{- .Values.bridge.dicomweb -}}
 {{- else -}}
-{{- printf "http://%s-web:%d%s/dicom-web" (include "roentgate.fullname" .) (int .Values.web.service.port) (include "roentgate.prefix" .) -}}
+{{- printf "%s://%s-web:%d%s/dicom-web" (include "roentgate.scheme" .) (include "roentgate.fullname" .) (int .Values.web.service.port) (include "roentgate.prefix" .) -}}
 {{- end -}}
 {{- end -}}
 
@@ -178,6 +208,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if and $v.web.httpRoute.enabled (not (and $v.web.httpRoute.parentRefs $v.web.httpRoute.hostnames)) -}}
 {{- fail "web.httpRoute.enabled needs web.httpRoute.parentRefs and web.httpRoute.hostnames." -}}
+{{- end -}}
+{{- if and $v.web.tls.enabled (not $v.web.tls.existingSecret) -}}
+{{- fail "web.tls.enabled needs web.tls.existingSecret." -}}
 {{- end -}}
 {{- if and $v.web.httpRoute.enabled $v.web.ingress.enabled -}}
 {{- fail "web.ingress and web.httpRoute are both enabled: what clients call us is one of them." -}}

@@ -273,6 +273,7 @@ def test_it_has_the_version_of_the_program():
         ((*GOOD, "nodes.A.port=104", "nodesSecret.existingSecret=n"), "keep one"),
         ((*MANY, "web.autoscaling.enabled=true", "web.autoscaling.minReplicas=9"), "is more than maxReplicas"),
         ((*GOOD, "trust.configMap=a", "trust.existingSecret=b"), "keep one"),
+        ((*GOOD, "web.tls.enabled=true"), "needs web.tls.existingSecret"),
         ((*GOOD, "metrics.serviceMonitor.enabled=true"), "needs metrics.serviceMonitor.keySecret"),
         ((*GOOD, "bridge.service.loadBalancerClass=a"), "loadBalancerClass needs a Service of type LoadBalancer"),
     ],
@@ -344,7 +345,7 @@ def test_web_and_bridge_find_each_other(case, tmp_path):
         environ = variables(objects, workload, tmp_path)
         for name in ("ROENTGATE_DICOMWEB", "ROENTGATE_BRIDGE_URL"):
             if name in environ and ".example" not in environ[name]:
-                host, port = re.findall(r"http://([^/:]+):(\d+)", environ[name])[0]
+                host, port = re.findall(r"https?://([^/:]+):(\d+)", environ[name])[0]
                 assert int(port) in {each["port"] for each in services[host]["spec"]["ports"]}, name
 
 
@@ -649,7 +650,7 @@ def test_k15_the_smoke_pod_runs_a_command_that_there_is(case):
     given = parser().parse_args(own(pod["spec"])["args"])
     services = of("Service", objects)
     if ".example" not in given.url:
-        host, port = re.findall(r"http://([^/:]+):(\d+)/", given.url)[0]
+        host, port = re.findall(r"https?://([^/:]+):(\d+)/", given.url)[0]
         assert int(port) in {each["port"] for each in services[host]["spec"]["ports"]}
     if given.dimse:
         host, port = given.dimse.partition("@")[2].split(":")
@@ -806,9 +807,7 @@ def test_k14_platforms_that_choose_users_by_themselves_are_let():
 @pytest.mark.parametrize(("case", "kind"), [("everything-on", "configMap"), ("gateway", "secret")])
 def test_authorities_of_the_hospital_reach_whatever_opens_connections(case, kind, tmp_path):
     objects = rendered(file=case)
-    for name, spec in pods(objects).items():
-        if name.endswith("-smoke"):
-            continue
+    for spec in pods(objects).values():
         mounts = {each["mountPath"]: each["name"] for each in own(spec)["volumeMounts"]}
         volume = {each["name"]: each for each in spec["volumes"]}[mounts["/trust"]]
         assert volume[kind]["items"] == [{"key": "ca.crt" if kind == "configMap" else "bundle.pem", "path": "ca.crt"}]
@@ -820,7 +819,34 @@ def test_authorities_of_the_hospital_reach_whatever_opens_connections(case, kind
         job = own(pods(objects)["pacs-migrate"])
         assert {"name": "PGSSLROOTCERT", "value": "/trust/ca.crt"} in job["env"]
     else:
-        assert "/trust" not in str(seen)
+        assert "/trust" not in str(seen), "it is embedded, and its bridge knows the web server by another authority"
+
+
+def test_authorities_of_the_hospital_are_those_of_another_server_of_the_bridge(tmp_path):
+    objects = rendered("trust.configMap=ca", file="bridge-only")
+    bridge = of("StatefulSet", objects)["rel-roentgate-bridge"]
+    assert variables(objects, bridge, tmp_path)["ROENTGATE_DICOMWEB_CA"] == "/trust/ca.crt"
+    (pod,) = of("Pod", objects).values()
+    assert {"name": "ROENTGATE_DICOMWEB_CA", "value": "/trust/ca.crt"} in own(pod["spec"])["env"]
+
+
+def test_with_tls_everybody_calls_the_web_server_by_https(tmp_path):
+    objects = rendered(file="gateway")
+    web, bridge = of("StatefulSet", objects)["rel-roentgate-web"], of("StatefulSet", objects)["rel-roentgate-bridge"]
+    container = own(web["spec"]["template"]["spec"])
+    for kind in ("startup", "readiness", "liveness"):
+        assert container[f"{kind}Probe"]["httpGet"]["scheme"] == "HTTPS"
+    config = Config.read(variables(objects, bridge, tmp_path))
+    assert config.dicomweb == "https://rel-roentgate-web:8080/pacs/dicom-web"
+    (pod,) = of("Pod", objects).values()
+    assert config.dicomweb in own(pod["spec"])["args"]
+    for spec in (bridge["spec"]["template"]["spec"], pod["spec"]):
+        (volume,) = [each["secret"] for each in spec["volumes"] if each["name"] == "web-ca"]
+        assert (volume["secretName"], volume["items"]) == ("web-tls", [{"key": "ca.crt", "path": "ca.crt"}]), "no key"
+        assert "/secrets/web-ca/ca.crt" in str([own(spec)["env"], variables(objects, bridge, tmp_path)])
+    http, health = of("ServiceMonitor", objects)["rel-roentgate"]["spec"]["endpoints"]
+    assert (http["scheme"], http["tlsConfig"]["serverName"]) == ("https", "rel-roentgate-web")
+    assert "scheme" not in health
 
 
 def test_the_migration_has_what_its_database_asks_for():
@@ -862,6 +888,7 @@ def test_the_digest_wins_over_the_tag():
 
 # -- alerts --------------------------------------------------------------------------------------------------
 ALERTS = chart.CHART / "files" / "alerts.yaml"
+ALERT_TESTS = sorted(Path(__file__).parent.glob("alerts_*test.yaml"))
 
 
 DASHBOARD = chart.CHART / "files" / "dashboard.json"
@@ -926,15 +953,16 @@ def test_k13_the_dashboard_is_one_that_grafana_reads():
 @pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool: apt install prometheus")
 def test_alerts_fire_when_they_should(tmp_path):
     shutil.copy(ALERTS, tmp_path)
-    shutil.copy(Path(__file__).parent / "alerts_test.yaml", tmp_path)
-    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
+    for file in ALERT_TESTS:
+        shutil.copy(file, tmp_path)
+    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", *(file.name for file in ALERT_TESTS)]):
         done = subprocess.run(["promtool", *command], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_alert_is_seen_to_fire_and_to_keep_quiet():
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
-    tried = yaml.safe_load((Path(__file__).parent / "alerts_test.yaml").read_text())["tests"]
+    tried = [test for file in ALERT_TESTS for test in yaml.safe_load(file.read_text())["tests"]]
     expected = [each for test in tried for each in test["alert_rule_test"]]
     for fires in (True, False):
         seen = {each["alertname"] for each in expected if bool(each["exp_alerts"]) is fires}

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import postgresql
 import pytest
 import s3servers
 import yaml
+from authority import Authority
 from cluster import Cluster, Pod
 from helms import helm
 from pynetdicom import AE
@@ -43,8 +44,14 @@ def rendered(*values: str) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def installed(folder: Path, service: s3servers.Service, *values: str, bundle: Path | None = None) -> Iterator[Cluster]:
-    """A cluster with a release of the chart: its migration has run, nothing else."""
+def installed(
+    folder: Path,
+    service: s3servers.Service,
+    *values: str,
+    bundle: Path | None = None,
+    more: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[Cluster]:
+    """A cluster with a release of the chart and these secrets: its migration has run, nothing else."""
     database = postgresql.new_database()
     keys = f"[default]\naws_access_key_id = {service.key}\naws_secret_access_key = {service.secret}\n"
     secrets = {
@@ -52,6 +59,7 @@ def installed(folder: Path, service: s3servers.Service, *values: str, bundle: Pa
         "s3": {"credentials": keys},
         "roentgate-bridge": {"token": "a secret of both\n"},
         "smoke": {"key": "not made yet"},
+        **(more or {}),
     }
     objects = rendered(
         f"storage.endpoint={service.endpoint}", f"storage.region={service.region}", f"storage.bucket={service.bucket}",
@@ -193,6 +201,20 @@ def store(bridge: Pod, *numbers: int) -> list[int]:
         statuses.append(association.send_c_store(path).Status)
     association.release()
     return statuses
+
+
+@pytest.mark.long
+def test_with_tls_to_the_pods_probes_bridge_and_the_test_of_the_release_still_reach_the_server(tmp_path):
+    authority = Authority(tmp_path)
+    names = dict(zip(("tls.crt", "tls.key"), authority.issue("web"), strict=True))
+    made = {name: Path(file).read_text() for name, file in names.items()} | {"ca.crt": authority.file.read_text()}
+    values = ("web.tls.enabled=true", "web.tls.existingSecret=web-tls", "web.replicas=1", "bridge.replicas=1")
+    with s3servers.moto() as service, installed(tmp_path, service, *values, more={"web-tls": made}) as cluster:
+        (web,), bridge = pods(cluster)
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            httpx.get(f"https://127.0.0.1:{web.port('http')}/health/live")
+        assert "nothing is left" in smoke(cluster, key_of(web, "operator", "admin"))
+        assert (web.stop(), bridge.stop()) == (0, 0)
 
 
 SPOOLING = ("bridge.spool.enabled=true", "bridge.replicas=1", "bridge.unknownAets=echo+store",
