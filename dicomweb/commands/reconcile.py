@@ -16,6 +16,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
     left = []
     with opened(config) as archive, meter("Reconciling", shown=not args.json) as bar:
         archive.check_index()
+        counts = archive.index.counts()
+        bar.expect(counts.instances + counts.other_versions)
         for step in archive.reconcile():
             states[step.state] += 1
             if step.state in _LEFT:
