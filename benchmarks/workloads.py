@@ -172,8 +172,8 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     Workload(
         "one frame of the 300 MB object",
-        lambda base, _: [get(f"{base}{instance(HUGE, 1)}/frames/{n}", FRAMES) for n in (1, 300)],
-        2,
+        lambda base, _: [get(f"{base}{instance(HUGE, 1)}/frames/{n}", FRAMES) for n in range(1, 600, 100)],
+        6,
         bar=0.001,
     ),
     Workload("whole series, 104 MB", lambda base, _: [get(f"{base}{_series(CT_STUDIES[0])}", PART10)] * 4, 4, bar=0.9),

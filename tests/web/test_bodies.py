@@ -354,3 +354,16 @@ def test_a_range_beyond_the_end_raises():
             reader,
             etag=TAG,
         )
+
+
+@pytest.mark.parametrize(("parts", "passes"), [(1, 1), (bodies._DESCRIBED, 1), (bodies._DESCRIBED + 1, 2)])
+def test_parts_are_described_once_unless_they_are_many(parts: int, passes: int):
+    made = []
+
+    def contents():
+        made.append(True)
+        return [frame(number, (b"part %d." % number,)) for number in range(1, parts + 1)]
+
+    answer = served(bodies.multiple(contents, TAG, "http://h/dicom-web")).get("/")
+    assert [answer.content.count(b"part %d." % number) for number in range(1, parts + 1)] == [1] * parts
+    assert len(made) == passes
