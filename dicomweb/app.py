@@ -74,7 +74,10 @@ def build(config: Config, archive: Archive | None = None, measures: Path | None 
         limit = config.limit_frame_pixels
         return retrieval, Renderer(one.index, retrieval, maker, opened.workshop, opened.shelf, section, copies, limit)
 
-    addresses = Addresses(config.public_url, config.trusted_proxies, config.path_prefix, is_loopback(config.http_host))
+    local = is_loopback(config.http_host)
+    addresses = Addresses(
+        config.public_url, config.trusted_proxies, config.path_prefix, local, config.proxy_headers == "forwarded"
+    )
     entrance = None
     if config.access:
         from dicomweb.web.entrance import open_entrance

@@ -118,7 +118,13 @@ class Config:
         "", HTTP, "what clients call this server, for the URLs in answers", shown="as the request says"
     )
     trusted_proxies: tuple[str, ...] = setting(
-        (), HTTP, "addresses or networks whose `Forwarded` and `X-Forwarded-*` headers count", shown="none"
+        (), HTTP, "addresses or networks whose forwarding headers count (`proxy_headers`)", shown="none"
+    )
+    proxy_headers: Literal["x-forwarded", "forwarded"] = setting(
+        "x-forwarded",
+        HTTP,
+        "which headers these proxies write: `x-forwarded` (`X-Forwarded-For` and its kin) or `forwarded` (RFC 7239);"
+        " the others they hand on as clients wrote them",
     )
     allowed_hosts: tuple[str, ...] = setting(
         (),

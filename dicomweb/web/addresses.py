@@ -1,8 +1,9 @@
 """What the client calls this server: the start of every URL in an answer (PS3.18 8.2, W-333).
 
-In order: the configured public URL; what a trusted proxy says the client asked for (RFC 7239 `Forwarded`, or
-`X-Forwarded-*`); the request itself while only this machine can ask. Otherwise a Host header is anybody's
-word, so URLs go out without scheme and host (RFC 3986 4.2), which holds wherever the client came in.
+In order: the configured public URL; what a trusted proxy says the client asked for (`X-Forwarded-*`, or RFC 7239
+`Forwarded`: one of them, since a proxy that writes the one hands on the other as the client wrote it); the request
+itself while only this machine can ask. Otherwise a Host header is anybody's word, so URLs go out without scheme and
+host (RFC 3986 4.2), which holds wherever the client came in.
 """
 
 import ipaddress
@@ -46,6 +47,7 @@ class Addresses:
         trusted_proxies: addresses and networks whose forwarding headers count.
         path_prefix: path before all paths, such as "/pacs"; "" for none.
         local: only this machine can send requests.
+        standard: proxies write `Forwarded`, not `X-Forwarded-*`.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Addresses:
         trusted_proxies: Sequence[str] = (),
         path_prefix: str = "",
         local: bool = False,
+        standard: bool = False,
     ) -> None:
         self.public_url = public_url.rstrip("/")
         self.path_prefix = path_prefix
         self._local = local
+        self._standard = standard
         self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in trusted_proxies)
         self._trusted = lru_cache(maxsize=1024)(self._is_trusted)
 
@@ -84,7 +88,7 @@ class Addresses:
         client = scope.get("client")
         address = str(client[0]) if client else ""
         if self._networks and address and self._trusted(address):
-            for hop in reversed(_read_forwarded(_header(scope, b"forwarded")) or _read_x_forwarded(scope)):
+            for hop in reversed(self._hops(scope)):
                 address = hop.source or address
                 if hop.source is None or not self._trusted(hop.source):
                     break
@@ -114,12 +118,15 @@ class Addresses:
             host = f"{host}:{port}"
         return f"{scheme}://{host}"
 
+    def _hops(self, scope: Scope) -> list[_Hop]:
+        """What proxies say, the nearest last."""
+        return _read_forwarded(_header(scope, b"forwarded")) if self._standard else _read_x_forwarded(scope)
+
     def _forwarded(self, scope: Scope) -> str:
         """What the outermost trusted proxy says. Each proxy appends to the lists, so they are read from the
         right for as long as the one before is trusted too; what stands further left is the client's word."""
-        hops = _read_forwarded(_header(scope, b"forwarded")) or _read_x_forwarded(scope)
         scheme = host = None
-        for hop in reversed(hops):
+        for hop in reversed(self._hops(scope)):
             scheme = hop.scheme or scheme
             host = hop.host or host
             if hop.source is None or not self._trusted(hop.source):

@@ -18,6 +18,8 @@ def scope(host: str = "pacs:8080", client: str = "127.0.0.1", scheme: str = "htt
 
 
 BEHIND = Addresses(trusted_proxies=["10.0.0.0/8", "::1"], path_prefix="/pacs")
+STANDARD = Addresses(trusted_proxies=["10.0.0.0/8", "::1"], path_prefix="/pacs", standard=True)
+"""The same behind proxies that write Forwarded."""
 
 
 def test_the_public_url_wins_over_everything():
@@ -81,7 +83,18 @@ def test_a_host_without_the_port_is_completed_for_this_machine_only():
     ],
 )
 def test_a_trusted_proxy_says_what_the_client_asked_for(headers, root):
-    assert BEHIND.root(scope(client="10.1.2.3", **headers)) == root
+    addresses = STANDARD if "forwarded" in headers else BEHIND
+    assert addresses.root(scope(client="10.1.2.3", **headers)) == root
+
+
+def test_of_the_headers_that_its_proxies_do_not_write_a_client_is_not_believed():
+    lists = {"x_forwarded_for": "192.0.2.1", "x_forwarded_host": "pacs.example", "x_forwarded_proto": "https"}
+    single = "for=192.0.2.1;host=pacs.example;proto=https"
+    spoofed = scope(client="10.0.0.1", forwarded="for=198.51.100.7;host=evil.example;proto=http", **lists)
+    assert (BEHIND.root(spoofed), BEHIND.client(spoofed)) == ("https://pacs.example/pacs", "192.0.2.1")
+    evil = {"x_forwarded_for": "198.51.100.7", "x_forwarded_host": "evil.example", "x_forwarded_proto": "http"}
+    spoofed = scope(client="10.0.0.1", forwarded=single, **evil)
+    assert (STANDARD.root(spoofed), STANDARD.client(spoofed)) == ("https://pacs.example/pacs", "192.0.2.1")
 
 
 def test_headers_from_elsewhere_do_not_count():
@@ -91,7 +104,7 @@ def test_headers_from_elsewhere_do_not_count():
 
 def test_what_stands_left_of_the_first_untrusted_hop_is_the_clients_word():
     forged = "for=198.51.100.7;host=evil.example, for=192.0.2.1;host=pacs.example;proto=https"
-    assert BEHIND.root(scope(client="10.0.0.1", forwarded=forged)) == "https://pacs.example/pacs"
+    assert STANDARD.root(scope(client="10.0.0.1", forwarded=forged)) == "https://pacs.example/pacs"
     lists = {
         "x_forwarded_for": "198.51.100.7, 192.0.2.1",
         "x_forwarded_host": "evil.example, pacs.example",
@@ -102,7 +115,7 @@ def test_what_stands_left_of_the_first_untrusted_hop_is_the_clients_word():
 
 def test_a_chain_of_trusted_proxies_leads_to_the_outermost():
     chain = "for=192.0.2.1;host=pacs.example;proto=https, for=10.0.0.2;host=inner:81;proto=http"
-    assert BEHIND.root(scope(client="10.0.0.1", forwarded=chain)) == "https://pacs.example/pacs"
+    assert STANDARD.root(scope(client="10.0.0.1", forwarded=chain)) == "https://pacs.example/pacs"
     lists = {
         "x_forwarded_for": "192.0.2.1, 10.0.0.2",
         "x_forwarded_host": "pacs.example, inner:81",

@@ -721,7 +721,7 @@ def test_urls_in_answers_follow_the_public_url(tmp_path):
 
 
 def test_urls_in_answers_follow_a_trusted_proxy(tmp_path):
-    served = Served(tmp_path, trusted_proxies=("127.0.0.1",))
+    served = Served(tmp_path, trusted_proxies=("127.0.0.1",), proxy_headers="forwarded")
     served.store(CT)
     for root in ("https://one.example", "https://two.example"):
         answer = served.get(f"{CT_PATH}/metadata", forwarded=f"host={root[8:]};proto=https")
