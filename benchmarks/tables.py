@@ -69,15 +69,17 @@ def _web(section: Section) -> str:
 def _shared(section: Section) -> str:
     heads = [
         *("workload", "per second", "embedded", "ratio", "CPU ms", "embedded", "ratio"),
-        *("median, p95 ms", "embedded"),
+        *("median, p95 ms", "embedded", "S3 alone, per second", "its CPU ms"),
     ]
     rows = []
     for row in section["rows"]:
+        bare = row["servers"].get("SeaweedFS alone", {})
         base, shared = row["servers"]["roentgate"], row["servers"]["roentgate on S3 and PostgreSQL"]
         cells = [row["name"]]
         for name in ("per_second", "cpu_ms"):
             cells += [number(shared[name]), number(base[name]), number(_ratio(shared, base, name))]
         cells += [f"{number(each['median_ms'])}, {number(each['p95_ms'])}" for each in (shared, base)]
+        cells += [number(bare.get(name)) for name in ("per_second", "cpu_ms")]
         rows.append(cells)
     return table(heads, rows)
 

@@ -276,7 +276,11 @@ class Config:
         most=256,
     )
     cache_memory_bytes: int = setting(
-        64 * MIB, IMAGES, "transcoded and drawn images kept in memory by each web process", shown="64 MiB", least=0
+        64 * MIB,
+        IMAGES,
+        "images kept in memory by each web process: transcoded, drawn, frames of S3 asked for again",
+        shown="64 MiB",
+        least=0,
     )
     cache_disk_bytes: int = setting(
         4 * GIB, IMAGES, "the same in the folder `cache`; 0 keeps none there", shown="4 GiB", least=0

@@ -2,14 +2,15 @@
 
 The one place that knows which transfer syntaxes an instance and its frames can go out in besides the stored
 one. Little endian pixels of what is not compressed are ranges of the stored bytes, or a little arithmetic; the rest
-is decoded and encoded frame by frame in the workshop, and kept on the shelf. A request for one frame touches one
-frame.
+is decoded and encoded frame by frame in the workshop, and kept on the shelf, as are frames of a remote storage that are
+asked for again. A request for one frame touches one frame.
 """
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from dicomweb.archive import content
+from dicomweb.archive.caches import Cache
 from dicomweb.archive.content import Made, Segment, Stretch
 from dicomweb.archive.shelf import Section
 from dicomweb.errors import NotAcceptable, NotFound, Undecodable
@@ -21,6 +22,11 @@ from dicomweb.standard.pixels import Format
 from dicomweb.standard.syntaxes import BIG_ENDIAN, EXPLICIT, IMPLICIT, syntax_of
 from dicomweb.storage import Storage
 from dicomweb.workshop import Workshop
+
+_NEAR = 2 << 20
+"""Bytes of the largest frame of a remote storage that is kept near; with larger ones the way there matters less."""
+_ASKED = 2 << 20
+"""Bytes for remembering which frames of a remote storage were asked for lately: some 10,000."""
 
 NATIVE_KINDS = {"native", "bits"}
 
@@ -80,7 +86,7 @@ class Maker:
     Args:
         storage: where the stored bytes are.
         workshop: where pixels are decoded and encoded.
-        section: of the shelf, where what was made is kept.
+        section: of the shelf, where what was made or fetched again is kept.
         most_pixels: of a frame that is decoded.
     """
 
@@ -89,6 +95,7 @@ class Maker:
         self._workshop = workshop
         self._section = section
         self._most_pixels = most_pixels
+        self._asked: Cache[tuple[int, int], bool] = Cache(_ASKED)
 
     def check(self, layout: Layout) -> None:
         """Raise what answers a request for frames of something that has none one could tell apart.
@@ -147,7 +154,28 @@ class Maker:
         if layout.swap or layout.kind == "bits":
             size = layout.frame_size(number)
             return (Made(size, lambda start, stop: [self.stored(layout, key, number)[start:stop]]),)
-        return self._read(layout, key, number)
+        return self._near(held, layout, key, number)
+
+    def _near(self, held: Held, layout: Layout, key: str, number: int) -> tuple[Segment, ...]:
+        """What has to be read for a frame as it is stored. Out of a remote storage, one that is asked for again stays
+        on the shelf: what nobody looks at twice costs no file. Objects never change, so it is never out of date."""
+        segments = self._read(layout, key, number)
+        far = segments[0] if segments else b""
+        if not isinstance(far, Made) or far.size > _NEAR:
+            return segments
+        form, asked = f"frame {number} as stored", (held.version, number)
+
+        def make(start: int, stop: int) -> Iterable[bytes]:
+            found = self._section.look(held, form)
+            if found is None:
+                again = self._asked.get(asked)
+                self._asked.put(asked, True, 0)
+                if not again or (start, stop) != (0, far.size):
+                    return far.make(start, stop)
+                found = self._section.get(held, form, lambda: b"".join(far.make(0, far.size)))
+            return [found[start:stop]]
+
+        return (Made(far.size, make),)
 
     def _read(self, layout: Layout, key: str, number: int) -> tuple[Segment, ...]:
         """What has to be read for a frame; out of a remote storage compared with its checksum, if it has one."""

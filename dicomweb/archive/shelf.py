@@ -1,4 +1,4 @@
-"""Results that cost much to make, kept: in memory and in files, bounded, and made once on this machine.
+"""Results that cost much to make or to fetch, kept: in memory and in files, bounded, and made once on this machine.
 
 Whoever asks for a result first makes it; all others who ask meanwhile wait for it, in this process and in the other
 web processes of the machine, which share the folder. A name says all that decides about the bytes (a version, a
@@ -28,7 +28,9 @@ from dicomweb.errors import Undecodable
 from dicomweb.index import Held
 from dicomweb.telemetry.measures import Tally
 
-KEPT = Tally("roentgate_image_cache_total", "Transcoded and drawn images by where they came from.", ("source",))
+KEPT = Tally(
+    "roentgate_image_cache_total", "Images transcoded, drawn or kept near by where they came from.", ("source",)
+)
 
 LOCKS = 256
 """Lock files: two results that have to be made at the same time rarely share one."""
@@ -56,6 +58,10 @@ class Section:
     def find(self, held: Held, form: str) -> bytes | None:
         """Return a result that is in memory, or None; see `get`."""
         return self._shelf.find(_name(held, form))
+
+    def look(self, held: Held, form: str) -> bytes | None:
+        """Return a result that is in memory or in a file, or None; see `get`. Blocks."""
+        return self._shelf.look(_name(held, form))
 
     def get(self, held: Held, form: str, make: Callable[[], bytes], files: bool = True) -> bytes:
         """Return a result; make it if it is not there. Blocks.
@@ -114,6 +120,15 @@ class Shelf:
         found = self._memory.get(name)
         if found is not None:
             KEPT.add(("memory",))
+        return found
+
+    def look(self, name: str) -> bytes | None:
+        """Return a result that is in memory or in a file, or None. Blocks."""
+        found = self.find(name)
+        if found is None and self._disk:
+            with contextlib.suppress(OSError):
+                found = self._read_kept(self._path(name)[0])
+                self._memory.put(name, found, len(found))
         return found
 
     def get(self, name: str, make: Callable[[], bytes], files: bool = True) -> bytes:
@@ -177,12 +192,10 @@ class Shelf:
         if not files or not self._disk:
             KEPT.add(("made",))
             return make()
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        folder, beginning = self._place(name.partition(" ")[0])
-        path = folder / (beginning + digest[:32])
+        path, number = self._path(name)
         with contextlib.suppress(OSError):
             return self._read_kept(path)
-        with self._alone(int(digest[:8], 16) % LOCKS):
+        with self._alone(number):
             with contextlib.suppress(OSError):
                 return self._read_kept(path)
             KEPT.add(("made",))
@@ -192,6 +205,12 @@ class Shelf:
             except OSError as error:
                 log.warning("a result cannot be kept in the cache folder: %s", error.strerror)
             return result
+
+    def _path(self, name: str) -> tuple[Path, int]:
+        """The file of a result, and the number of its lock."""
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        folder, beginning = self._place(name.partition(" ")[0])
+        return folder / (beginning + digest[:32]), int(digest[:8], 16) % LOCKS
 
     def _read_kept(self, path: Path) -> bytes:
         result = self._read(path)

@@ -22,6 +22,7 @@ from dicomweb.archive.shelf import Section, Shelf
 from dicomweb.errors import Corrupt, NotAcceptable, NotFound
 from dicomweb.index import Held
 from dicomweb.standard.frames import Bulk, Layout
+from dicomweb.storage.memory import Memory
 from dicomweb.workshop import Workshop
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -63,6 +64,71 @@ class Counted:
     def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20):
         self.ranges.append((key, start, stop))
         return self._storage.stream(key, start, stop, chunk)
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """A server whose storage is far away, and its one object of 30 frames."""
+    monkeypatch.setattr(Memory, "remote", True)
+    served = Served(tmp_path)
+    data, frames = multiframe(30)
+    served.store(data)
+    served.archive.storage = Counted(served.archive.storage)
+    return served, frames
+
+
+def frame_of(found: Retrieval, held: Held, number: int, start: int = 0, stop: int | None = None) -> bytes:
+    (described,) = found.frames(held, found.layout(held), [number], OCTETS, EXPLICIT)
+    return b"".join(found.read(described.segments, start, stop))
+
+
+def test_a_frame_of_a_remote_storage_that_is_asked_for_again_stays_near(remote):
+    served, frames = remote
+    held, found, counted = only(served), retrieval(served), served.archive.storage
+    assert [frame_of(found, held, 7) for _ in range(4)] == [frames[6]] * 4
+    assert len(counted.ranges) == 2
+    assert frame_of(found, held, 7, 5, 20) == frames[6][5:20]
+    assert frame_of(retrieval(served), held, 7) == frames[6]  # of another process on the same folder
+    assert len(counted.ranges) == 2
+    assert frame_of(found, held, 8) == frames[7]
+    assert len(counted.ranges) == 3
+
+
+def test_what_is_asked_for_once_takes_no_room_near(remote):
+    served, frames = remote
+    held, found = only(served), retrieval(served)
+    assert [frame_of(found, held, number) for number in range(1, 31)] == frames
+    assert [path for path in served.archive.config.cache.rglob("*") if path.is_file()] == []
+
+
+def test_a_part_of_a_frame_is_read_alone_and_does_not_bring_it_near(remote):
+    served, frames = remote
+    held, found, counted = only(served), retrieval(served), served.archive.storage
+    assert [frame_of(found, held, 3, 10, 30) for _ in range(3)] == [frames[2][10:30]] * 3
+    assert [stop - start for _, start, stop in counted.ranges] == [20] * 3
+
+
+def test_what_came_wrong_from_a_remote_storage_is_not_kept(remote):
+    served, frames = remote
+    held, found, storage = only(served), retrieval(served), served.archive.storage
+    right = storage.read
+    storage.read = lambda key, start=0, stop=None: b"\1" * (stop - start)
+    for _ in range(3):
+        with pytest.raises(Corrupt):
+            frame_of(found, held, 4)
+    storage.read = right
+    assert [frame_of(found, held, 4) for _ in range(3)] == [frames[3]] * 3
+
+
+def test_frames_near_go_with_their_object(remote):
+    served, _ = remote
+    held, found = only(served), retrieval(served)
+    for _ in range(2):
+        frame_of(found, held, 1)
+    files = [path for path in served.archive.config.cache.rglob("*-*") if path.is_file()]
+    assert len(files) == 1
+    Shelf(served.archive.config.cache, 0, 1 << 20).forget([held.digest.hex()])
+    assert not files[0].exists()
 
 
 def test_a_frame_is_one_ranged_read_of_its_own_bytes(served):
