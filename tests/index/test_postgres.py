@@ -3,6 +3,7 @@
 import importlib
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from entries import entry, store
 
 from dicomweb.errors import BadSetting, Unavailable
-from dicomweb.index import feed, open_index
+from dicomweb.index import Intent, feed, open_index
+from dicomweb.index.postgres import PostgresSession
 from dicomweb.standard.matching import Key, read
 from dicomweb.standard.query import Query
 
@@ -21,6 +23,40 @@ def url() -> Iterator[str]:
     made = postgresql.new_database()
     yield made
     postgresql.drop_database(made)
+
+
+def test_a_store_and_a_frame_ask_the_database_few_times(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements, and those of them whose answer is waited for: who adds one should know that each store waits."""
+    counted: Counter[str] = Counter()
+
+    def count(name: str) -> None:
+        plain = getattr(PostgresSession, name)
+
+        def counting(self: PostgresSession, *arguments: Any) -> Any:
+            counted["statements"] += 1
+            counted["waits"] += name in ("rows", "insert")
+            return plain(self, *arguments)
+
+        monkeypatch.setattr(PostgresSession, name, counting)
+
+    for each in ("rows", "run", "many", "insert"):
+        count(each)
+    index: Any = open_index(url)
+
+    def stored(**uids: str) -> tuple[int, int]:
+        made = entry(PatientID=uids["study"], **uids)
+        counted.clear()
+        index.intend_new([(Intent(made.held.version, made.held.key), made.held.instance)])
+        assert index.commit([made]) == [None]
+        return counted["statements"], counted["waits"]
+
+    stored(study="1", series="1", instance="1")  # its SOP class, transfer syntax and form of key get their codes
+    assert stored(study="2", series="2", instance="2") == (17, 9)
+    assert stored(study="2", series="2", instance="3") == (12, 5)
+    counted.clear()
+    index.layout(index.locate("2", "2", "3").version)
+    assert counted["statements"] == 2
+    index.close()
 
 
 def test_the_change_feed_stops_below_the_oldest_open_transaction(url: str) -> None:
