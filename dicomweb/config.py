@@ -93,7 +93,7 @@ class Config:
     cache: Path = setting(
         Path(),
         PLACES,
-        "folder for images that were transcoded or drawn; may be emptied at any time",
+        "folder for images that were transcoded, drawn, or asked of S3 again; may be emptied at any time",
         shown="`cache` under `data`",
     )
 
