@@ -69,11 +69,15 @@ class Visit:
         return found
 
     def until(self, holds: Callable[[], Any], what: str, patience: float = 60.0) -> Any:
-        """Wait until something holds; the page works on meanwhile."""
+        """Wait until something holds; the page works on meanwhile, and may be left for another."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
-            if found := holds():
-                return found
+            try:
+                if found := holds():
+                    return found
+            except Exception as error:
+                if "context was destroyed" not in str(error):
+                    raise
             self.page.wait_for_timeout(50)
         self.shoot("late")
         raise AssertionError(f"not within {patience:.0f} seconds: {what}; {self.wrong}; {self.requests[-5:]}")
