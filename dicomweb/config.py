@@ -321,7 +321,7 @@ class Config:
         20.0, LIMITS, "how long an upload may be slower before it is cut", least=0.1
     )
     limit_stall_seconds: float = setting(
-        60.0, LIMITS, "how long a client may take nothing of its answer (HTTP/1.1) before it is cut off", least=0.1
+        60.0, LIMITS, "how long a client may take nothing of an answer before that is cut off", least=0.1
     )
     limit_resets: int = setting(
         500, LIMITS, "most HTTP/2 streams that a client may give up at once before it is cut off", least=1

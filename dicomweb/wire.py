@@ -1,4 +1,4 @@
-"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 six faults of version 0.18 mended; `mend` puts
+"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 nine faults of version 0.18 mended; `mend` puts
 these classes in its place.
 
 Each was measured, and each has its test. Nothing here knows what is served.
@@ -20,11 +20,11 @@ import hypercorn.protocol.h2
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Closed, RawData
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import Body, Event
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
 from hypercorn.utils import parse_socket_addr
@@ -56,7 +56,10 @@ def certified(certificate: Any) -> str:
 class Connection(TCPServer):
     """A TCP connection. One in HTTP/1.1 is served by `connection`; one in HTTP/2 is Hypercorn's, but that it takes
     large pieces from its socket, and that it goes when the client closes it, instead of lingering until the keep-alive
-    time is over: ten thousand short connections would otherwise hold ten thousand sockets."""
+    time is over: ten thousand short connections would otherwise hold ten thousand sockets. A client that takes nothing
+    from it any more is cut off, as in HTTP/1.1."""
+
+    _written = 0
 
     async def run(self) -> None:
         """Serve the connection to its end."""
@@ -65,7 +68,7 @@ class Connection(TCPServer):
         if secured is not None and (name := certified(secured.getpeercert())):
             self.state = type(self.state)({**self.state, CERTIFIED: name})
         if secured is not None and secured.selected_alpn_protocol() == "h2":
-            await super().run()
+            await self._serve_http2()
             return
         socket = transport.get_extra_info("socket")
         try:
@@ -75,7 +78,7 @@ class Connection(TCPServer):
         except OSError:  # gone before we looked
             transport.abort()
             return
-        patience = Patience(self.config.keep_alive_timeout, vars(self.config).get("stall_timeout", 60.0))
+        patience = Patience(self.config.keep_alive_timeout, vars(self.config)["stall_timeout"])
         served = Http1(
             vars(self.app)["app"], dict(self.state), Ends("https" if secured else "http", client, server), patience
         )
@@ -94,11 +97,39 @@ class Connection(TCPServer):
             if await asyncio.shield(served.over):
                 transport.set_protocol(streams)
                 self.reader.feed_data(served.held)
-                await super().run()
+                await self._serve_http2()
             await served.settled()
         finally:
             stopping.cancel()
             await served.cease()
+
+    async def _serve_http2(self) -> None:
+        watching = asyncio.ensure_future(self._watch(vars(self.config)["stall_timeout"]))
+        try:
+            await super().run()
+        finally:
+            watching.cancel()
+
+    async def protocol_send(self, event: ConnectionEvent) -> None:
+        """Send what the protocol has for the client, or close."""
+        if isinstance(event, RawData):
+            self._written += len(event.data)
+        await super().protocol_send(event)
+
+    async def _watch(self, stall: float) -> None:
+        """Look now and then whether the client takes of the connection, and of each stream, what lies there."""
+        transport = self.writer.transport
+        taken = None
+        while True:
+            await asyncio.sleep(stall)
+            waiting = transport.get_write_buffer_size()
+            before, taken = taken, self._written - waiting if waiting else None
+            if taken is not None and taken == before:
+                log.info("a client that took nothing of its answers for %g s was cut off", stall)
+                transport.abort()
+                return
+            protocol: Http2 = vars(self.protocol)["protocol"]
+            await protocol.end_stalled()
 
     async def _read_data(self) -> None:
         # What may wait to be read; the socket pauses at twice as much. Hypercorn has no setting for it.
@@ -116,8 +147,9 @@ class Connection(TCPServer):
 class Http2(H2Protocol):
     """HTTP/2 whose flow-control windows let an upload fill a long line, whose connection survives bytes that arrive
     for a stream that has been answered already (RFC 9113 5.2, 8.1), ends when its client does nothing but open streams
-    and give them up (RFC 9113 10.5), and takes its answers with it when it ends. What is no request ends its own
-    stream, and not those of others who share the connection through a proxy (RFC 9113 8.1.1).
+    and give them up (RFC 9113 10.5), or has nothing left after it gave up all, and takes its answers with it when it
+    ends. What is no request, and an answer of which the client takes nothing, ends its own stream, and not those of
+    others who share the connection through a proxy (RFC 9113 8.1.1).
 
     With the protocol's initial windows an upload is held to 64 KiB a round trip: 20 MB at 20 ms took 13 s. Streams
     that are opened and reset cost the client 40 bytes and us a request each: 10,000 made others wait for 1 s. A viewer
@@ -132,6 +164,7 @@ class Http2(H2Protocol):
         limits: Any = self.config
         self._most, self._rate = limits.resets, limits.resets_rate
         self._resets, self._counted = float(self._most), asyncio.get_running_loop().time()
+        self._shut: dict[int, int] = {}  # bytes taken of streams whose window was shut, when we last looked
 
     async def initiate(self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None) -> None:
         """Open the connection; the window of the whole connection can only be raised by an update."""
@@ -163,6 +196,25 @@ class Http2(H2Protocol):
                 await self._flush()
             else:
                 await super()._handle_events([event])
+                if isinstance(event, h2.events.StreamReset):
+                    await self.send(Updated(idle=self.idle))
+
+    async def end_stalled(self) -> None:
+        """End the streams whose window is as shut as it was the last time, and of which nothing was taken since."""
+        before, self._shut = self._shut, {
+            stream: vars(buffer)["taken"]
+            for stream, buffer in self.stream_buffers.items()
+            if buffer.buffer and stream in self.streams and self.connection.local_flow_control_window(stream) <= 0
+        }
+        stalled = [stream for stream, taken in self._shut.items() if before.get(stream) == taken]
+        for stream in stalled:
+            log.info("an HTTP/2 stream of whose answer the client took nothing was ended")
+            self.connection.reset_stream(stream, ErrorCodes.CANCEL)
+            await self._close_stream(stream)
+            await self._window_updated(stream)
+        if stalled:
+            await self._flush()
+            await self.send(Updated(idle=self.idle))
 
     def _bears_reset(self) -> bool:
         """Count a stream that was given up; whoever made an error that ends a stream gave it up too."""
@@ -170,6 +222,20 @@ class Http2(H2Protocol):
         self._resets = min(self._resets + (now - self._counted) * self._rate, self._most) - 1
         self._counted = now
         return self._resets >= 0
+
+
+class Buffer(StreamBuffer):
+    """What waits for the client to open the window of a stream; it knows how many bytes went out."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.taken = 0
+
+    async def pop(self, max_length: int) -> bytes:
+        """Take bytes that may go out."""
+        data = await super().pop(max_length)
+        self.taken += len(data)
+        return data
 
 
 def _malformed(event: h2.events.Event) -> int:
@@ -205,13 +271,16 @@ class Stream(HTTPStream):
             await super().handle(event)
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Take what the application sends; None is its end."""
+        """Take what the application sends, which is nothing to a stream that has ended; None is its end."""
         if message is None or (message["type"] == "http.response.body" and not message.get("more_body")):
             self._answered = True
             queue = getattr(self.app_put, "__self__", None)
             while isinstance(queue, asyncio.Queue) and not queue.empty():
                 queue.get_nowait()
-        await super().app_send(message)
+        if self.closed:  # whoever sends on and on has to let the news reach him that nobody is there
+            await asyncio.sleep(0)
+        else:
+            await super().app_send(message)
 
 
 def mend() -> None:
@@ -225,6 +294,7 @@ def mend() -> None:
         (hypercorn.asyncio.tcp_server, Wrapper),
         (hypercorn.protocol, Http2),
         (hypercorn.protocol.h2, Stream),
+        (hypercorn.protocol.h2, Buffer),
     ]
     for module, mended in places:
         (theirs,) = mended.__bases__

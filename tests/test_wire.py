@@ -1,5 +1,6 @@
 """Hypercorn's faults that `wire` mends, each on a real connection."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -11,6 +12,7 @@ import h2.events
 import pytest
 from authority import Authority
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from http2 import FIELDS, Http2Client, reset_many
 from servers import running
 
@@ -121,6 +123,74 @@ def test_an_answer_ends_with_the_http2_connection_that_it_was_for(size):
             if size:
                 next(event for event in client.events() if isinstance(event, h2.events.DataReceived))
         assert over.wait(20)
+
+
+async def endless(scope, receive, send):
+    """Answers for as long as somebody is there."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    gone = asyncio.ensure_future(receive())
+    while not gone.done() or gone.result()["type"] != "http.disconnect":
+        if gone.done():
+            gone = asyncio.ensure_future(receive())
+        await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+
+
+def noting_ends(app):
+    """The application, and a semaphore that is released whenever one of its answers is over."""
+    over = threading.Semaphore(0)
+
+    async def counting(*args):
+        try:
+            await app(*args)
+        finally:
+            over.release()
+
+    return counting, over
+
+
+def test_a_stream_of_which_the_client_takes_nothing_is_ended_and_others_go_on():
+    app, over = noting_ends(endless)
+    with running(app, limit_stall_seconds=0.2) as server, Http2Client(server.port) as client:
+        for stream in (1, 3):
+            client.begin(stream, "GET", end=True)
+        ended, taken = 0, 0
+        for event in client.events():
+            if isinstance(event, h2.events.DataReceived) and event.stream_id == 3:
+                client.h2.acknowledge_received_data(event.flow_controlled_length, 3)
+                client.flush()
+                taken += ended == 1
+            elif isinstance(event, h2.events.DataReceived):  # its window stays shut, that of the connection does not
+                client.h2.increment_flow_control_window(event.flow_controlled_length)
+                client.flush()
+            elif isinstance(event, h2.events.StreamReset):
+                assert (event.stream_id, event.error_code) == (1, ErrorCodes.CANCEL)
+                ended = 1
+            if taken > 20:
+                break
+        assert over.acquire(timeout=20)
+        assert not over.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("shut", ["the window of the connection", "its socket"])
+def test_a_client_of_http2_that_takes_nothing_holds_no_stream(shut):
+    app, over = noting_ends(endless)
+    with running(app, limit_stall_seconds=0.2) as server, Http2Client(server.port) as client:
+        if shut == "its socket":
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: (1 << 31) - 1})
+            client.h2.increment_flow_control_window((1 << 31) - 1 - 65_535)
+        for number in range(4):
+            client.begin(2 * number + 1, "GET", end=True)
+        for _ in range(4):
+            assert over.acquire(timeout=20)
+
+
+def test_a_connection_whose_client_gave_up_all_it_asked_for_ends_with_its_keep_alive_time():
+    with running(endless, keep_alive_seconds=1) as server, Http2Client(server.port) as client:
+        client.begin(1, "GET", end=True)
+        client.h2.reset_stream(1, ErrorCodes.CANCEL)
+        client.flush()
+        while client.socket.recv(65536):
+            pass
 
 
 MALFORMED = {
