@@ -201,11 +201,14 @@ class Http2(H2Protocol):
 
     async def end_stalled(self) -> None:
         """End the streams whose window is as shut as it was the last time, and of which nothing was taken since."""
-        before, self._shut = self._shut, {
-            stream: vars(buffer)["taken"]
-            for stream, buffer in self.stream_buffers.items()
-            if buffer.buffer and stream in self.streams and self.connection.local_flow_control_window(stream) <= 0
-        }
+        before, self._shut = (
+            self._shut,
+            {
+                stream: vars(buffer)["taken"]
+                for stream, buffer in self.stream_buffers.items()
+                if buffer.buffer and stream in self.streams and self.connection.local_flow_control_window(stream) <= 0
+            },
+        )
         stalled = [stream for stream, taken in self._shut.items() if before.get(stream) == taken]
         for stream in stalled:
             log.info("an HTTP/2 stream of whose answer the client took nothing was ended")

@@ -94,6 +94,9 @@ def obtain(made: Signing, name: str, status: str) -> httpx.Response:
             served.client._address = "192.0.2.9"
             for number in range(served.config.access_failures):
                 served.client.post("/session", json={"key": f"rg_{number}"}, headers=OURS)
+                if name in {"renewSession", "returnFromIssuer"}:
+                    kept = {"cookie": f"roentgate-renewal=nothing-{number}"}
+                    served.client.post("/session/renewal", headers={**OURS, **kept})
         origin = {} if status == "403" else OURS
         who = {"authorization": f"Bearer {KEY}"}
         try:

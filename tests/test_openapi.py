@@ -41,7 +41,7 @@ from dicomweb.standard.outcomes import MEANINGS
 from dicomweb.standard.pixels import Format
 from dicomweb.standard.rendering import PICTURES
 from dicomweb.standard.syntaxes import SYNTAXES
-from dicomweb.web import capabilities, cors, problems
+from dicomweb.web import capabilities, cors, documentation, problems
 from dicomweb.web.documentation import EXAMPLE_ROOT, operations, resolve, write_page, write_prose
 from dicomweb.web.rights import rule_of
 from dicomweb.web.routes import TABLE
@@ -731,6 +731,16 @@ def test_prose_is_written_as_html_and_never_taken_for_it():
 def test_a_root_that_looks_like_markup_stays_text():
     text, _ = write_page('https://a.example/"><script>x</script>')
     assert b"<script>x" not in text
+
+
+def test_whoever_asks_below_links_that_nobody_made_has_no_page_made(monkeypatch):
+    kept, _ = write_page("https://pacs.example")
+    monkeypatch.setattr(documentation, "write_prose", None)
+    monkeypatch.setattr(documentation.orjson, "loads", None)
+    for number in range(20):
+        root = f"https://pacs.example/s/{number:016x}"
+        text, _ = write_page(root)
+        assert text == kept.replace(b"https://pacs.example", root.encode())
 
 
 def test_a_built_package_has_the_document_beside_the_page(tmp_path):

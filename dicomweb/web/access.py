@@ -24,7 +24,8 @@ from dicomweb.standard import resources
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import NOTES, PRINCIPAL, Recorder
 from dicomweb.web.bridge import Bridge
-from dicomweb.web.credentials import Known, Recollection, kept, shown
+from dicomweb.web.cookies import Cookie
+from dicomweb.web.credentials import Guesses, Known, Recollection, shown
 from dicomweb.web.links import Links
 from dicomweb.web.methods import Methods
 from dicomweb.web.paths import LINK
@@ -35,7 +36,7 @@ from dicomweb.web.threads import hop_index, hop_keys
 if TYPE_CHECKING:
     from dicomweb.access.tokens import Tokens
 
-COOKIE = "roentgate-session"
+COOKIE = Cookie("roentgate-session")
 """In which a browser keeps the key or token of whoever is signed in (see `session`)."""
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _LONGEST = 16 << 10
@@ -86,6 +87,7 @@ class Door:
         clock: seconds since 1970.
 
     Attributes:
+        guesses: those that were wrong.
         links: finds out for whom a share link asks.
     """
 
@@ -109,8 +111,9 @@ class Door:
         self._certificates = certificates or {}
         self._remember = remember_seconds
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
-        self._recollection = Recollection(failures, clock)
-        self.links = Links(archive, addresses, self._recollection, remember_seconds, pass_seconds, clock)
+        self.guesses = Guesses(failures, clock)
+        self._recollection = Recollection(self.guesses, clock)
+        self.links = Links(archive, addresses, self.guesses, self._recollection, remember_seconds, pass_seconds, clock)
 
     async def who(self, scope: Scope) -> Principal:
         """Return who sent a request.
@@ -123,7 +126,7 @@ class Door:
             return await self.links.who(link, scope)
         credential = shown(scope)
         if credential is None:
-            credential = kept(scope, COOKIE)
+            credential = COOKIE.read(scope, self._addresses)
             changes = credential is not None and scope["method"] not in _SAFE
             if changes and not is_our_own_page(scope, self._addresses):
                 raise Forbidden("a page of another server may change nothing in the name of whoever is signed in here")
@@ -145,27 +148,26 @@ class Door:
         listed = sent.get(b"origin", b"").decode("latin-1").lower() in self._origins
         return bool(sent) and not listed and not is_our_own_page(scope, self._addresses)
 
-    async def identify(self, credential: bytes, scope: Scope) -> Principal:
+    async def identify(self, credential: str, scope: Scope) -> Principal:
         """Return whose key or token something is.
 
         Raises:
             NotIdentified: it is none that is good.
             TooOften: as `who`.
         """
-        text = credential.decode("latin-1")
 
         async def read(now: float) -> Known:
             if len(credential) > _LONGEST:
                 raise NotIdentified(_REFUSED, shown=True)
-            if self._bridge.knows(text):
+            if self._bridge.knows(credential):
                 return Principal("bridge", "bridge", frozenset(("read", "write"))), now + self._remember
-            if text.startswith(keys.PREFIX) or self._tokens is None:
-                return await hop_index(self._open, text, now)
-            known = self._tokens.read_at_hand(text)
-            return known if known is not None else await hop_keys(self._tokens.read, text)
+            if credential.startswith(keys.PREFIX) or self._tokens is None:
+                return await hop_index(self._open, credential, now)
+            known = self._tokens.read_at_hand(credential)
+            return known if known is not None else await hop_keys(self._tokens.read, credential)
 
         # A token that has ended is nobody's guess
-        guess = self._tokens is None or text.count(".") != _DOTS
+        guess = self._tokens is None or credential.count(".") != _DOTS
         return await self._recollection.find("", credential, read, self._addresses.client(scope), guess)
 
     def _open(self, text: str, now: float) -> Known:

@@ -69,9 +69,10 @@ class Addresses:
         """Return the server's root as this client writes it, without trailing slash; "" is a legal root of
         URLs that begin with a slash. Whoever asks below a link finds everything below it."""
         link = scope.get(LINK)
-        return self._root(scope) + (f"{LINKS}{link}" if link is not None else "")
+        return self.server(scope) + (f"{LINKS}{link}" if link is not None else "")
 
-    def _root(self, scope: Scope) -> str:
+    def server(self, scope: Scope) -> str:
+        """Return the same for whoever asks below a link as for everybody else."""
         if self.public_url:
             return self.public_url
         client = scope.get("client")

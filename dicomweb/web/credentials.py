@@ -23,47 +23,63 @@ _REMEMBERED = 4096
 _WINDOW = 60.0
 
 
-def shown(scope: Scope) -> bytes | None:
+def shown(scope: Scope) -> str | None:
     """Return the key or token that a request shows in its header fields, or None."""
     key = None
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, rest = value.partition(b" ")
             if scheme.lower() == b"bearer":
-                return bytes(rest.strip())
+                return str(rest.strip(), "latin-1")
         elif name == b"x-api-key":
-            key = bytes(value.strip())
+            key = str(value.strip(), "latin-1")
     return key
 
 
-def kept(scope: Scope, cookie: str) -> bytes | None:
-    """Return what a browser keeps in a cookie, or None."""
-    wanted = cookie.encode()
-    for name, value in scope["headers"]:
-        if name == b"cookie" and wanted in value:
-            for part in value.split(b";"):
-                given, _, rest = part.strip().partition(b"=")
-                if given == wanted:
-                    return bytes(rest.strip(b' "')) or None
-    return None
-
-
-class Recollection:
-    """Whom credentials stand for, and which addresses have shown wrong ones.
+class Guesses:
+    """Wrong guesses by the address that they came from.
 
     Args:
-        failures: wrong credentials from one address in a minute, after which it is not listened to.
+        most: from one address in a minute, after which it is not listened to.
         clock: seconds since 1970.
     """
 
-    def __init__(self, failures: int = 30, clock: Callable[[], float] = time.time) -> None:
-        self._most = failures
+    def __init__(self, most: int = 30, clock: Callable[[], float] = time.time) -> None:
+        self._most = most
+        self._clock = clock
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def check(self, address: str) -> None:
+        """Raise TooOften where too many were wrong lately."""
+        now = self._clock()
+        count, since = self._wrong.get(address, (0, now))
+        if count >= self._most and now - since < _WINDOW:
+            raise TooOften("too many wrong keys or tokens came from this address; try again in a minute")
+
+    def count(self, address: str) -> None:
+        """Count a wrong one."""
+        now = self._clock()
+        count, since = self._wrong.pop(address, (0, now))
+        self._wrong[address] = (count + 1, since) if now - since < _WINDOW else (1, now)
+        if len(self._wrong) > _REMEMBERED:
+            self._wrong.popitem(last=False)
+
+
+class Recollection:
+    """Whom credentials stand for.
+
+    Args:
+        guesses: those that were wrong.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, guesses: Guesses, clock: Callable[[], float] = time.time) -> None:
+        self._guesses = guesses
         self._clock = clock
         self._known: OrderedDict[tuple[str, bytes], Known] = OrderedDict()
-        self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     async def find(
-        self, place: str, shown: bytes, read: Callable[[float], Awaitable[Known]], address: str, guess: bool
+        self, place: str, shown: str, read: Callable[[float], Awaitable[Known]], address: str, guess: bool
     ) -> Principal:
         """Return what was found of something lately, or is found now.
 
@@ -78,11 +94,11 @@ class Recollection:
             NotIdentified: it stands for nobody.
             TooOften: too many guesses were wrong lately.
         """
-        digest = place, hashlib.sha256(shown).digest()
+        digest = place, hashlib.sha256(shown.encode("utf-8", "surrogatepass")).digest()
         found = self._known.get(digest)
         now = self._clock()
         if found is None:
-            self.check(address, now)
+            self._guesses.check(address)
         elif now < found[1]:
             return found[0]
         try:
@@ -90,23 +106,10 @@ class Recollection:
         except NotIdentified:
             self._known.pop(digest, None)
             if guess:
-                self.note_failure(address, now)
+                self._guesses.count(address)
             raise
         self._known[digest] = (principal, until)
         self._known.move_to_end(digest)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return principal
-
-    def check(self, address: str, now: float) -> None:
-        """Raise TooOften where too many guesses were wrong lately."""
-        count, since = self._failed.get(address, (0, now))
-        if count >= self._most and now - since < _WINDOW:
-            raise TooOften("too many wrong keys or tokens came from this address; try again in a minute")
-
-    def note_failure(self, address: str, now: float) -> None:
-        """Count a wrong guess."""
-        count, since = self._failed.pop(address, (0, now))
-        self._failed[address] = (count + 1, since) if now - since < _WINDOW else (1, now)
-        if len(self._failed) > _REMEMBERED:
-            self._failed.popitem(last=False)

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from string import Template
@@ -27,6 +27,8 @@ Node: TypeAlias = dict[str, Any]
 METHODS = ("get", "put", "post", "delete", "options")
 EXAMPLE_ROOT = "http://localhost:8080"
 """What stands for the server's root in the source; clients read their own there."""
+_OWN = "http://root.invalid"
+"""What stands for it, with a host or without, in what is made of the source."""
 
 _PAGES = Path(__file__).parent / "pages"
 # A built package has a copy beside the page; a checkout has the folder at its top.
@@ -63,16 +65,16 @@ def _root(request: Request) -> str:
 
 
 @lru_cache(maxsize=1)
-def _source() -> bytes:
-    """The source as JSON."""
+def _document_of_anybody() -> bytes:
+    """The source as JSON, with `_OWN` for the server's root."""
     import yaml  # only who asks for the description pays for reading it
 
     path = next(path for path in _SOURCES if path.is_file())
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return orjson.dumps(yaml.load(path.read_bytes(), loader))
+    described: Node = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    described["servers"][0]["url"] = _OWN
+    return orjson.dumps(described)
 
 
-@lru_cache(maxsize=8)
 def write_document(root: str) -> bytes:
     """Return the description as JSON.
 
@@ -80,27 +82,33 @@ def write_document(root: str) -> bytes:
         root: the server's root as the client writes it, without trailing slash; the examples begin with it
             unless it has no host.
     """
-    described: Node = _rooted(orjson.loads(_source()), root if "://" in root else EXAMPLE_ROOT)
-    described["servers"][0]["url"] = root or "/"
-    return orjson.dumps(described)
+    return _put(_document_of_anybody(), root or "/", _examples(root), lambda text: orjson.dumps(text)[1:-1])
 
 
-def _rooted(node: Any, root: str) -> Any:
-    if isinstance(node, dict):
-        return {key: _rooted(value, root) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_rooted(value, root) for value in node]
-    return node.replace(EXAMPLE_ROOT, root) if isinstance(node, str) else node
-
-
-@lru_cache(maxsize=8)
 def write_page(root: str) -> tuple[bytes, str]:
     """Return the page, and the Content-Security-Policy that it is to go out with.
 
     Args:
         root: as for `write_document`.
     """
-    described: Node = orjson.loads(write_document(root))
+    text, policy = _page_of_anybody()
+    return _put(text, root, _examples(root), lambda text: html.escape(text).encode()), policy
+
+
+def _examples(root: str) -> str:
+    return root if "://" in root else EXAMPLE_ROOT
+
+
+def _put(text: bytes, own: str, examples: str, write: Callable[[str], bytes]) -> bytes:
+    """Put roots in, which takes a hundredth of what making the text does: whoever asks by ever other addresses, or
+    below links that nobody made, has nothing made."""
+    return text.replace(EXAMPLE_ROOT.encode(), write(examples)).replace(_OWN.encode(), write(own))
+
+
+@lru_cache(maxsize=1)
+def _page_of_anybody() -> tuple[bytes, str]:
+    """The page with `_OWN` for the server's root, and its policy."""
+    described: Node = orjson.loads(_document_of_anybody())
     template, style, script = (
         (_PAGES / name).read_text(encoding="utf-8") for name in ("docs.html", "docs.css", "docs.js")
     )
@@ -111,7 +119,7 @@ def write_page(root: str) -> tuple[bytes, str]:
         version=html.escape(info["version"]),
         summary=html.escape(info["summary"]),
         about=write_prose(info["description"]),
-        document=html.escape(f"{root}/openapi.json"),
+        document=f"{_OWN}/openapi.json",
         navigation="".join(_write_links(*group) for group in groups),
         operations="".join(_write_group(described, *group) for group in groups),
         schemas="".join(_write_schema(name, node) for name, node in described["components"]["schemas"].items()),

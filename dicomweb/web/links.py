@@ -14,11 +14,12 @@ from dicomweb.access.shares import Share
 from dicomweb.archive.archive import Archive
 from dicomweb.errors import Forbidden, NotIdentified, PassphraseWanted
 from dicomweb.web.addresses import Addresses
-from dicomweb.web.credentials import Known, Recollection, kept
+from dicomweb.web.cookies import Cookie
+from dicomweb.web.credentials import Guesses, Known, Recollection
 from dicomweb.web.threads import hop_index
 
-COOKIE = "roentgate-link"
-"""In which a browser keeps the pass of a link that it has opened, for the addresses below it alone."""
+COOKIE = Cookie("roentgate-link", ours=False)
+"""In which a browser keeps the pass of a link that it has opened. Another pass shows what another link would."""
 
 _NO_LINK = "this link is not valid here, or no longer; ask whoever sent it for another one"
 _CLOSED = "this link was opened as often as it may be, or closed since many wrong passphrases were tried"
@@ -31,6 +32,7 @@ class Links:
     Args:
         archive: whose index has the links.
         addresses: know where a request came from.
+        guesses: those that were wrong.
         recollection: of what was found lately.
         remember_seconds: how long that holds.
         pass_seconds: how long a link stays open in a browser that has opened it.
@@ -41,6 +43,7 @@ class Links:
         self,
         archive: Archive,
         addresses: Addresses,
+        guesses: Guesses,
         recollection: Recollection,
         remember_seconds: float,
         pass_seconds: float,
@@ -48,6 +51,7 @@ class Links:
     ) -> None:
         self._archive = archive
         self._addresses = addresses
+        self._guesses = guesses
         self._recollection = recollection
         self._remember = remember_seconds
         self._pass_seconds = pass_seconds
@@ -61,10 +65,9 @@ class Links:
             TooOften: too many wrong secrets came from this address lately.
         """
         id, secret = shares.read_link(link)
-        given = kept(scope, COOKIE)
-        if not secret and given is None:
+        given = COOKIE.read(scope, self._addresses) or ""
+        if not secret and not given:
             raise NotIdentified(_UNOPENED)
-        text = (given or b"").decode("latin-1")
 
         async def read(now: float) -> Known:
             share = await hop_index(self._archive.index.shares.get, id)
@@ -72,13 +75,13 @@ class Links:
                 raise NotIdentified(_NO_LINK, shown=True)
             until = share.expires if secret and share.bare and share.knows(secret, now) else None
             if not secret:
-                until = share.admits(text, now)
+                until = share.admits(given, now)
             if until is None:
                 raise NotIdentified(_NO_LINK, shown=True)
             return share.principal(), min(until, now + self._remember)
 
         # A pass that has ended is nobody's guess; nobody who guesses secrets keeps others from signing in
-        return await self._recollection.find(link, given or b"", read, self._guesser(scope), bool(secret))
+        return await self._recollection.find(link, given, read, self._guesser(scope), bool(secret))
 
     def _guesser(self, scope: Scope) -> str:
         """What failures to open a link are counted under."""
@@ -93,12 +96,12 @@ class Links:
             TooOften: too many wrong secrets came from this address lately.
         """
         address, now = self._guesser(scope), self._clock()
-        self._recollection.check(address, now)
+        self._guesses.check(address)
         try:
             share = await hop_index(self._check, id, secret, passphrase, now)
         except NotIdentified as error:
             if not isinstance(error, PassphraseWanted):  # whoever has the secret is no guesser; his tries are counted
-                self._recollection.note_failure(address, now)
+                self._guesses.count(address)
             raise
         until = min(share.expires, now + self._pass_seconds)
         return share, share.write_pass(secret, until), until

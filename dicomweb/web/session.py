@@ -8,8 +8,8 @@ the addresses below it alone.
 
 At the issuer it is OpenID Connect's code flow (OIDC Core 3.1) with PKCE (RFC 7636): the code that comes back is worth
 nothing without the verifier, which the browser keeps in another cookie until then. Tokens end within minutes; by what
-the issuer gives to renew one (RFC 6749 6), kept in a cookie that goes to `/session` alone, our pages have it renewed in
-time, so that nobody is thrown out in the middle of reading.
+the issuer gives to renew one (RFC 6749 6), kept in a cookie of its own, our pages have it renewed in time, so that
+nobody is thrown out in the middle of reading.
 """
 
 import base64
@@ -19,7 +19,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -33,15 +33,17 @@ from dicomweb.web import explorer, jsonbodies, links
 from dicomweb.web.access import COOKIE, Door, is_our_own_page
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import PRINCIPAL, note
+from dicomweb.web.cookies import Cookie
 from dicomweb.web.paths import LINK
 from dicomweb.web.threads import hop_elsewhere
 
 if TYPE_CHECKING:
     from dicomweb.access.issuer import Issuer
 
-_FLOW = "roentgate-login"
+_FLOW = Cookie("roentgate-login", "session", site="lax")
+"""Of who is at the issuer, which sends the browser back: a way from elsewhere."""
 _FLOW_SECONDS = 600
-_RENEWAL = "roentgate-renewal"
+_RENEWAL = Cookie("roentgate-renewal", "session")
 _LONGEST = 3900
 """Characters of a cookie that browsers surely keep."""
 
@@ -83,7 +85,7 @@ async def state(request: Request) -> Response:
         "roles": [],
         "study": None,
         "seconds": None,
-        "renewable": not linked and _RENEWAL in request.cookies,
+        "renewable": not linked and _kept(request, _RENEWAL) is not None,
         "shares": bool(request.app.state.archive.config.shares) and not linked,
     }
     if login is not None:
@@ -92,7 +94,7 @@ async def state(request: Request) -> Response:
             told |= {"name": principal.name, "roles": sorted(principal.roles)}
             if linked and principal.scope is not None:
                 (told["study"],) = principal.scope.studies
-            told["seconds"] = _seconds_left(request.cookies.get(COOKIE, ""))
+            told["seconds"] = _seconds_left(_kept(request, COOKIE) or "")
         except NotIdentified:
             pass
     return jsonbodies.respond(told)
@@ -120,7 +122,7 @@ async def begin(request: Request) -> Response:
         raise BadRequest("key is the text of an API key")
     if LINK in request.scope:
         return await _open(request, login, key.strip(), value.get("passphrase"))
-    principal = await login.door.identify(key.strip().encode(), request.scope)
+    principal = await login.door.identify(key.strip(), request.scope)
     return _signed_in(request, login, principal, key.strip(), Response(status_code=204))
 
 
@@ -134,7 +136,7 @@ async def _open(request: Request, login: Login, secret: str, passphrase: object)
     request.scope[PRINCIPAL] = share.principal()
     note(request, event="share opened", study=share.study)
     response = Response(status_code=204)
-    _keep(request, response, links.COOKIE, text, int(until - time.time()))
+    _keep(request, response, links.COOKIE, text, until - time.time())
     return response
 
 
@@ -143,14 +145,13 @@ async def renew(request: Request) -> Response:
     login = _login(request)
     _check_origin(request)
     issuer = _issuer(login)
-    kept = request.cookies.get(_RENEWAL)
+    kept = _kept(request, _RENEWAL)
     if kept is None:
         raise NotIdentified("there is nothing to renew; sign in again")
     from dicomweb.access.issuer import Refused
 
-    form = {"grant_type": "refresh_token", "refresh_token": kept, "client_id": login.client}
     try:
-        told = await hop_elsewhere(issuer.exchange, form | _proof(login))
+        told = await _exchange(request, login, issuer, {"grant_type": "refresh_token", "refresh_token": kept})
     except Refused as error:
         raise NotIdentified("the issuer wants you to sign in again", shown=True) from error
     return await _signed_in_at_issuer(request, login, {"refresh_token": kept, **told}, Response(status_code=204))
@@ -163,8 +164,8 @@ async def end(request: Request) -> Response:
         raise _nobody_signs_in()
     _check_origin(request)
     response = Response(status_code=204)
-    _keep(request, response, links.COOKIE if LINK in request.scope else COOKIE, "", 0)
-    _keep(request, response, _RENEWAL, "", 0, "session")
+    for cookie in [links.COOKIE] if LINK in request.scope else [COOKIE, _RENEWAL]:
+        _keep(request, response, cookie, "", 0)
     return response
 
 
@@ -188,8 +189,7 @@ async def leave(request: Request) -> Response:
     }
     mark = "&" if "?" in where else "?"
     response = Response(status_code=303, headers={"location": f"{where}{mark}{urlencode(asked)}"})
-    # Lax: the issuer sends the browser back, which is a way from elsewhere
-    _keep(request, response, _FLOW, f"{kept}.{verifier}", _FLOW_SECONDS, "session", "lax")
+    _keep(request, response, _FLOW, f"{kept}.{verifier}", _FLOW_SECONDS)
     return response
 
 
@@ -198,7 +198,7 @@ async def arrive(request: Request) -> Response:
     login = _login(request)
     issuer = _issuer(login)
     query = request.query_params
-    kept, _, verifier = request.cookies.get(_FLOW, "").partition(".")
+    kept, _, verifier = (_kept(request, _FLOW) or "").partition(".")
     if not kept or not hmac.compare_digest(kept.encode(), query.get("state", "").encode("utf-8", "replace")):
         raise Forbidden("this sign-in was not begun here, or too long ago; begin it again")
     if "code" not in query:
@@ -207,25 +207,34 @@ async def arrive(request: Request) -> Response:
         "grant_type": "authorization_code",
         "code": query["code"],
         "redirect_uri": _callback(request),
-        "client_id": login.client,
         "code_verifier": verifier,
     }
-    told = await hop_elsewhere(issuer.exchange, form | _proof(login))
+    told = await _exchange(request, login, issuer, form)
     response = Response(status_code=303, headers={"location": "../sign-in"})  # which knows what was asked for
-    _keep(request, response, _FLOW, "", 0, "session", "lax")
+    _keep(request, response, _FLOW, "", 0)
     return await _signed_in_at_issuer(request, login, told, response)
 
 
-def _proof(login: Login) -> dict[str, str]:
-    """By what we show the issuer that it is us, where it wants that (RFC 6749 2.3.1)."""
-    return {"client_secret": login.secret} if login.secret else {}
+async def _exchange(request: Request, login: Login, issuer: "Issuer", form: Mapping[str, str]) -> dict[str, Any]:
+    """Have the issuer give a token for something, as the client that we are to it (RFC 6749 2.3.1). What it refuses was
+    a wrong guess; they are counted apart from those of keys, so that nobody who makes them keeps others out."""
+    from dicomweb.access.issuer import Refused
+
+    ours = {"client_id": login.client, **({"client_secret": login.secret} if login.secret else {})}
+    guesses, address = login.door.guesses, f"issuer {_addresses(request).client(request.scope)}"
+    guesses.check(address)
+    try:
+        return await hop_elsewhere(issuer.exchange, {**form, **ours})
+    except Refused:
+        guesses.count(address)
+        raise
 
 
 async def _signed_in_at_issuer(request: Request, login: Login, told: Mapping[str, Any], response: Response) -> Response:
     token, renewal = (str(told.get(name) or "") for name in ("access_token", "refresh_token"))
-    principal = await login.door.identify(token.encode("ascii", "replace"), request.scope)
+    principal = await login.door.identify(token, request.scope)
     if renewal.isascii() and 0 < len(renewal) <= _LONGEST:
-        _keep(request, response, _RENEWAL, renewal, int(login.seconds), "session")
+        _keep(request, response, _RENEWAL, renewal, login.seconds)
     return _signed_in(request, login, principal, token, response)
 
 
@@ -233,24 +242,18 @@ def _signed_in(request: Request, login: Login, principal: Principal, shown: str,
     if len(shown) > _LONGEST:
         raise Forbidden("the token is too long for a browser to keep; have the issuer put less into it")
     request.scope[PRINCIPAL] = principal
-    _keep(request, response, COOKIE, shown, int(login.seconds))
+    _keep(request, response, COOKIE, shown, login.seconds)
     return response
 
 
-def _keep(
-    request: Request,
-    response: Response,
-    cookie: str,
-    text: str,
-    seconds: int,
-    below: str = "",
-    site: Literal["strict", "lax"] = "strict",
-) -> None:
-    """Have the browser keep something where no script reads it, for as long; 0 has it forgotten."""
-    response.set_cookie(
-        cookie, text, seconds, path=_path(request) + below, httponly=True, samesite=site, secure=_secure(request)
-    )
-    response.headers["cache-control"] = "no-store"
+def _kept(request: Request, cookie: Cookie) -> str | None:
+    """What the browser keeps in a cookie."""
+    return cookie.read(request.scope, _addresses(request))
+
+
+def _keep(request: Request, response: Response, cookie: Cookie, text: str, seconds: float) -> None:
+    """Have the browser keep something for as long; 0 has it forgotten."""
+    cookie.keep(response, text, seconds, request.scope, _addresses(request))
 
 
 def _login(request: Request) -> Login:
@@ -273,28 +276,20 @@ def _issuer(login: Login) -> "Issuer":
 
 def _check_origin(request: Request) -> None:
     """Nobody is signed in or out by a page of somebody else (login CSRF)."""
-    if not is_our_own_page(request.scope, request.app.state.addresses):
+    if not is_our_own_page(request.scope, _addresses(request)):
         raise Forbidden("people sign in and out on a page of this server only")
 
 
 def _callback(request: Request) -> str:
-    root = _root(request)
+    root = _addresses(request).server(request.scope)
     if not urlsplit(root).scheme:
         raise Unavailable("public_url is not set, so that the issuer cannot be told where to send people back to")
     return f"{root}/session/callback"
 
 
-def _root(request: Request) -> str:
+def _addresses(request: Request) -> Addresses:
     addresses: Addresses = request.app.state.addresses
-    return addresses.root(request.scope)
-
-
-def _path(request: Request) -> str:
-    return (urlsplit(_root(request)).path or "") + "/"
-
-
-def _secure(request: Request) -> bool:
-    return (urlsplit(_root(request)).scheme or request.scope.get("scheme")) == "https"
+    return addresses
 
 
 def _challenge(verifier: str) -> str:

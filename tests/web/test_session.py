@@ -200,10 +200,82 @@ def test_a_token_is_renewed_before_it_ends_and_whoever_is_put_out_at_the_issuer_
 
 def test_behind_a_prefix_and_tls_the_cookie_is_for_it_alone(issuer, tmp_path):
     served = Served(tmp_path, access=True, public_url="https://pacs.example/images", path_prefix="/images")
-    kept = cookies(sign_in(served, new_key(served, "read"), origin="https://pacs.example"))["roentgate-session"]
-    assert {"Secure", "Path=/images/"} <= {part.strip() for part in kept.split(";")}
+    kept = cookies(sign_in(served, new_key(served, "read"), origin="https://pacs.example"))
+    assert list(kept) == ["__Host-roentgate-session%2Fimages"]
+    (field,) = kept.values()
+    parts = {part.strip() for part in field.split(";")}
+    assert {"Secure", "Path=/", "HttpOnly"} <= parts
+    assert not any(part.lower().startswith("domain") for part in parts)
+    assert served.client.get("/images/session", headers=sent(field)).json()["name"] == "zoe"
     assert sign_in(served, new_key(served, "read")).status_code == 403  # another origin than the public one
     assert served.client.get("/session/login").status_code == 404  # no issuer
+    served.archive.close()
+
+
+def test_a_page_of_a_sibling_subdomain_signs_nobody_in_as_somebody_else(issuer, tmp_path):
+    """Such a page may set cookies for us, but none whose name begins with __Host-."""
+    served = Served(
+        tmp_path, access=True, access_remember_seconds=0.0, public_url="https://pacs.example",
+        oidc_issuer=issuer.url, oidc_audience=AUDIENCE, oidc_client_id="we",
+    )  # fmt: skip
+    page = {"origin": "https://pacs.example"}
+    issuer.renews = True
+    try:
+        left = served.client.get("/session/login")
+        (flow,) = cookies(left).values()
+        back = issuer.authorize(left.headers["location"])
+        planted = sent(flow.removeprefix("__Host-"))
+        assert arrive(served, back, planted).status_code == 403
+        answer = arrive(served, back, sent(flow))
+        kept = cookies(answer)
+    finally:
+        issuer.renews = False
+    assert all(name.startswith("__Host-") and "Path=/;" in f"{field};" for name, field in kept.items())
+    session, renewal = kept["__Host-roentgate-session"], kept["__Host-roentgate-renewal"]
+    assert served.client.get("/session", headers=sent(session)).json()["name"] == "alice"
+    theirs = sent(session.removeprefix("__Host-"))
+    assert served.client.get("/session", headers=theirs).json()["name"] is None
+    assert served.client.get("/dicom-web/studies", headers=theirs).status_code == 401
+    both = {"cookie": f"{theirs['cookie']}; {sent(session)['cookie']}"}
+    assert served.client.get("/session", headers=both).json()["name"] == "alice"
+    told = served.client.get("/session", headers=sent(renewal.removeprefix("__Host-"))).json()
+    assert told["renewable"] is False
+    planted = sent(renewal.removeprefix("__Host-"))
+    assert served.client.post("/session/renewal", headers={**planted, **page}).status_code == 401
+    gone = cookies(served.client.request("DELETE", "/session", headers={**sent(session), **page}))
+    assert set(gone) == {"__Host-roentgate-session", "__Host-roentgate-renewal"}
+    assert all("Max-Age=0" in field and "Secure" in field for field in gone.values())
+    served.archive.close()
+
+
+def test_what_the_issuer_refuses_counts_as_a_wrong_guess_and_soon_reaches_it_no_more(issuer, tmp_path):
+    served = Served(
+        tmp_path, access=True, access_failures=3,
+        oidc_issuer=issuer.url, oidc_audience=AUDIENCE, oidc_client_id="we",
+    )  # fmt: skip
+    before = issuer.asked.count("/realm/token")
+
+    def renew(text: str) -> int:
+        kept = {"cookie": f"roentgate-renewal={text}"}
+        return served.client.post("/session/renewal", headers={**kept, **OURS}).status_code
+
+    def come_back(code: str) -> int:
+        _, browser = begun(served)
+        state = browser["cookie"].partition("roentgate-login=")[2].partition(".")[0]
+        return arrive(served, {"state": state, "code": code}, browser).status_code
+
+    assert [renew("one"), come_back("two"), renew("three"), renew("four"), come_back("five")] == [
+        401,
+        503,
+        401,
+        429,
+        429,
+    ]
+    assert issuer.asked.count("/realm/token") - before == 3
+    assert sign_in(served, new_key(served, "read")).status_code == 204  # which these keep nobody from
+    issuer.renewals.add("good")
+    served.client._address = "192.0.2.7"
+    assert renew("good") == 204
     served.archive.close()
 
 
