@@ -115,7 +115,7 @@ class Archive:
 
     def reconcile(self) -> Iterator[Step]:
         """Bring index and objects of different days to agree; see `Reconciliation.run`."""
-        return Reconciliation(self.storage, self.index, self._upkeep, self.config.abandoned_seconds).run()
+        return Reconciliation(self.storage, self.index, self._upkeep).run()
 
     def check_index(self) -> None:
         """See that the index is whole enough to serve from, and that of this storage; see `Upkeep.check_index` and

@@ -3,8 +3,7 @@
 Objects and tombstones tell what the index does not know: what came since is entered, what was deleted or replaced since
 goes. What the index knows and no object proves is told, and stays, since it may be sent again. Nothing is emptied,
 objects that the index knows are not read, and each step is whole in itself: run it again after an interruption. It may
-run beside a server; before one has started is better, since what the index does not know is not found until then, and
-what was only intended when the index was copied counts as abandoned for a sweep.
+run beside a server; before one has started is better, since what the index does not know is not found until then.
 """
 
 import itertools
@@ -19,7 +18,7 @@ from dicomweb.archive import tombstones
 from dicomweb.archive.upkeep import Upkeep
 from dicomweb.archive.versions import version_of
 from dicomweb.errors import NotFound
-from dicomweb.index import Held, Index, Tombstone, owners
+from dicomweb.index import Held, Index, Tombstone
 from dicomweb.storage import Storage, Stored
 
 _PAGE = 500
@@ -54,23 +53,28 @@ class Reconciliation:
     Args:
         storage, index: what is to agree.
         upkeep: enters objects.
-        abandoned: seconds after which another machine's intents count as abandoned.
     """
 
-    def __init__(self, storage: Storage, index: Index, upkeep: Upkeep, abandoned: float) -> None:
+    def __init__(self, storage: Storage, index: Index, upkeep: Upkeep) -> None:
         self._storage = storage
         self._index = index
         self._upkeep = upkeep
-        self._abandoned = abandoned
 
     def run(self) -> Iterator[Step]:
         """Reconcile, and yield each step once it is done."""
+        adopted = set()
+        for resolved in self._upkeep.resolve():  # what was only intended when the index was copied
+            if resolved.state == "adopted":
+                adopted.add(resolved.key)
+                yield Step("added", resolved.key, size=resolved.size)
+            elif resolved.state == "deleted":
+                yield Step("deleted", resolved.key, detail="the deletion was under way when the index was copied")
         graves = self._graves()
         for grave in graves:
             if grave.kind == "deleted":
                 yield from self._delete(grave)
         seen = array("Q")
-        yield from self._objects(graves, seen)
+        yield from self._objects(graves, adopted, seen)
         for grave in graves:
             if grave.kind == "replaced":  # by a version that is there now, or was deleted since
                 yield from self._delete(grave)
@@ -91,20 +95,21 @@ class Reconciliation:
             uids = grave.study, grave.series or "", grave.instance or ""
             yield Step("deleted", grave.key, *uids, detail=f"{instances} {grave.kind} since the index was copied")
 
-    def _objects(self, graves: Sequence[Tombstone], seen: "array[int]") -> Iterator[Step]:
+    def _objects(self, graves: Sequence[Tombstone], adopted: set[str], seen: "array[int]") -> Iterator[Step]:
         buried = {version for grave in graves for version in grave.versions}
         replaced = {version: grave for grave in graves if grave.kind == "replaced" for version in grave.versions}
         kept = {version_of(stored.key) for stored in self._storage.list("kept/")}
-        abandoned = self._given_up()
         last = []
         listed = iter(self._storage.list("objects/"))
         while page := list(itertools.islice(listed, _PAGE)):
             versions = {stored.key: version_of(stored.key) for stored in page}
-            known = self._index.known([version for version in versions.values() if version is not None]) - abandoned
+            known = self._index.known([version for version in versions.values() if version is not None])
             for stored in page:
                 version = versions[stored.key]
                 if version is not None:
                     seen.append(version)
+                if stored.key in adopted:
+                    continue
                 if version in known:
                     yield Step("agreed", stored.key, size=stored.size)
                 elif version in buried:
@@ -116,17 +121,6 @@ class Reconciliation:
                     yield self._enter(stored, replaced)
         for stored in last:
             yield self._enter(stored, replaced)
-
-    def _given_up(self) -> set[int]:
-        """Versions that were only intended when the index was copied, by processes that live no more."""
-        now = time.time()
-        old = {intent.version for intent, _ in self._index.pending(now - self._abandoned)}
-        return {
-            intent.version
-            for intent, owner in self._index.pending(now)
-            if intent.kind == "object"
-            and ((alive := owners.is_alive(owner)) is False or (alive is None and intent.version in old))
-        }
 
     def _enter(self, stored: Stored, replaced: Mapping[int, Tombstone]) -> Step:
         finding = self._upkeep.enter(version_of(stored.key), stored, replaced)

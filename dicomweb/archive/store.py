@@ -216,7 +216,8 @@ class Store:
         """Decide about a written object whose SOP Instance UID `holder` has, or whose study is somebody else's."""
         while True:
             if isinstance(holder, ForeignStudy):
-                self._withdraw(candidate)
+                self._storage.delete(candidate.entry.held.key)
+                self._index.collected([candidate.entry.held.version])
                 return self._failed(candidate, holder)
             successor: Held | ForeignStudy | None
             try:
@@ -253,6 +254,7 @@ class Store:
             versions=(holder.version,),
             time=time.time(),
             kind="replaced",
+            successor=candidate.entry.held.version,
         )
         try:
             tombstones.place(self._storage, self._index, tombstone)

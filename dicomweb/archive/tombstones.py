@@ -50,6 +50,7 @@ def write_tombstone(tombstone: Tombstone) -> bytes:
             "versions": [f"{version:016x}" for version in tombstone.versions],
             "time": tombstone.time,
             "reason": tombstone.reason,
+            "successor": None if tombstone.successor is None else f"{tombstone.successor:016x}",
         }
     )
 
@@ -72,6 +73,7 @@ def read_tombstone(key: str, data: bytes) -> Tombstone:
             time=float(fields["time"]),
             reason=fields["reason"],
             kind=fields["kind"],
+            successor=int(successor, 16) if (successor := fields.get("successor")) else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt("a tombstone cannot be read") from error

@@ -16,12 +16,13 @@ from types import MappingProxyType
 from typing import Literal
 
 from dicomweb.archive import tombstones
+from dicomweb.archive.abandoned import Abandoned, Resolved
 from dicomweb.archive.copies import FORMS, copy_key
 from dicomweb.archive.entries import EntryReader
 from dicomweb.archive.spool import Spool
 from dicomweb.archive.versions import digest_of, is_key_of, kept_key, version_of
 from dicomweb.errors import AlreadyStored, BadObject, Error, NotFound, Unavailable
-from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
+from dicomweb.index import Entry, Held, Index, Tombstone
 from dicomweb.storage import Put, Storage, Stored
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Upkeep:
         self._index = index
         self._spool = spool
         self._reader = reader
-        self._abandoned = abandoned
+        self._abandoned = Abandoned(storage, index, self._entry, abandoned)
         self._tombstone_life = tombstone_life
         self._given_up = set() if given_up is None else given_up
         self._forget = forget
@@ -151,28 +152,10 @@ class Upkeep:
         swept = Swept()
         if self._index.doubtful():
             swept.adopted = self._adopt(told)
-        now = time.time()
-        given_up = frozenset(self._given_up)
-        old = {intent.version for intent, _ in self._index.pending(now - self._abandoned)}
-        pending = self._index.pending(now)
-        self._given_up -= given_up.difference(intent.version for intent, _ in pending)
-        for intent, owner in sorted(pending, key=_tombstones_first):
-            if told():
-                return swept
-            alive = owners.is_alive(owner)
-            if alive and intent.version not in given_up:
-                continue
-            # What another machine has under way, or what a commit that seemed to fail may yet make visible.
-            if alive is not False and intent.version not in old:
-                continue
-            if intent.kind == "object":
-                self._storage.delete(intent.key)
-                self._storage.delete(kept_key(intent.version))
-                self._index.forget([intent.version])
-                swept.withdrawn += 1
-            else:
-                self._finish_tombstone(intent)
-                swept.tombstones += 1
+        for resolved in self.resolve(told):
+            swept.adopted += resolved.state == "adopted"
+            swept.tombstones += resolved.state == "deleted"
+            swept.withdrawn += resolved.state == "withdrawn"
         while not told() and (garbage := self._index.garbage(_PAGE)):
             removed = []
             for version, key in itertools.takewhile(lambda _: not told(), garbage):
@@ -184,10 +167,10 @@ class Upkeep:
             self._index.collected([version for version, _ in removed])
             swept.removed += len(removed)
             if self._forget is not None:
-                self._forget({digest_of(key) for _, key in removed})
+                self._forget({digest for _, key in removed if (digest := digest_of(key))})
         if told():
             return swept
-        for tombstone in self._index.expire(now - self._tombstone_life):
+        for tombstone in self._index.expire(time.time() - self._tombstone_life):
             self._storage.delete(tombstone.key)
             swept.forgotten += 1
         self._storage.sweep()
@@ -209,19 +192,11 @@ class Upkeep:
         self._index.trust()
         return count
 
-    def _finish_tombstone(self, intent: Intent) -> None:
-        """A deletion takes place if its tombstone became durable, else it never began."""
-        try:
-            tombstone = tombstones.read_tombstone(intent.key, self._storage.read(intent.key))
-        except NotFound:
-            self._index.forget([intent.version])
-            return
-        if tombstone.kind == "deleted":
-            self._index.delete(tombstone)
-        else:
-            # The version that was to take the place never became current, and its own intent goes with it.
-            self._storage.delete(intent.key)
-            self._index.forget([intent.version])
+    def resolve(self, told: Callable[[], bool] = lambda: False) -> Iterator[Resolved]:
+        """Resolve what processes that live no more had under way; see `Abandoned.resolve`."""
+        given_up = frozenset(self._given_up)
+        self._given_up -= given_up.difference(intent.version for intent, _ in self._index.pending(time.time()))
+        yield from self._abandoned.resolve(given_up, told)
 
     # -- verify ------------------------------------------------------------------------------------------
     def verify(self) -> Iterator[tuple[Held | Stored, Finding | None]]:
@@ -377,8 +352,3 @@ class Upkeep:
             return replace(entry, held=replace(entry.held, key=stored.key))
         finally:
             upload.discard()
-
-
-def _tombstones_first(pending: tuple[Intent, str]) -> bool:
-    """Sort key: while the tombstone of a replacement is there, the object that it made room for must be too."""
-    return pending[0].kind == "object"

@@ -11,6 +11,9 @@ import time
 _EPOCH = 1_577_836_800  # 2020-01-01T00:00:00Z, in seconds since 1970
 _RANDOM_BITS = 22
 _STEP_BITS = 10
+MOMENT = 1000 << _RANDOM_BITS
+"""How much greater a version is that was made a second later."""
+
 _JITTER_MS = 100
 _BARE = ".bare"
 

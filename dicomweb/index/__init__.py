@@ -86,6 +86,7 @@ class Tombstone:
         time: when, in seconds since 1970.
         reason: what the one who deleted said, or "".
         kind: "deleted", or "replaced" where a newer version took the instance's place (not Gone then).
+        successor: that version; None where that is not known. Written in storage only.
     """
 
     version: int
@@ -97,6 +98,7 @@ class Tombstone:
     time: float
     reason: str = ""
     kind: Literal["deleted", "replaced"] = "deleted"
+    successor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +218,9 @@ class Index(Protocol):
 
         Returns:
             For each entry None if it is now current and visible; else the current version that already has
-            its SOP Instance UID (in any study), or ForeignStudy if its study is not in the scope: then nothing changed
-            and its intent stays. Two entries of one call may have the same SOP Instance UID: the first wins.
+            its SOP Instance UID (in any study): then nothing changed and its intent stays; or ForeignStudy if its study
+            is not in the scope: then it is garbage. Two entries of one call may have the same SOP Instance UID: the
+            first wins.
 
         Raises:
             Unavailable: an intent is no longer there (a sweep took it, or a standby took over that had not heard of
@@ -239,6 +242,12 @@ class Index(Protocol):
         replacement for; else it is a version that is not current. Whether it was intended does not matter.
         """
 
+    def adopt(self, entry: Entry, graves: Mapping[int, Tombstone]) -> None:
+        """As `enter`, if the object is still intended; else somebody else resolved that, and nothing is done."""
+
+    def abandon(self, versions: Sequence[int]) -> list[tuple[int, str]]:
+        """Make garbage of what is still intended, all at once, and return it."""
+
     def forget(self, versions: Sequence[int]) -> None:
         """Drop intents whose object is not (or no longer) in storage."""
 
@@ -257,7 +266,8 @@ class Index(Protocol):
         (seconds since 1970)."""
 
     def garbage(self, limit: int = 1000) -> list[tuple[int, str]]:
-        """Return (version, key) of objects that nothing refers to any more and whose bytes may go."""
+        """Return (version, key) of objects that nothing refers to any more and whose bytes may go, in this order: the
+        tombstone of a replacement that did not take place before the object that it made room for."""
 
     def known(self, versions: Sequence[int]) -> set[int]:
         """Return those of these versions that the index knows of: stored, intended, or garbage."""

@@ -135,6 +135,9 @@ class Database(Reader):
             admitted = [item for item in work if item.entry.held.study not in barred]
             (found,) = self._do_commit(session, [admitted], absent)
             if isinstance(found, list):
+                if len(admitted) < len(work):  # or a sweep would take it in, if the process ended now
+                    refused = [item.entry.held.version for item in work if item.entry.held.study in barred]
+                    self._do_abandon(session, [refused])
                 held = iter(found)
                 found = [ForeignStudy() if item.entry.held.study in barred else next(held) for item in work]
             results.append(found)
@@ -214,14 +217,28 @@ class Database(Reader):
             held = ready.entry.held
             if held.version not in self._pending(session, [held.version]):
                 self._do_intend(session, [[Intent(held.version, held.key)]])
-            ((holder,),) = self._do_commit(session, [[ready]])
-            while holder is not None:
-                if (grave := graves.get(holder.version)) is not None:
-                    (holder,) = self._do_replace(session, [(ready, grave)])
-                else:
-                    self._do_keep(session, [[ready]])
-                    break
+            self._take_in(session, ready, graves)
         return [None] * len(works)
+
+    def adopt(self, entry: Entry, graves: Mapping[int, Tombstone]) -> None:
+        """See Index."""
+        self._groups.do(self._do_adopt, (self._ready([entry])[0], graves))
+
+    def _do_adopt(self, session: Session, works: Sequence[tuple[Ready, Mapping[int, Tombstone]]]) -> list[None]:
+        for ready, graves in works:
+            if self._pending(session, [ready.entry.held.version]):
+                self._take_in(session, ready, graves)
+        return [None] * len(works)
+
+    def _take_in(self, session: Session, ready: Ready, graves: Mapping[int, Tombstone]) -> None:
+        """Make what is intended current, or a version that is not, as `enter` says."""
+        ((holder,),) = self._do_commit(session, [[ready]])
+        while holder is not None:
+            if (grave := graves.get(holder.version)) is not None:
+                (holder,) = self._do_replace(session, [(ready, grave)])
+            else:
+                self._do_keep(session, [[ready]])
+                break
 
     def forget(self, versions: Sequence[int]) -> None:
         """See Index."""
@@ -231,6 +248,25 @@ class Database(Reader):
     def _do_forget(self, session: Session, works: Sequence[Sequence[int]]) -> list[None]:
         self._drop_intents(session, [version for work in works for version in work])
         return [None] * len(works)
+
+    def abandon(self, versions: Sequence[int]) -> list[tuple[int, str]]:
+        """See Index."""
+        gone: list[tuple[int, str]] = self._groups.do(self._do_abandon, versions) if versions else []
+        return gone
+
+    def _do_abandon(self, session: Session, works: Sequence[Sequence[int]]) -> list[list[tuple[int, str]]]:
+        results = []
+        for versions in works:
+            condition, value = among(self._dialect, "version", sorted(versions))
+            rows = session.rows(
+                f"SELECT version, key FROM pending WHERE {condition} ORDER BY version{lock(self._dialect)}", (value,)
+            )
+            if rows:
+                gone = [(version, key, 0) for version, key in rows]
+                session.many("INSERT INTO garbage (version, key, tombstone) VALUES (?, ?, ?)", gone)
+                self._drop_intents(session, [version for version, _ in rows])
+            results.append([(version, key) for version, key in rows])
+        return results
 
     def delete(self, tombstone: Tombstone) -> int:
         """See Index."""

@@ -48,7 +48,9 @@ class Reader:
         with self._engine.read() as session:
             return [
                 (version, key)
-                for version, key in session.rows("SELECT version, key FROM garbage ORDER BY version LIMIT ?", (limit,))
+                for version, key in session.rows(
+                    "SELECT version, key FROM garbage ORDER BY version DESC LIMIT ?", (limit,)
+                )
             ]
 
     def known(self, versions: Sequence[int]) -> set[int]:

@@ -36,7 +36,7 @@ class Bench:
         self.index = FaultyIndex(open_index("sqlite::memory:"))
         config = Config(data=folder, storage="memory:", index="sqlite::memory:")
         self.archive = Archive(self.storage, self.index, config)  # type: ignore[arg-type]
-        self.archive._upkeep._abandoned = 0.0  # the setting is a second at least
+        self.archive._upkeep._abandoned._seconds = 0.0  # the setting is a second at least
 
     def store(self, *objects: bytes, **more: str) -> list[str]:
         return [outcome.state for outcome in self.outcomes(*objects, **more)]

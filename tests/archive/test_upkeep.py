@@ -49,16 +49,17 @@ def archive(tmp_path: Path) -> Any:
 
 
 # -- sweep -----------------------------------------------------------------------------------------------
-def intent_of(archive: Archive, owner: str, monkeypatch: pytest.MonkeyPatch, version: int = 77) -> Intent:
-    """An intent and its object, left by a process."""
-    intent = Intent(version, f"objects/ab/cd/{'ab' * 32}-{version:016x}")
+def intent_of(archive: Archive, owner: str, monkeypatch: pytest.MonkeyPatch, data: bytes = b"") -> Intent:
+    """An intent and its object, left by a process; without data an object that is not what its key says."""
+    digest = hashlib.sha256(data).digest() if data else b"\xab" * 32
+    intent = Intent(77, object_key(digest, 77))
     monkeypatch.setattr("dicomweb.index.database.this_process", lambda: owner)
     theirs = open_index(archive.config.index)
     theirs.intend([intent])
     theirs.close()
     monkeypatch.undo()
     assert [name for _, name in archive.index.pending(4e9)] == [owner]
-    assert archive.storage.put([Put(intent.key, b"left", hashlib.sha256(b"left").digest())]) == [None]
+    assert archive.storage.put([Put(intent.key, data or b"left", digest)]) == [None]
     return intent
 
 
@@ -72,6 +73,43 @@ def test_a_sweep_withdraws_what_a_dead_process_left(archive, monkeypatch):
     intent_of(archive, finished_process(), monkeypatch)
     assert archive.sweep().withdrawn == 1
     assert list(archive.storage.list()) == []
+
+
+def test_a_sweep_takes_in_what_is_whole(archive, monkeypatch):
+    """The index may be one that was copied before its sender was answered."""
+    intent = intent_of(archive, finished_process(), monkeypatch, ct(1))
+    swept = archive.sweep()
+    assert (swept.adopted, swept.withdrawn) == (1, 0)
+    assert [held.key for held in archive.index.members(STUDY)] == [intent.key]
+    assert found(archive) == []
+    assert archive.index.counts().pending == 0
+
+
+def test_a_sweep_removes_what_is_there_a_second_time(archive, monkeypatch):
+    store(archive, ct(1))
+    (first,) = archive.index.members(STUDY)
+    intent_of(archive, finished_process(), monkeypatch, ct(1))
+    swept = archive.sweep()
+    assert (swept.adopted, swept.withdrawn) == (0, 1)
+    assert [stored.key for stored in archive.storage.list("objects/")] == [first.key]
+
+
+def test_a_sweep_that_finds_the_first_one_gone_takes_the_second_in(archive, monkeypatch):
+    store(archive, ct(1))
+    (first,) = archive.index.members(STUDY)
+    archive.storage.delete(first.key)
+    intent = intent_of(archive, finished_process(), monkeypatch, ct(1))
+    assert archive.sweep().adopted == 1
+    assert [stored.key for stored in archive.storage.list("objects/")] == [intent.key]
+
+
+def test_a_sweep_leaves_a_whole_object_that_it_cannot_read(archive, monkeypatch):
+    """Limits may have changed since; nothing that may have been acknowledged goes for that."""
+    intent = intent_of(archive, finished_process(), monkeypatch, b"no object, but whole")
+    swept = archive.sweep()
+    assert (swept.adopted, swept.withdrawn) == (0, 0)
+    assert archive.storage.read(intent.key) == b"no object, but whole"
+    assert [pending for pending, _ in archive.index.pending(4e9)] == [intent]
 
 
 def test_a_sweep_leaves_what_another_live_process_has_under_way(archive, monkeypatch):
@@ -216,10 +254,7 @@ def test_yesterdays_index_answers_as_todays_once_it_is_reconciled(tmp_path_facto
 
 
 def test_what_was_under_way_when_the_index_was_copied_is_entered_and_no_sweep_takes_it(archive, monkeypatch):
-    data = ct(1)
-    intent = intent_of(archive, finished_process(), monkeypatch)
-    archive.storage.delete(intent.key)
-    assert archive.storage.put([Put(object_key(hashlib.sha256(data).digest(), 77), data, b"")]) == [None]
+    intent_of(archive, finished_process(), monkeypatch, ct(1))
     assert [step.state for step in archive.reconcile()] == ["added"]
     assert archive.sweep().withdrawn == 0
     assert [held.version for held in archive.index.members(STUDY)] == [77]

@@ -14,6 +14,7 @@ PROVED = {
     "a process is killed": [
         "together/test_kill.py::test_a_store_killed_at_a_sample_of_calls_loses_and_leaves_nothing",
         "together/test_bridge_kill.py::test_nothing_acknowledged_is_missing_afterwards",
+        "archive/test_abandoned.py::test_at_a_sample_of_moments_nothing_acknowledged_is_lost",
     ],
     "the power goes": [
         "storage/test_filesystem_durability.py::test_all_that_an_object_needs_is_synced_before_the_answer",
@@ -122,6 +123,7 @@ PROVED = {
     ],
     "index and objects are of different days": [
         f"{RESTORE}::test_yesterdays_index_with_todays_objects_is_mended_by_the_objects",
+        "archive/test_abandoned.py::test_at_a_sample_of_moments_nothing_acknowledged_is_lost",
         "archive/test_upkeep.py::test_yesterdays_index_answers_as_todays_once_it_is_reconciled",
         "archive/test_upkeep.py::test_what_was_under_way_when_the_index_was_copied_is_entered_and_no_sweep_takes_it",
         f"{RESTORE}::test_todays_index_with_yesterdays_objects_names_what_is_missing_until_it_is_sent_again",

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from entries import delete, entry, intend, store, tombstone, value
 
-from dicomweb.errors import BadQuery, BadSetting, Error, Gone, NotFound, Unavailable
+from dicomweb.access.rights import Scope
+from dicomweb.errors import BadQuery, BadSetting, Error, ForeignStudy, Gone, NotFound, Unavailable
 from dicomweb.index import Index, Intent, Row, open_index
 from dicomweb.index.owners import is_alive, this_process
 from dicomweb.standard.query import Query
@@ -182,8 +183,44 @@ def test_an_object_that_is_there_enters_in_one_step_as_what_it_is(index: Index) 
         index.enter(each, graves)
     assert index.locate("1.1", "1.1.1", "1.1.1.1") == third.held
     assert index.others(10) == [kept.held]
-    assert index.garbage() == [(each.held.version, each.held.key) for each in (first, second)]
+    assert index.garbage() == [(each.held.version, each.held.key) for each in (second, first)]
     assert index.pending(time.time() + 1) == []
+
+
+def test_what_is_adopted_is_still_intended_or_is_left_to_who_resolved_it(index: Index) -> None:
+    first, second, other = entry(), entry(instance="1.1.1.2"), entry(Rows=1)
+    intend(index, first, other)
+    for each in (first, second, other, other):
+        index.adopt(each, {})
+    index.adopt(first, {})
+    assert index.locate("1.1", "1.1.1", "1.1.1.1") == first.held
+    assert index.present(["1.1.1.2"]) == {}
+    assert index.others(10) == [other.held]
+    assert index.pending(time.time() + 1) == []
+
+
+def test_what_is_abandoned_is_garbage_unless_it_was_stored_meanwhile(index: Index) -> None:
+    stored, left = entry(), entry(instance="1.1.1.2")
+    intend(index, stored, left)
+    index.commit([stored])
+    gone = [(left.held.version, left.held.key)]
+    assert index.abandon([stored.held.version, left.held.version]) == gone
+    assert index.abandon([left.held.version]) == []
+    assert index.garbage() == gone
+    with pytest.raises(Unavailable):
+        index.commit([left])
+    index.collected([left.held.version])
+    assert index.garbage() == []
+
+
+def test_what_a_scope_refuses_is_garbage_at_once_so_that_no_sweep_takes_it_in(index: Index) -> None:
+    there, foreign_one = entry(), entry(instance="1.1.1.2")
+    intend(index, there, foreign_one)
+    index.commit([there])
+    (refused,) = index.commit([foreign_one], Scope(studies=frozenset({"9.9"})))
+    assert isinstance(refused, ForeignStudy)
+    assert index.pending(time.time() + 1) == []
+    assert index.garbage() == [(foreign_one.held.version, foreign_one.held.key)]
 
 
 # -- deleting ---------------------------------------------------------------------------------------------------
