@@ -215,7 +215,8 @@ def _shares(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Links."""
     share = add(
         "share", "shares", "make, list and revoke links to studies for people who have no key",
-        "See the settings shares and share_days.", "roentgate share create 1.2.3 --days 3 --passphrase",
+        "A link ends when its days are over, when it is revoked, or with the key that made it. See the settings"
+        " shares and share_days.", "roentgate share create 1.2.3 --days 3 --passphrase",
     )  # fmt: skip
     doing = share.add_subparsers(dest="doing", metavar="ACTION", required=True, parser_class=_Parser)
     new = doing.add_parser("create", help="make a link; it is shown this once")
@@ -224,8 +225,12 @@ def _shares(add: Callable[..., argparse.ArgumentParser]) -> None:
     new.add_argument("--days", type=float, metavar="N", help="how long it is good (7)")
     new.add_argument("--passphrase", action="store_true", help="ask for a passphrase, which you say on another way")
     new.add_argument("--openings", type=int, metavar="N", help="how often it may be opened")
-    revoke = doing.add_parser("revoke", help="make a link worthless")
-    revoke.add_argument("link", metavar="ID", help="of the link")
+    revoke = doing.add_parser("revoke", help="make a link worthless, or all that somebody made")
+    which = revoke.add_mutually_exclusive_group(required=True)
+    which.add_argument("link", metavar="ID", nargs="?", help="of the link")
+    which.add_argument(
+        "--owner", metavar="OWNER", help="who made them, as `list` says; those of a key end with the key"
+    )
     for each in (new, revoke, doing.add_parser("list", help="show all links, but not what they are")):
         _json(each)
 

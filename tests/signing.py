@@ -20,7 +20,7 @@ from dicomweb.access.shares import new_share
 
 OPERATIONS = {
     "getSession", "signIn", "signOut", "signInAtIssuer", "returnFromIssuer", "renewSession",
-    "listShares", "createShare", "revokeShare", "openShare",
+    "listShares", "createShare", "revokeShare", "revokeShares", "openShare",
 }  # fmt: skip
 SHARE = "0c1d2e3f4a5b6c7d"
 KEY = "rg_4f1c09ab3e_aVeryLongSecretOfFortyThreeCharactersInAll0"
@@ -72,7 +72,7 @@ def ready(made: Signing, name: str) -> Iterator[Served]:
     made.issuer.codes["CODE"] = (challenge, "http://localhost:8080/session/callback")
     made.issuer.renewals.add("RENEWAL")
     kept = made.served.archive.index.shares
-    share, _ = new_share(STUDY, "view", "viewer", time.time(), 3600.0)
+    share, _ = new_share(STUDY, "view", "viewer", time.time(), 3600.0, owner="key 4f1c09ab3e")
     kept.add(replace(share, id=SHARE))
     yield made.served
     kept.drop(SHARE)
@@ -123,6 +123,9 @@ def obtain(made: Signing, name: str, status: str) -> httpx.Response:
                     )
                 case "revokeShare":
                     return served.client.delete(f"/shares/{SHARE}", headers=who)
+                case "revokeShares":
+                    owner = {"400": "", "403": "key 0123456789"}.get(status, "key 4f1c09ab3e")
+                    return served.client.delete("/shares", params={"owner": owner}, headers=who)
                 case "openShare":
                     return served.client.get(f"/s/{SHARE}")
             return served.client.get(BACK, headers={} if status == "403" else BROWSER)

@@ -85,3 +85,18 @@ def test_a_passphrase_comes_by_standard_input_and_what_makes_no_link_is_said(tmp
     assert "no such study" in run(tmp_path, "share", "create", "1.2.3", status=1, **NEAR).stderr
     assert "days is a number" in run(tmp_path, "share", "create", STUDY, "--days", "99", status=1, **NEAR).stderr
     assert "access = true" in run(tmp_path, "share", "create", STUDY, status=2).stderr
+
+
+def test_all_links_of_somebody_are_revoked_at_once(tmp_path):
+    with served(tmp_path, **NEAR) as server:
+        key = run(tmp_path, "key", "add", "ct", "--role", "write").stdout.strip()
+        headers = {"content-type": "application/dicom", "x-api-key": key}
+        url = f"http://127.0.0.1:{server.port}/dicom-web/studies"
+        assert httpx.post(url, content=dicoms.ct(study=1), headers=headers).is_success
+        given = {**NEAR, "ROENTGATE_PUBLIC_URL": f"http://127.0.0.1:{server.port}"}
+        made = [run_json_with(tmp_path, given, "share", "create", STUDY) for _ in range(2)]
+        owner = made[0]["owner"]
+        assert owner.startswith("command ")
+        assert run_json_with(tmp_path, NEAR, "share", "revoke", "--owner", owner) == {"revoked": 2}
+        assert run_json(tmp_path, "share", "list") == []
+        assert httpx.get(f"{made[0]['dicomweb']}/studies").status_code == 401

@@ -42,12 +42,23 @@ class Key:
 
     def principal(self) -> Principal:
         """Return whom the key stands for."""
-        return Principal(self.name, "key", self.roles, self.scope, self.nodes)
+        return Principal(self.name, "key", self.roles, self.scope, self.nodes, write_identity(self.id), self.expires)
 
     def opens(self, text: str, now: float) -> bool:
         """Say whether a text is this key, and the key has not ended; takes as long whatever is wrong."""
         same = hmac.compare_digest(digest_of(text), self.digest)
         return same and (self.expires is None or now < self.expires)
+
+
+def write_identity(id: str) -> str:
+    """Write what tells a key apart from everybody else, its name being that of several at times."""
+    return f"key {id}"
+
+
+def read_identity(text: str) -> str | None:
+    """Return the id of the key of which that is the identity; None if it is no key's."""
+    kind, _, id = text.partition(" ")
+    return id if kind == "key" else None
 
 
 def new_text() -> str:

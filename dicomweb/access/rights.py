@@ -48,6 +48,8 @@ class Principal:
         roles: what it may do.
         scope: where; None is everywhere.
         nodes: names of the nodes that it may know of; None is all.
+        identity: what tells it apart from everybody else, as several may have one name; "" where nothing rests on that.
+        expires: when what it was known by ends for good, in seconds since 1970; None where that is not known.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Principal:
     roles: frozenset[str]
     scope: Scope | None = None
     nodes: frozenset[str] | None = None
+    identity: str = ""
+    expires: float | None = None
 
     def may(self, rights: Iterable[Right]) -> bool:
         """Say whether one of these rights is the principal's."""

@@ -41,12 +41,13 @@ class Share:
         seal: key of its passes (hexadecimal).
         study: that it leads to.
         right: what may be done there.
-        maker: name of who made it.
+        maker: name of who made it, for people.
         created, expires: in seconds since 1970.
         passphrase: salt and slow hash of the passphrase; "" where there is none.
         most: how often it may be opened; None is as often as anybody likes.
         opened: how often it was.
         wrong: passphrases that were tried and are not it.
+        owner: identity of who made it (see `rights.Principal`); "" where none was noted, so that it is nobody's own.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Share:
     most: int | None = None
     opened: int = 0
     wrong: int = 0
+    owner: str = ""
 
     def principal(self) -> Principal:
         """Return whom the link stands for."""
@@ -105,11 +107,21 @@ def new_share(
     seconds: float,
     passphrase: str = "",
     most: int | None = None,
+    owner: str = "",
 ) -> tuple[Share, str]:
     """Make a link and its secret, which is kept nowhere. Blocks for a moment where there is a passphrase."""
     secret = secrets.token_urlsafe(24)
     made = Share(
-        secrets.token_hex(8), _digest(secret), secrets.token_hex(32), study, right, maker, now, now + seconds, most=most
+        id=secrets.token_hex(8),
+        digest=_digest(secret),
+        seal=secrets.token_hex(32),
+        study=study,
+        right=right,
+        maker=maker,
+        created=now,
+        expires=now + seconds,
+        most=most,
+        owner=owner,
     )
     return (replace(made, passphrase=hash_passphrase(passphrase)) if passphrase else made), secret
 

@@ -8,6 +8,7 @@ becomes roles and scope by the settings; a claim that is to name a scope and is 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -173,7 +174,14 @@ class Tokens:
         nodes = _named(claims, wanted.nodes)
         # Goes into records and answers, which hold no half of a character
         shown = "".join(one if one.isprintable() else "?" for one in name)
-        return Principal(shown, "token", frozenset(roles), scope, None if EVERYTHING in (nodes or ()) else nodes)
+        return Principal(
+            name=shown,
+            kind="token",
+            roles=frozenset(roles),
+            scope=scope,
+            nodes=None if EVERYTHING in (nodes or ()) else nodes,
+            identity=f"token {wanted.issuer} {quote(_subject(claims, name), safe='@', errors='surrogatepass')}",
+        )
 
 
 class _Elsewhere(Exception):
@@ -194,6 +202,12 @@ def _is_another(header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
     tokens for us too, their audience alone would not show it."""
     kind = str(header.get("typ") or "JWT").lower().removeprefix("application/")
     return kind not in _ACCESS or claims.get("typ") in _OTHERS or not _OF_OTHERS.isdisjoint(claims)
+
+
+def _subject(claims: Mapping[str, Any], name: str) -> str:
+    """Who that is to the issuer (RFC 7519 4.1.2); what the settings take for a name, where tokens do not say so."""
+    subject = claims.get("sub")
+    return subject if isinstance(subject, str) and subject else name
 
 
 def _named(claims: Mapping[str, Any], path: str) -> frozenset[str] | None:

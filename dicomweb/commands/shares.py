@@ -5,7 +5,7 @@ import getpass
 import sys
 from datetime import UTC, datetime
 
-from dicomweb.commands.terminal import audited, opened, show_json, show_table
+from dicomweb.commands.terminal import audited, opened, show_json, show_table, user
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting, NotFound
 from dicomweb.index.shares import Shares
@@ -22,6 +22,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     """
     if args.doing == "create" and not config.shares:
         raise BadSetting("there are no links here: they need access = true, and shares = true.")
+    event: dict[str, object]
     with opened(config) as archive:
         if args.doing == "list":
             _list(archive.index.shares, args)
@@ -32,18 +33,26 @@ def run(config: Config, args: argparse.Namespace) -> int:
                 value["days"] = args.days
             if args.openings is not None:
                 value["openings"] = args.openings
-            share, secret = shares.make(archive, shares.read_wanted(value, config.share_days), getpass.getuser())
+            maker = user()
+            wanted = shares.read_wanted(value, config.share_days)
+            share, secret = shares.make(archive, wanted, maker, f"command {maker}")
             event = {"event": "share created", "right": share.right, "expires": share.expires}
+            event |= {"share": share.id, "study": share.study}
             told = shares.write_new(share, secret, config.public_url or config.local_url())
             said = str(told["url"])
+        elif args.owner:
+            count = archive.index.shares.drop_of(args.owner)
+            event, told = {"event": "shares revoked", "owner": args.owner}, {"revoked": count}
+            said = f"{count} links of {args.owner} open nothing any more."
         else:
             found = archive.index.shares.get(args.link)
             if found is None or not archive.index.shares.drop(found.id):
                 raise NotFound(f"there is no link {args.link}")
-            share, event, told = found, {"event": "share revoked"}, shares.write(found)
-            said = f"{share.id} opens nothing any more."
+            event = {"event": "share revoked", "share": found.id, "study": found.study}
+            told = shares.write(found)
+            said = f"{found.id} opens nothing any more."
     with audited(config) as trail:
-        trail({**event, "outcome": "success", "share": share.id, "study": share.study})
+        trail({**event, "outcome": "success"})
     if args.json:
         show_json(told)
     else:
@@ -64,10 +73,19 @@ def _list(kept: Shares, args: argparse.Namespace) -> None:
         show_json(found)
         return
     rows = [
-        (one["id"], one["study"], one["right"], one["by"], _day(one["expires"]), _opened(one), _state(one))
+        (
+            one["id"],
+            one["study"],
+            one["right"],
+            one["by"],
+            one["owner"],
+            _day(one["expires"]),
+            _opened(one),
+            _state(one),
+        )
         for one in found
     ]
-    show_table("", ("id", "study", "right", "made by", "ends", "opened", "state"), rows)
+    show_table("", ("id", "study", "right", "made by", "owner", "ends", "opened", "state"), rows)
 
 
 def _opened(told: dict[str, object]) -> str:

@@ -68,12 +68,12 @@ def audited(config: Config) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
     trail = Trail(config.audit_folder, config.audit_sync, config.audit_file_bytes)
     try:
-        yield lambda record: trail.record({"who": _user(), "known": "machine", "from": "shell", **record})
+        yield lambda record: trail.record({"who": user(), "known": "machine", "from": "shell", **record})
     finally:
         trail.close()
 
 
-def _user() -> str:
+def user() -> str:
     """Who runs this; a container's user may have a number only."""
     try:
         return getpass.getuser()

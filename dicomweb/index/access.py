@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from dicomweb.access.keys import Key
+from dicomweb.access.keys import Key, write_identity
 from dicomweb.access.rights import Scope, read_patient, write_patient
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
@@ -57,7 +57,7 @@ class AccessKeys:
         return [None] * len(works)
 
     def drop(self, id: str) -> bool:
-        """Forget a key, which opens nothing from then on; say whether it was there."""
+        """Forget a key, which opens nothing from then on, and the links that it made; say whether it was there."""
         found: bool = self._groups.do(self._do_drop, id)
         return found
 
@@ -66,6 +66,7 @@ class AccessKeys:
         for id in works:
             results.append(bool(session.rows("SELECT 1 FROM access_key WHERE id = ?", (storable(id),))))
             session.run("DELETE FROM access_key WHERE id = ?", (storable(id),))
+            session.run("DELETE FROM share WHERE owner = ?", (storable(write_identity(id)),))
         return results
 
 

@@ -286,6 +286,15 @@ def _shares(dialect: Dialect) -> list[str]:
     ]
 
 
+def _owners(dialect: Dialect) -> list[str]:
+    """Whose share links are."""
+    text = 'text COLLATE "C"' if dialect == "postgresql" else "TEXT"
+    return [
+        f"ALTER TABLE share ADD COLUMN owner {text} NOT NULL DEFAULT ''",
+        "CREATE INDEX share_owner ON share (owner)",
+    ]
+
+
 FILL_USAGE = (
     "INSERT INTO usage (slot, bytes) SELECT 0, (SELECT COALESCE(sum(bytes), 0) FROM study) "
     "+ (SELECT COALESCE(sum(size), 0) FROM instance WHERE current = 0)"
@@ -313,7 +322,15 @@ class Step:
     contracts: bool = False
 
 
-STEPS = (Step(_first, contracts=True), Step(_exchange), Step(_access), Step(_orders), Step(_shares), Step(_usage))
+STEPS = (
+    Step(_first, contracts=True),
+    Step(_exchange),
+    Step(_access),
+    Step(_orders),
+    Step(_shares),
+    Step(_usage),
+    Step(_owners),
+)
 """All steps, in order."""
 
 TABLES = (

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 
+from dicomweb.access.keys import read_identity
 from dicomweb.access.shares import MOST_WRONG, Share
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
@@ -13,7 +14,7 @@ KEPT = 30 * 86_400.0
 """Seconds for which a link that has ended is still listed."""
 
 _NAMES = ("id", "digest", "seal", "study", "permitted", "maker", "created", "expires")
-_FIELDS = ", ".join((*_NAMES, "passphrase", "most", "opened", "wrong"))
+_FIELDS = ", ".join((*_NAMES, "passphrase", "most", "opened", "wrong", "owner"))
 
 
 class Shares:
@@ -38,17 +39,26 @@ class Shares:
         with self._engine.read() as session:
             return _get(session, id)
 
-    def add(self, share: Share) -> None:
-        """Keep a new link; those that ended long ago are forgotten."""
-        self._groups.do(self._do_add, share)
+    def add(self, share: Share) -> bool:
+        """Keep a new link, and say whether it is kept: not if the key that makes it has been revoked meanwhile. Those
+        that ended long ago are forgotten."""
+        kept: bool = self._groups.do(self._do_add, share)
+        return kept
 
-    def _do_add(self, session: Session, works: Sequence[Share]) -> list[None]:
+    def _do_add(self, session: Session, works: Sequence[Share]) -> list[bool]:
         session.run("DELETE FROM share WHERE expires < ?", (time.time() - KEPT,))
         marks = ", ".join("?" * len(fields(Share)))
+        results = []
         for share in works:
+            # Whoever revokes the key waits until the link is there, to be dropped with it
+            key = read_identity(share.owner)
+            asked = f"SELECT 1 FROM access_key WHERE id = ?{lock(session.dialect)}"
+            results.append(key is None or bool(session.rows(asked, (storable(key),))))
+            if not results[-1]:
+                continue
             values = [storable(value) if isinstance(value, str) else value for value in astuple(share)]
             session.run(f"INSERT INTO share ({_FIELDS}) VALUES ({marks})", values)
-        return [None] * len(works)
+        return results
 
     def open(self, id: str) -> Share | None:
         """Count one more opening; return the link as it was before, None if it is not there. One that was closed
@@ -89,6 +99,19 @@ class Shares:
         for id in works:
             session.run("UPDATE share SET wrong = 0 WHERE id = ?", (storable(id),))
         return [None] * len(works)
+
+    def drop_of(self, owner: str) -> int:
+        """Forget all links of somebody; return how many there were."""
+        count: int = self._groups.do(self._do_drop_of, owner)
+        return count
+
+    def _do_drop_of(self, session: Session, works: Sequence[str]) -> list[int]:
+        results = []
+        for owner in works:
+            ((count,),) = session.rows("SELECT count(*) FROM share WHERE owner = ?", (storable(owner),))
+            session.run("DELETE FROM share WHERE owner = ?", (storable(owner),))
+            results.append(int(count))
+        return results
 
     def drop(self, id: str) -> bool:
         """Forget a link, which opens nothing from then on; say whether it was there."""

@@ -137,7 +137,7 @@ class Door:
                     raise Forbidden(
                         "a page of another server may change nothing in the name of who holds a certificate"
                     )
-                return Principal(name, "certificate", self._certificates[name])
+                return Principal(name, "certificate", self._certificates[name], identity=f"certificate {name}")
             raise NotIdentified(_NOBODY)
         return await self.identify(credential, scope)
 

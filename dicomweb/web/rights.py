@@ -119,7 +119,11 @@ RULES: dict[str, Rules] = {
     "/viewer/{viewer}": {"GET": PUBLIC},
     "/viewer/{viewer}/{path:path}": {"GET": PUBLIC},
     "/sign-in": {"GET": PUBLIC},
-    "/shares": {"GET": Rule(("share",)), "POST": Rule(("share",), "share created")},
+    "/shares": {
+        "GET": Rule(("share",)),
+        "POST": Rule(("share",), "share created"),
+        "DELETE": Rule(("share",), "shares revoked"),
+    },
     "/shares/{share}": {"DELETE": Rule(("share",), "share revoked")},
     "/s/{link}": {"GET": PUBLIC},
     "/session": {"GET": PUBLIC, "POST": Rule(("public",), "login"), "DELETE": PUBLIC},

@@ -112,7 +112,7 @@ TABLE: tuple[tuple[str, Methods], ...] = (
     ("/metrics", Methods(GET=metrics.metrics)),
     ("/", Methods(GET=explorer.page)),
     ("/explorer/{file:path}", Methods(GET=explorer.file)),
-    ("/shares", Methods(GET=shares.listing, POST=shares.create)),
+    ("/shares", Methods(GET=shares.listing, POST=shares.create, DELETE=shares.revoke_all)),
     ("/shares/{share}", Methods(DELETE=shares.revoke)),
     ("/s/{link}", Methods(GET=shares.opening)),
     ("/sign-in", Methods(GET=session.page)),

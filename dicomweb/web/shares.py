@@ -1,7 +1,8 @@
 """`/shares`: links to a study for people who have no key, and `/s/{link}`, where they are opened. An extension.
 
 There are links only where somebody is asked who he is: elsewhere whoever cuts one down to the server's own address sees
-everything. A link can give no more than its maker has; everybody sees and revokes his own, administrators all.
+everything. A link can give no more than its maker has, and ends with the key that made it; everybody sees and revokes
+his own, administrators all. Whose it is tells not a name, which several may have, but the maker's identity.
 """
 
 import math
@@ -17,7 +18,7 @@ from dicomweb.access import shares
 from dicomweb.access.rights import Principal
 from dicomweb.access.shares import Share
 from dicomweb.archive.archive import Archive
-from dicomweb.errors import BadRequest, Forbidden, NotFound
+from dicomweb.errors import BadRequest, Forbidden, NotFound, NotIdentified
 from dicomweb.standard import resources
 from dicomweb.web import explorer, jsonbodies
 from dicomweb.web.access import knows_study
@@ -73,17 +74,27 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def make(archive: Archive, wanted: Wanted, maker: str) -> tuple[Share, str]:
+def make(archive: Archive, wanted: Wanted, maker: str, owner: str, latest: float | None = None) -> tuple[Share, str]:
     """Make a link and return it with its secret. Blocks.
+
+    Args:
+        archive: where the study is.
+        wanted: the link.
+        maker, owner: name and identity of who makes it.
+        latest: when it ends at the latest: who makes it does then.
 
     Raises:
         NotFound: there is no such study.
+        NotIdentified: the key that makes it has been revoked meanwhile.
     """
     archive.index.members(wanted.study)
+    now = time.time()
+    seconds = wanted.seconds if latest is None else min(wanted.seconds, latest - now)
     share, secret = shares.new_share(
-        wanted.study, wanted.right, maker, time.time(), wanted.seconds, wanted.passphrase, wanted.most
+        wanted.study, wanted.right, maker, now, seconds, wanted.passphrase, wanted.most, owner
     )
-    archive.index.shares.add(share)
+    if not archive.index.shares.add(share):
+        raise NotIdentified("the key that was to make the link has been revoked", shown=True)
     return share, secret
 
 
@@ -94,6 +105,7 @@ def write(share: Share) -> dict[str, Any]:
         "study": share.study,
         "right": share.right,
         "by": share.maker,
+        "owner": share.owner,
         "created": share.created,
         "expires": share.expires,
         "passphrase": bool(share.passphrase),
@@ -120,7 +132,7 @@ async def create(request: Request) -> Response:
         raise Forbidden(f"a link cannot give the right to {wanted.right}, which {principal.name} does not have")
     if not await hop(knows_study, request, wanted.study):
         raise NotFound("there is no such study")
-    share, secret = await hop(make, archive, wanted, principal.name)
+    share, secret = await hop(make, archive, wanted, principal.name, principal.identity, principal.expires)
     note(request, share=share.id, right=share.right, expires=share.expires)
     addresses: Addresses = request.app.state.addresses
     root = addresses.root(request.scope)
@@ -150,6 +162,23 @@ def _revoke(request: Request) -> None:
     note(request, share=share.id, study=share.study)
 
 
+async def revoke_all(request: Request) -> Response:
+    """DELETE /shares?owner=: have all links of somebody open nothing any more; 200 with how many."""
+    return jsonbodies.respond({"revoked": await hop(_revoke_all, request)})
+
+
+def _revoke_all(request: Request) -> int:
+    archive = _archive(request)
+    principal: Principal = request.scope[PRINCIPAL]
+    owner = request.query_params.get("owner") or ""
+    note(request, owner=owner)
+    if not owner:
+        raise BadRequest("owner says whose links are to be revoked, as GET /shares does")
+    if owner != principal.identity and "admin" not in principal.roles:
+        raise Forbidden("links of others are revoked by administrators")
+    return archive.index.shares.drop_of(owner)
+
+
 async def opening(request: Request) -> Response:
     """GET /s/{link}: on to the page that opens a link; with a slash at the end, the explorer below it."""
     _archive(request)
@@ -172,4 +201,4 @@ def _archive(request: Request) -> Archive:
 
 def _may_know(request: Request, share: Share) -> bool:
     principal: Principal = request.scope[PRINCIPAL]
-    return "admin" in principal.roles or (share.maker == principal.name and knows_study(request, share.study))
+    return "admin" in principal.roles or (share.owner == principal.identity and knows_study(request, share.study))

@@ -11,7 +11,7 @@ from dicomweb.index import Index, open_index
 def test_links_are_kept_as_they_are_and_dropped(index: Index) -> None:
     now = time.time()
     one, _ = new_share("1.2.3", "view", "zoe", now, 60.0)
-    other, _ = new_share("1.2.4", "download", "Änne \\ \0", now + 1, 60.0, "x", most=3)
+    other, _ = new_share("1.2.4", "download", "Änne \\ \0", now + 1, 60.0, "x", most=3, owner="command zoe")
     for share in (one, other):
         index.shares.add(share)
     found = index.shares.all()

@@ -131,6 +131,58 @@ def test_everybody_sees_and_revokes_his_own_and_an_administrator_all(served):
     assert served.client.delete(f"/shares/{share(served, one)['id']}", headers=admin).status_code == 204
 
 
+def test_links_are_told_apart_by_who_made_them_and_not_by_his_name(served):
+    one, other = add_key(served, "same name", "read", "share"), add_key(served, "same name", "read", "share")
+    made = share(served, one)
+    assert made["owner"] == f"key {one['authorization'][len('Bearer rg_') :][:10]}"
+    assert made["id"] not in served.client.get("/shares", headers=other).text
+    assert served.client.delete(f"/shares/{made['id']}", headers=other).status_code == 404
+    assert served.client.delete("/shares", params={"owner": made["owner"]}, headers=other).status_code == 403
+    assert served.client.get(f"{root_of(made)}/dicom-web/studies").status_code == 200
+
+
+def test_a_link_ends_with_the_key_that_made_it(served):
+    who, other = add_key(served, "leaving", "read", "share"), add_key(served, "staying", "read", "share")
+    made, others = share(served, who), share(served, other)
+    held = browser(served, made)
+    inside = f"/s/{made['id']}/dicom-web/studies"
+    assert served.client.get(inside, headers=held).status_code == 200
+    assert served.archive.index.keys.drop(made["owner"].removeprefix("key "))
+    assert served.client.get(inside, headers=held).status_code == 401
+    assert served.client.get(f"{root_of(made)}/dicom-web/studies").status_code == 401
+    assert open_link(served, made).status_code == 401
+    listed = served.client.get("/shares", headers=add_key(served, "looking", "admin")).json()["shares"]
+    assert made["id"] not in {one["id"] for one in listed}
+    assert served.client.get(f"{root_of(others)}/dicom-web/studies").status_code == 200
+    short = add_key(served, "short", "read", "share", expires=time.time() + 3600)
+    assert share(served, short, days=7)["expires"] <= time.time() + 3600
+
+
+def test_a_key_that_is_revoked_while_it_makes_a_link_makes_none(tmp_path):
+    served = make(tmp_path, access_remember_seconds=60.0)
+    who = add_key(served, "revoked", "read", "share")
+    made = share(served, who)
+    assert served.archive.index.keys.drop(made["owner"].removeprefix("key "))
+    assert served.client.post("/shares", json={"study": uid(OURS)}, headers=who).status_code == 401  # known still
+    assert served.archive.index.shares.all() == []
+    served.archive.close()
+
+
+def test_all_links_of_somebody_are_revoked_at_once(served):
+    one, other, admin = (add_key(served, name, *roles) for name, *roles in (
+        ("many", "read", "share"), ("few", "read", "share"), ("revoking", "admin"),
+    ))  # fmt: skip
+    several, kept = [share(served, one) for _ in range(3)], share(served, other)
+    gone = served.client.delete("/shares", params={"owner": several[0]["owner"]}, headers=admin)
+    assert (gone.status_code, gone.json()) == (200, {"revoked": 3})
+    for made in several:
+        assert served.client.get(f"{root_of(made)}/dicom-web/studies").status_code == 401
+    assert served.client.get(f"{root_of(kept)}/dicom-web/studies").status_code == 200
+    own = served.client.delete("/shares", params={"owner": kept["owner"]}, headers=other)
+    assert (own.status_code, own.json()) == (200, {"revoked": 1})
+    assert served.client.delete("/shares", headers=admin).status_code == 400
+
+
 def test_where_nobody_is_asked_or_it_is_not_wanted_there_are_no_links(tmp_path):
     open_, unwanted = Served(tmp_path / "open"), Served(tmp_path / "not", access=True, origins={"shares": "given"})
     admin = add_key(unwanted, "admin", "admin")
@@ -139,6 +191,7 @@ def test_where_nobody_is_asked_or_it_is_not_wanted_there_are_no_links(tmp_path):
         served.archive.index.shares.add(made)
         assert served.client.post("/shares", json={"study": uid(OURS)}, headers=who).status_code == 404
         assert served.client.get("/shares", headers=who).status_code == 404
+        assert served.client.delete("/shares", params={"owner": "x"}, headers=who).status_code == 404
         root = f"/s/{shares.write_root(made, secret)}"
         for path in ("", "/dicom-web/studies", "/session", "/"):
             assert served.client.get(f"{root}{path}", headers=who).status_code == 404

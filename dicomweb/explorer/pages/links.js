@@ -27,32 +27,37 @@ export async function open(view, { signal }) {
     const studies = [...new Set(shares.map(({ study }) => study))].slice(0, NAMED);
     const found = studies.length ? (await search("studies", { StudyInstanceUID: studies.join(","), limit: NAMED }, { signal })).rows : [];
     const names = new Map(found.map((row) => [text(row, "0020000D"), studySubject(row).label]));
-    replace(body, shares.map((share) => line(share, names.get(share.study))));
+    const several = (share) => share.owner && shares.filter(({ owner }) => owner === share.owner).length > 1;
+    replace(body, shares.map((share) => line(share, names.get(share.study), several(share))));
     replace(place, shares.length
       ? el("div.scroll", {}, el("table", {}, el("thead", {}, el("tr", {}, ["Study", "Right", "Made by", "Ends", "Opened", "State", ""].map((head) => el("th", { scope: "col" }, head || el("span.hidden-words", {}, "Actions"))))), body))
       : nothing("No links yet", "“Share…” in the menu of a study makes one."));
   }
 
-  function line(share, name) {
+  async function revoke(question, address, done) {
+    if (!(await confirm(question, "It opens nothing any more, for those who have opened it either.", { yes: "Revoke", danger: true }))) return;
+    try {
+      await sendJson("DELETE", address);
+      toast(done);
+      await look();
+    } catch (error) {
+      toast(error.message, { kind: "error" });
+    }
+  }
+
+  function line(share, name, several) {
     const ended = share.expires * 1000 <= Date.now();
-    const revoke = async () => {
-      if (!(await confirm("Revoke this link?", "It opens nothing any more, for those who have opened it either.", { yes: "Revoke", danger: true }))) return;
-      try {
-        await sendJson("DELETE", `shares/${share.id}`);
-        toast("The link is revoked");
-        await look();
-      } catch (error) {
-        toast(error.message, { kind: "error" });
-      }
-    };
+    const one = () => revoke("Revoke this link?", `shares/${share.id}`, "The link is revoked");
+    const all = () => revoke(`Revoke every link that ${share.by} made?`, `shares?owner=${encodeURIComponent(share.owner)}`, "The links are revoked");
     return el("tr", { data: { share: share.id } },
       el("td", {}, name ? el("a", { href: `#/${studyPage(share.study)}` }, name) : el("span.mono", {}, share.study)),
       el("td", {}, share.right === "download" ? "Download" : "View", share.passphrase && el("span.faint", {}, ", passphrase")),
-      el("td", {}, share.by),
+      el("td", { title: share.owner }, share.by),
       el("td", {}, moment(share.expires * 1000)),
       el("td", {}, share.openings === null ? String(share.opened) : `${share.opened} of ${share.openings}`),
       el("td", {}, el(`span.badge.${share.open ? "good" : "plain"}`, {}, share.open ? "Open" : ended ? "Ended" : "Closed")),
-      el("td.tools", {}, el("button", { type: "button", "aria-label": `Revoke the link to ${name || share.study}`, onclick: revoke }, icon("trash", 15), "Revoke")),
+      el("td.tools", {}, el("button", { type: "button", "aria-label": `Revoke the link to ${name || share.study}`, onclick: one }, icon("trash", 15), "Revoke"),
+        several && el("button", { type: "button", "aria-label": `Revoke every link that ${share.by} made`, onclick: all }, "All of them")),
     );
   }
 
