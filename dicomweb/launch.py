@@ -23,6 +23,7 @@ from dicomweb.config import Config
 from dicomweb.connection import TOLD
 from dicomweb.errors import BadSetting, Error
 from dicomweb.telemetry.lines import JsonLines, TextLines
+from dicomweb.turns import TakesTurns, Turns
 
 _BACKLOG = 1024
 _HANG_SECONDS = 10.0
@@ -106,7 +107,13 @@ def _cannot_listen(host: str, port: int, error: OSError) -> BadSetting:
 
 
 # -- one worker ------------------------------------------------------------------------------------------
-def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None], measures: Path | None = None) -> None:
+def work(
+    config: Config,
+    sockets: list[socket.socket],
+    ready: Callable[[], None],
+    measures: Path | None = None,
+    turns: Turns | None = None,
+) -> None:
     """Build the application and serve it on the sockets until a signal comes.
 
     Args:
@@ -114,12 +121,13 @@ def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None]
         sockets: that listen.
         ready: called once it answers.
         measures: folder in which several workers put their measures together.
+        turns: in which they take connections; None where there is only this one.
     """
     from dicomweb.app import build_or_wait
 
     application = Announced(build_or_wait(config, measures), ready)
     serving = serve_uvicorn if config.server == "uvicorn" else serve_hypercorn
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(turns)) as runner:
         try:
             runner.run(_until_told(serving, application, config, sockets))
         except Exception:
@@ -128,13 +136,17 @@ def work(config: Config, sockets: list[socket.socket], ready: Callable[[], None]
             raise
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes uvloop's event loop, or None for Python's own where there is no uvloop."""
+def loop_factory(turns: Turns | None = None) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes uvloop's event loop, or Python's own where there is no uvloop; with `turns`, its servers take
+    connections in these."""
+    base: type[asyncio.AbstractEventLoop]
     try:
         import uvloop
     except ImportError:
-        return None
-    return uvloop.new_event_loop
+        base = asyncio.SelectorEventLoop
+    else:
+        base = uvloop.Loop
+    return base if turns is None else type("Loop", (TakesTurns, base), {"turns": turns})
 
 
 class Announced:

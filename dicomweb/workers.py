@@ -1,5 +1,5 @@
 """The web server as processes: one worker is this process; several are processes of their own on the same
-sockets, watched by this one, which serves nothing itself."""
+sockets, watched by this one, which serves nothing itself. They share connections by `turns`."""
 
 import logging
 import multiprocessing
@@ -16,6 +16,9 @@ from typing import Any
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting, Error, Unavailable
 from dicomweb.launch import begin_log, greeting, listen, work
+from dicomweb.turns import Counts, Turns
+
+_COUNTS = "connections"
 
 log = logging.getLogger(__name__)
 
@@ -42,45 +45,52 @@ def serve(config: Config, say: Callable[[str], None] = print) -> int:
         if config.workers == 1:
             work(config, sockets, lambda: say(greeting(config, port)))
             return 0
-        with tempfile.TemporaryDirectory(prefix="roentgate-measures-") as measures:
-            return supervise(config, sockets, lambda: say(greeting(config, port)), Path(measures))
+        with tempfile.TemporaryDirectory(prefix="roentgate-workers-") as shared:
+            return supervise(config, sockets, lambda: say(greeting(config, port)), Path(shared))
     finally:
-        for each in sockets:
-            each.close()
+        _close(sockets)
 
 
-def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], None], measures: Path) -> int:
+def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], None], shared: Path) -> int:
     """Run workers, start again those that die, and stop all when told.
 
     Args:
         config: what holds.
         sockets: that listen.
         ready: called once all answer.
-        measures: folder in which they put their measures together.
+        shared: folder in which they put their measures together and count their connections.
 
     Raises:
         BadSetting, Unavailable: what kept the first worker from starting.
     """
     spawn = multiprocessing.get_context("spawn")
     workers: dict[int, _Worker] = {}
+    counts = Counts.begin(shared / _COUNTS, config.workers)
     stopping = 0
+    starting = False
 
     def stop(*_: object) -> None:
         nonlocal stopping
         stopping += 1
+        if not starting:
+            _close(sockets)
         for worker in workers.values():
             worker.process.kill() if stopping > 1 else worker.process.terminate()
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     announced = False
     failure: Error | None = None
     status = 0
     try:
         while True:
             while not stopping and failure is None and status == 0 and len(workers) < config.workers:
-                worker = _Worker(spawn, config, sockets, measures)
+                starting = True
+                number = min(set(range(config.workers)) - {worker.number for worker in workers.values()})
+                worker = _Worker(spawn, config, sockets, shared, number)
                 workers[worker.process.sentinel] = worker
+                starting = False
                 if stopping:  # told while it was being made
+                    _close(sockets)
                     worker.process.terminate()
             if not workers:
                 break
@@ -96,6 +106,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                 elif message is None:
                     workers.pop(worker.process.sentinel)
                     worker.close()
+                    counts.leave(worker.number)
                     if not stopping:
                         if failure is None and not worker.ready:
                             status = 1  # it would fail again
@@ -105,20 +116,32 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                         else:
                             log.error("a worker died (%s); another one takes its place", worker.process.exitcode)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        counts.close()
+        for each, handler in previous.items():
+            signal.signal(each, handler)
     if failure is not None:
         raise failure
     return status
 
 
-class _Worker:
-    """A worker process and the pipe on which it says that it is ready, or why it is not."""
+def _close(sockets: list[socket.socket]) -> None:
+    """Let go of what listens: when the last process has, who waits in the queue is told so and nobody joins it."""
+    for each in sockets:
+        each.close()
 
-    def __init__(self, spawn: Any, config: Config, sockets: list[socket.socket], measures: Path) -> None:
+
+class _Worker:
+    """A worker process and the pipe on which it says that it is ready, or why it is not.
+
+    Attributes:
+        number: among the workers; one that takes the place of another has the other's.
+    """
+
+    def __init__(self, spawn: Any, config: Config, sockets: list[socket.socket], shared: Path, number: int) -> None:
+        self.number = number
         self.pipe, theirs = spawn.Pipe(duplex=False)
         self.process: multiprocessing.process.BaseProcess = spawn.Process(
-            target=_worker, args=(config, sockets, theirs, measures), daemon=True
+            target=_worker, args=(config, sockets, theirs, shared, number), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -146,10 +169,11 @@ def _happenings(workers: dict[int, _Worker]) -> Iterator[tuple[_Worker, object]]
             yield workers[each], None
 
 
-def _worker(config: Config, sockets: list[socket.socket], pipe: Any, measures: Path) -> None:
+def _worker(config: Config, sockets: list[socket.socket], pipe: Any, shared: Path, number: int) -> None:
     begin_log(config)
+    turns = Turns(Counts(shared / _COUNTS), number)
     try:
-        work(config, sockets, lambda: pipe.send("ready"), measures)
+        work(config, sockets, lambda: pipe.send("ready"), shared, turns)
     except (BadSetting, Unavailable) as error:
         pipe.send(type(error)(str(error)))
         sys.exit(1)

@@ -31,6 +31,7 @@ LAYERS = {
     "dicomweb.http1": 0,
     "dicomweb.connection": 1,
     "dicomweb.wire": 2,
+    "dicomweb.turns": 0,
     "dicomweb.launch": 6,
     "dicomweb.workers": 7,
     "dicomweb.commands": 8,
