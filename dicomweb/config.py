@@ -110,7 +110,14 @@ class Config:
     insecure: bool = setting(
         False, HTTP, "allow an `http_host` that others can reach although anybody there may read and delete"
     )
-    workers: int = setting(0, HTTP, "web processes", shown="1 with SQLite, else one per core up to 4", least=0, most=64)
+    workers: int = setting(
+        0,
+        HTTP,
+        "web processes; with SQLite two read at up to twice the rate, and store a little slower",
+        shown="1 with SQLite, else one per core up to 4",
+        least=0,
+        most=64,
+    )
     server: Literal["hypercorn", "uvicorn"] = setting(
         "hypercorn", HTTP, "ASGI server: `hypercorn`, or `uvicorn` for tests"
     )

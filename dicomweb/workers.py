@@ -108,7 +108,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                     worker.close()
                     counts.leave(worker.number)
                     if not stopping:
-                        if failure is None and not worker.ready:
+                        if failure is None and not worker.ready and not (announced and worker.killed):
                             status = 1  # it would fail again
                         if failure is not None or status:
                             for other in workers.values():
@@ -147,6 +147,11 @@ class _Worker:
         theirs.close()
         self.listening = True
         self.ready = False
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it, of the kernel that wants memory for example."""
+        return (self.process.exitcode or 0) < 0
 
     def close(self) -> None:
         self.process.join()

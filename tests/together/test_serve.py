@@ -104,6 +104,21 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
         assert found(started.port) == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc on this machine")
+def test_connections_are_answered_while_workers_are_killed_one_even_as_it_starts(tmp_path):
+    with served(tmp_path, "--workers", "2") as started:
+        assert started.process.stderr is not None
+        known: set[int] = set()
+        for _ in range(2):
+            while not (fresh := {number for number in children(started.process.pid) if is_worker(number)} - known):
+                assert started.process.poll() is None
+            known |= fresh
+            os.kill(max(fresh), signal.SIGKILL)
+            assert "another one takes its place" in started.process.stderr.readline()
+            assert [found(started.port) for _ in range(8)] == [0] * 8
+        assert started.stop() == 0
+
+
 def is_worker(number: int) -> bool:
     return b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes()
 
