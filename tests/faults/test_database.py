@@ -137,9 +137,11 @@ def test_a_standby_takes_over(tmp_path: Path, folder: Path, synchronous: bool) -
         assert lost, "the standby had everything"
         told = commands.run(tmp_path, "verify", status=None, **env)
         assert "no row of the index" in told.stdout + told.stderr
-        commands.run(tmp_path, "rebuild-index", "--yes", **env)
-        with web(tmp_path, **env) as server:
+        with web(tmp_path, **env) as server:  # whose first sweep meets what the standby took to be only begun
+            commands.run(tmp_path, "reconcile", **env)
             assert acknowledged <= server.found()
+            assert server.ready()
+        commands.run(tmp_path, "verify", **env)
     second.stop("immediate")
 
 
