@@ -105,6 +105,7 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc on this machine")
+@pytest.mark.long
 def test_connections_are_answered_while_workers_are_killed_one_even_as_it_starts(tmp_path):
     with served(tmp_path, "--workers", "2") as started:
         assert started.process.stderr is not None
