@@ -200,12 +200,12 @@ class Door:
             raise Forbidden(f"{principal.name} may know of some studies only, and this is about more than those")
         study = _study(scope)
         if study is not None:
-            index = self._archive.index
-            asked = index.admits if scope["method"] == "POST" else index.in_scope
             # A scope that names studies only is asked without a hop into a thread.
             known = study in principal.scope.studies
             if not known and principal.scope.patients:
-                known = await hop_index(asked, study, principal.scope)
+                # What may be stored into a study depends on the object: here it would show whether there is the study
+                stores = scope["method"] == "POST"
+                known = stores or await hop_index(self._archive.index.in_scope, study, principal.scope)
             if not known:
                 raise NotFound("there is no such study")
         state = scope["app"].state

@@ -182,10 +182,9 @@ OF_STUDIES = [(path, method) for path, method in EVERY if "{study}" in path or p
 def test_a_foreign_study_is_answered_as_one_that_is_not_there(served, narrow, path, method):
     foreign = ask(served, method, path, THEIRS, narrow)
     missing = ask(served, method, path, UNKNOWN, narrow)
-    if method == "POST":  # a study that is not there could be the patient's, and an empty body is no object then
-        assert foreign.status_code == 404
-        return
-    assert foreign.status_code == missing.status_code == 404
+    # An object may be the patient's whatever study it is for; an empty body is none
+    assert foreign.status_code == missing.status_code
+    assert foreign.status_code == 404 or (method == "POST" and foreign.status_code == 415)
     assert foreign.text == missing.text
 
 
@@ -375,4 +374,20 @@ def test_access_control_has_objects_sent_without_what_stands_before_them(tmp_pat
     served = Served(tmp_path, access=True)
     assert served.config.zero_preamble
     assert not Served(tmp_path).config.zero_preamble
+    served.archive.close()
+
+
+def test_storing_into_a_study_of_others_tells_nobody_whether_it_is_there(tmp_path):
+    served = Served(tmp_path, access=True)
+    writer = add_key(served, "writer", "write")
+    for study in (OURS, THEIRS):
+        assert store(served, writer, study).is_success
+    narrow = add_key(served, "narrow", "write", scope=Scope(patients=frozenset([("P1", "")])))
+    foreign, missing = (store(served, narrow, study, f"/{uid(study)}", PatientID="P7") for study in (THEIRS, UNKNOWN))
+    assert (foreign.status_code, foreign.text.replace(uid(THEIRS), uid(UNKNOWN))) == (409, missing.text)
+    assert missing.status_code == 409
+    before = served.client.get(f"/dicom-web/studies/{uid(THEIRS)}/instances", headers=add_key(served, "r", "read"))
+    assert store(served, narrow, THEIRS, f"/{uid(THEIRS)}", PatientID="P1", InstanceNumber="9").status_code == 409
+    after = served.client.get(f"/dicom-web/studies/{uid(THEIRS)}/instances", headers=add_key(served, "s", "read"))
+    assert before.json() == after.json()
     served.archive.close()
