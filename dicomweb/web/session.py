@@ -92,9 +92,10 @@ async def state(request: Request) -> Response:
         try:
             principal = await login.door.who(request.scope)
             told |= {"name": principal.name, "roles": sorted(principal.roles)}
-            if linked and principal.scope is not None:
+            if not linked:
+                told["seconds"] = _seconds_left(_kept(request, COOKIE) or "")
+            elif principal.scope is not None:
                 (told["study"],) = principal.scope.studies
-            told["seconds"] = _seconds_left(_kept(request, COOKIE) or "")
         except NotIdentified:
             pass
     return jsonbodies.respond(told)

@@ -4,7 +4,8 @@ import threading
 import time
 from dataclasses import replace
 
-from dicomweb.access.shares import MOST_WRONG, new_share
+from dicomweb.access.keys import Key
+from dicomweb.access.shares import MOST_WRONG, Share, new_share
 from dicomweb.index import Index, open_index
 
 
@@ -52,3 +53,19 @@ def test_whatever_happens_at_once_openings_and_passphrases_are_counted_each(shar
     assert not indexes[0].shares.try_passphrase("nobody")
     for index in indexes:
         index.close()
+
+
+def test_links_of_a_key_go_with_it_also_one_that_is_being_made(index: Index) -> None:
+    def made(owner: str) -> Share:
+        share, _ = new_share("1.2.3", "view", "zoe", time.time(), 60.0, owner=owner)
+        return share
+
+    key = Key("0123456789", "", "zoe", frozenset(["share"]), None, None, time.time())
+    index.keys.add(key)
+    its, others = made(key.principal().identity), made("command zoe")
+    assert [index.shares.add(share) for share in (its, others)] == [True, True]
+    assert index.keys.drop(key.id)
+    assert [index.shares.get(share.id) for share in (its, others)] == [None, others]
+    assert not index.shares.add(made(key.principal().identity))
+    assert [index.shares.drop_of("command zoe"), index.shares.drop_of("command zoe")] == [1, 0]
+    assert index.shares.all() == []
