@@ -46,9 +46,24 @@ def opened(faulty: Faulty, pauses: list[float]) -> Iterator[S3]:
     storage.close()
 
 
-def open_on(url: str, pauses: list[float] | None = None, part: int = 64 << 20, attempts: int = 4) -> S3:
+@pytest.fixture
+def hasty(faulty: Faulty) -> Iterator[S3]:
+    """As `ready`, and answers are not waited for long."""
+    storage = open_on(faulty.url, seconds=0.2)
+    storage.check()
+    faulty.requests.clear()
+    yield storage
+    faulty.released.set()
+    storage.close()
+
+
+def open_on(
+    url: str, pauses: list[float] | None = None, part: int = 64 << 20, attempts: int = 4, seconds: float = 10.0
+) -> S3:
     sleep = ([] if pauses is None else pauses).append
-    patience = Patience(connect=1.0, read=0.2, deadline=1.0, pause=0.1, attempts=attempts, sleep=sleep)
+    patience = Patience(
+        connect=max(seconds, 1.0), read=seconds, deadline=5 * seconds, pause=0.1, attempts=attempts, sleep=sleep
+    )
     with s3servers.Service(url, "key", "secret", BUCKET).credentials():
         return S3(BUCKET, endpoint=url, region="us-east-1", part=part, patience=patience)
 
@@ -104,13 +119,13 @@ def test_a_fault_that_passes_is_not_seen(ready: S3, faulty: Faulty, pauses: list
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("fault", ["503", "drop", "403", "404 bucket", "hang"])
 def test_a_fault_that_lasts_is_unavailable_in_bounded_time(
-    ready: S3, faulty: Faulty, fault: str, use: Callable[[S3], Any]
+    hasty: S3, faulty: Faulty, fault: str, use: Callable[[S3], Any]
 ) -> None:
     hold(faulty)
     faulty.faults.extend([fault] * 50)
     began = time.monotonic()
     with pytest.raises(Unavailable) as caught:
-        use(ready)
+        use(hasty)
     assert time.monotonic() - began < BOUND
     assert len(faulty.requests) <= 5
     assert str(caught.value).endswith(".")
@@ -149,13 +164,13 @@ def test_a_service_that_comes_later_needs_no_new_start(faulty: Faulty, opened: S
     assert opened.put([put_of()]) == [None]
 
 
-def test_a_request_that_hangs_holds_up_no_other(ready: S3, faulty: Faulty) -> None:
+def test_a_request_that_hangs_holds_up_no_other(hasty: S3, faulty: Faulty) -> None:
     hold(faulty)
     faulty.faults.extend(["hang"])
     with ThreadPoolExecutor(1) as other:
-        slow = other.submit(ready.read, "objects/one")
+        slow = other.submit(hasty.read, "objects/one")
         assert faulty.hanging.acquire(timeout=5)
-        assert [ready.read("objects/one", n, n + 1) for n in range(5)] == [TEXT[n : n + 1] for n in range(5)]
+        assert [hasty.read("objects/one", n, n + 1) for n in range(5)] == [TEXT[n : n + 1] for n in range(5)]
         assert slow.result(BOUND) == TEXT
 
 
@@ -307,9 +322,9 @@ def test_a_stream_that_makes_no_headway_ends(ready: S3, faulty: Faulty) -> None:
         list(ready.stream("objects/one", chunk=4000))
 
 
-def test_a_body_that_trickles_is_given_up_at_the_deadline(ready: S3, faulty: Faulty) -> None:
+def test_a_body_that_trickles_is_given_up_at_the_deadline(hasty: S3, faulty: Faulty) -> None:
     hold(faulty)
-    for use in (lambda: ready.read("objects/one"), lambda: list(ready.stream("objects/one"))):
+    for use in (lambda: hasty.read("objects/one"), lambda: list(hasty.stream("objects/one"))):
         faulty.faults.append("trickle")
         began = time.monotonic()
         with pytest.raises(Unavailable):
@@ -415,7 +430,7 @@ def test_a_service_that_stops_reading_is_given_up(faulty: Faulty, tmp_path: Path
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(16 << 20)
-    storage = open_on(faulty.url, attempts=2)
+    storage = open_on(faulty.url, attempts=2, seconds=0.2)
     storage.check()
     faulty.faults.extend(["hang"] * 9)
     began = time.monotonic()
