@@ -257,10 +257,11 @@ def _read(
 ) -> list[SqlRow]:
     """Return the rows of a page; an offset is counted from the beginning, where there is no place."""
     found: list[SqlRow] = []
+    ask = session.rows if plan.direct else session.planned
     for stage in stages(plan.terms, place):
         if len(found) < limit:
             statement = sql.page(plan, entrance, stage, limit - len(found), offset)
-            found += session.rows(statement.sql, statement.values)
+            found += ask(statement.sql, statement.values)
     return found
 
 
@@ -270,7 +271,7 @@ def _count(session: Session, plan: Plan, entrance: Entrance | None, place: Seque
     for stage in stages(plan.terms, place):
         if total < limit:
             statement = sql.count(plan, entrance, stage, limit - total)
-            ((found,),) = session.rows(statement.sql, statement.values)
+            ((found,),) = session.planned(statement.sql, statement.values)
             total += found
     return total
 
@@ -287,7 +288,7 @@ def _choose(session: Session, plan: Plan) -> Entrance | None:
         for entrance in plan.entrances:
             if narrowest <= _NARROW_ENOUGH:
                 break
-            ((found,),) = session.rows(entrance.count.sql, (*entrance.count.values, narrowest))
+            ((found,),) = session.planned(entrance.count.sql, (*entrance.count.values, narrowest))
             if found < narrowest:
                 narrowest, best = found, entrance
     if best is not None and best.condition is None:

@@ -64,13 +64,17 @@ class PostgresSession:
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self.connection = connection
 
-    def _execute(self, sql: str, values: Values) -> "psycopg.Cursor[Any]":
+    def _execute(self, sql: str, values: Values, prepare: bool | None = None) -> "psycopg.Cursor[Any]":
         # In a pipeline the answers of one cursor's statements would mix.
-        return self.connection.cursor(binary=True).execute(_convert(sql), values)
+        return self.connection.cursor(binary=True).execute(_convert(sql), values, prepare=prepare)
 
     def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
         """See Session."""
         return self._execute(sql, values).fetchall()
+
+    def planned(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """See Session: a prepared statement gets one plan for all values, after it was asked a few times."""
+        return self._execute(sql, values, prepare=False).fetchall()
 
     def run(self, sql: str, values: Values = ()) -> None:
         """See Session."""
@@ -303,9 +307,16 @@ class _Reading(PostgresSession):
 
     def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
         """See Session."""
+        return self._repeated(super().rows, sql, values)
+
+    def planned(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """See Session."""
+        return self._repeated(super().planned, sql, values)
+
+    def _repeated(self, ask: Callable[[str, Values], list[SqlRow]], sql: str, values: Values) -> list[SqlRow]:
         self._deadline.check()
         try:
-            return super().rows(sql, values)
+            return ask(sql, values)
         except errors.QueryCanceled as error:
             raise self._deadline.error() from error
         except psycopg.OperationalError:
@@ -313,7 +324,7 @@ class _Reading(PostgresSession):
                 raise
         self._engine.give_back(self.connection)
         self.connection = self._engine.take()
-        return super().rows(sql, values)
+        return ask(sql, values)
 
 
 def _is_dead(connection: "psycopg.Connection[Any]") -> bool:

@@ -30,6 +30,10 @@ class Session(Protocol):
     def rows(self, sql: str, values: Values = ()) -> list[SqlRow]:
         """Run a query and return all its rows."""
 
+    def planned(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """As `rows`, and the way is chosen for these very values: for conditions of which some leave few rows and
+        others nearly all."""
+
     def run(self, sql: str, values: Values = ()) -> None:
         """Run a statement; what is wrong with it may be raised by a later one, at the latest by the commit."""
 

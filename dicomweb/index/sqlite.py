@@ -49,6 +49,10 @@ class SqliteSession:
         """See Session."""
         return self.connection.execute(sql, values).fetchall()
 
+    def planned(self, sql: str, values: Values = ()) -> list[SqlRow]:
+        """See Session."""
+        return self.rows(sql, values)
+
     def run(self, sql: str, values: Values = ()) -> None:
         """See Session."""
         self.connection.execute(sql, values)

@@ -51,6 +51,10 @@ def statements_of(index: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> lis
             statements.append((sql, values))
             return self.session.rows(sql, values)
 
+        def planned(self, sql: str, values: Sequence[Any] = ()) -> Any:
+            statements.append((sql, values))
+            return self.session.planned(sql, values)
+
     @contextmanager
     def recorded() -> Iterator[Recorded]:
         with read() as session:
@@ -107,6 +111,16 @@ def test_sqlite_reads_pages_in_their_order(name: str, sqlite: Any, monkeypatch: 
         with sqlite._engine.read() as session:
             plan = "\n".join(row[3] for row in session.rows(f"EXPLAIN QUERY PLAN {sql}", values))
         assert "TEMP B-TREE" not in plan, f"{sql}\n{plan}"
+
+
+def test_postgresql_plans_a_search_for_its_values_however_often_it_came_before(postgres: Any) -> None:
+    # A prepared statement soon has one plan for all values, in which any range of dates is as narrow as any other
+    for _ in range(10 * postgres._engine._pool.max_size):
+        postgres.search(query_of(asked("name + dates + modality")))
+    with postgres._engine.read() as session:
+        prepared = [row[0] for row in session.rows("SELECT statement FROM pg_prepared_statements")]
+    assert any("FROM study" in statement for statement in prepared)
+    assert not [statement for statement in prepared if "st.day >=" in statement]
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if searches.DEEP in name])
