@@ -254,7 +254,7 @@ def _entrance(plan: Plan, key: Key) -> None:
     if plan.dialect != "sqlite":
         return
     if days is not None:
-        count = f"SELECT count(*) FROM (SELECT 1 FROM study st WHERE st.visible = 1 AND {days.sql} LIMIT ?)"
+        count = f"SELECT count(*) FROM (SELECT 1 FROM study st WHERE st.visible = 1 AND {days.sql} LIMIT ?) AS found"
         plan.entrances.append(Entrance(None, Condition(count, days.values)))
     elif attribute.keyword in ("PatientID", "AccessionNumber") and isinstance(match, OneOf):
         inner = text_condition(plan.dialect, f'st."{attribute.keyword}"', "text", match)
@@ -292,7 +292,7 @@ def _enter(plan: Plan, studies: str, values: tuple[Any, ...]) -> None:
     condition = (
         f"pt.id IN (SELECT patient FROM study WHERE id {among})" if plan.level == "patient" else f"st.id {among}"
     )
-    count = f"SELECT count(*) FROM ({studies} LIMIT ?)"
+    count = f"SELECT count(*) FROM ({studies} LIMIT ?) AS found"
     plan.entrances.append(Entrance(Condition(condition, values), Condition(count, values)))
 
 
