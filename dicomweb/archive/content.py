@@ -21,6 +21,7 @@ BATCH = 2 << 20
 
 log = logging.getLogger(__name__)
 
+_SHORTER = "a stored object is shorter than it was when it was stored"
 _READ_WHOLE = 2 << 20
 _SMALL = 32 << 10
 _JOINED = 256 << 10
@@ -116,6 +117,21 @@ def read(storage: Storage, segments: Iterable[Segment], start: int = 0, stop: in
         yield from _read_one(storage, segment, first, last)
 
 
+def whole(storage: Storage, segments: tuple[Segment, ...]) -> bytes:
+    """Return all that segments have; a single stretch is read by one call, and not put together of pieces.
+
+    Raises:
+        NotFound, Unavailable, Corrupt: as `read`.
+    """
+    if len(segments) == 1 and isinstance(segments[0], Stretch):
+        key, start, stop = segments[0]
+        data = storage.read(key, start, stop)
+        if len(data) < stop - start:
+            raise Corrupt(_SHORTER)
+        return data
+    return b"".join(read(storage, segments))
+
+
 def _read_one(storage: Storage, segment: bytes | Stretch | Made, first: int, last: int) -> Iterator[bytes]:
     """Yield bytes [first, last) of one segment."""
     if isinstance(segment, bytes):
@@ -132,7 +148,7 @@ def _read_one(storage: Storage, segment: bytes | Stretch | Made, first: int, las
                 left -= len(data)
                 yield data
         if left:
-            raise Corrupt("a stored object is shorter than it was when it was stored")
+            raise Corrupt(_SHORTER)
     else:
         yield from segment.make(first, last)
 

@@ -189,8 +189,7 @@ class Maker:
         Raises:
             Corrupt: other bytes came than were stored.
         """
-        data = b"".join(content.read(self._storage, self._read(layout, key, number)))
-        return layout.finish(number, data)
+        return layout.finish(number, content.whole(self._storage, self._read(layout, key, number)))
 
     def transcoded(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> bytes:
         """Return one frame in another transfer syntax than the stored one, made now or before.
