@@ -38,6 +38,10 @@ def both(conditions: Iterable[Condition], word: str = "AND") -> Condition:
     )
 
 
+LAST = "\U0010ffff"
+"""The last character: what begins with a text lies between that and the text with this behind it."""
+
+
 def several(column: str) -> str:
     """Return the condition that a text column holds several values."""
     return f"{column} >= '\\' AND {column} < ']'"
@@ -112,7 +116,16 @@ def _pattern(dialect: Dialect, column: str, pattern: str) -> Condition:
         )
     if not pattern.strip("*"):
         return Condition(f"btrim({column}, '\\') <> ''")
-    return Condition(f"({column} <> '' AND {column} ~ ?)", (write_regex(pattern),))
+    beginning = pattern.removesuffix("*")
+    if "*" in beginning or "?" in beginning:
+        return Condition(f"({column} <> '' AND {column} ~ ?)", (write_regex(pattern),))
+    # Of a regular expression its planner would take longer to say what it costs than of a range to read it.
+    if beginning == pattern:
+        single, inside = equals(dialect, column, [pattern]), f"\\{pattern}\\"
+    else:
+        single = Condition(f"({column} >= ? AND {column} < ?)", (beginning, f"{beginning}{LAST}"))
+        inside = f"\\{beginning}"
+    return both([single, Condition(f"({several(column)} AND strpos({column}, ?) > 0)", (inside,))], "OR")
 
 
 def _name(dialect: Dialect, column: str, match: Name) -> Condition:

@@ -15,6 +15,7 @@ from dicomweb.access.rights import Scope
 from dicomweb.index.columns import CODES, COUNTS, LISTS, UIDS, Alias, column_of
 from dicomweb.index.conditions import (
     ALWAYS,
+    LAST,
     NEVER,
     Condition,
     both,
@@ -266,7 +267,7 @@ def _entrance(plan: Plan, key: Key) -> None:
         # Those with several values are sorted before letters, behind their separator
         column, visible = f'"{attribute.keyword}"', "SELECT id FROM study WHERE visible = 1 AND "
         ranged = f"{visible}{column} >= ? AND {column} < ? UNION ALL {visible}{several(column)}"
-        _enter(plan, ranged, (beginning, f"{beginning}\U0010ffff"))
+        _enter(plan, ranged, (beginning, f"{beginning}{LAST}"))
     if attribute.keyword in TEXT_SEARCHED:
         wanted = _trigrams(match)
         if wanted:
