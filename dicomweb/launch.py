@@ -239,11 +239,11 @@ def hypercorn_settings(config: Config) -> Any:
     renewed."""
     from hypercorn.config import Config as Settings
 
+    from dicomweb import wire
+
     class Renewable(Settings):
         context: ssl.SSLContext | None = None
-        stall_timeout = 60.0
-        resets: int
-        resets_rate: float
+        bounds: wire.Bounds
 
         def create_ssl_context(self) -> ssl.SSLContext | None:
             try:
@@ -260,8 +260,7 @@ def hypercorn_settings(config: Config) -> Any:
     settings.graceful_timeout = config.graceful_seconds
     settings.keep_alive_timeout = config.keep_alive_seconds
     settings.keep_alive_max_requests = 1_000_000
-    settings.stall_timeout = config.limit_stall_seconds
-    settings.resets, settings.resets_rate = config.limit_resets, config.limit_resets_rate
+    settings.bounds = wire.Bounds(config.limit_stall_seconds, config.limit_resets, config.limit_resets_rate)
     settings.max_app_queue_size = 32
     settings.h2_max_concurrent_streams = 250
     settings.ssl_handshake_timeout = 10.0

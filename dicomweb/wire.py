@@ -7,6 +7,7 @@ Each was measured, and each has its test. Nothing here knows what is served.
 import asyncio
 import logging
 import re
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ import hypercorn.protocol.h2
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol import ProtocolWrapper
@@ -43,6 +45,27 @@ PIECE = 256 << 10
 _VISIBLE = re.compile(rb"[!-~]+")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a client may do on a connection.
+
+    Attributes:
+        stall: seconds for which it may take nothing of its answers.
+        resets: HTTP/2 streams that it may give up at once.
+        resets_rate: of them it may give up so many more a second.
+    """
+
+    stall: float = 60.0
+    resets: int = 500
+    resets_rate: float = 50.0
+
+
+def bounds_of(config: Config) -> Bounds:
+    """Return the bounds that a server's settings carry as `bounds`, or the usual ones: this process may have a small
+    server beside ours, as a bridge has one for its health."""
+    return getattr(config, "bounds", Bounds())
 
 
 def certified(certificate: Any) -> str:
@@ -78,7 +101,7 @@ class Connection(TCPServer):
         except OSError:  # gone before we looked
             transport.abort()
             return
-        patience = Patience(self.config.keep_alive_timeout, vars(self.config)["stall_timeout"])
+        patience = Patience(self.config.keep_alive_timeout, bounds_of(self.config).stall)
         served = Http1(
             vars(self.app)["app"], dict(self.state), Ends("https" if secured else "http", client, server), patience
         )
@@ -104,7 +127,7 @@ class Connection(TCPServer):
             await served.cease()
 
     async def _serve_http2(self) -> None:
-        watching = asyncio.ensure_future(self._watch(vars(self.config)["stall_timeout"]))
+        watching = asyncio.ensure_future(self._watch(bounds_of(self.config).stall))
         try:
             await super().run()
         finally:
@@ -161,8 +184,8 @@ class Http2(H2Protocol):
         values = {SettingCodes(code): value for code, value in self.connection.local_settings.items()}
         values[SettingCodes.INITIAL_WINDOW_SIZE] = STREAM_WINDOW
         self.connection.local_settings = h2.settings.Settings(client=False, initial_values=values)
-        limits: Any = self.config
-        self._most, self._rate = limits.resets, limits.resets_rate
+        bounds = bounds_of(self.config)
+        self._most, self._rate = bounds.resets, bounds.resets_rate
         self._resets, self._counted = float(self._most), asyncio.get_running_loop().time()
         self._shut: dict[int, int] = {}  # bytes taken of streams whose window was shut, when we last looked
 

@@ -24,6 +24,7 @@ from servers import running
 from bridge import statuses
 from bridge.health import Health
 from bridge.work import Face
+from dicomweb import wire
 from dicomweb.errors import BadSetting
 from dicomweb.telemetry.certificates import certificates
 from dicomweb.telemetry.lines import JsonLines
@@ -182,6 +183,15 @@ def test_a_bridge_that_stops_is_not_ready_and_one_with_a_full_spool_says_so():
         assert ask(server.port, "/health/live", "HEAD") == (200, "")
         assert ask(server.port, "/health/live", "POST")[0] == 405
         assert ask(server.port, "/dicom-web/studies")[0] == 404
+
+
+def test_a_face_answers_in_the_process_of_a_web_server():
+    wire.mend()
+    face = Face(Health(lambda: {"connections_waiting": 0, "spool": None}), "http://127.0.0.1:0", "bridge_url")
+    try:
+        assert ask(face.port, "/health/live")[0] == 200
+    finally:
+        face.stop()
 
 
 def test_a_face_listens_at_an_address_of_its_own_under_a_name_that_others_know():
