@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from dicomweb.archive import tombstones
-from dicomweb.archive.versions import MOMENT, kept_key, version_of
+from dicomweb.archive.versions import MOMENT, kept_key
 from dicomweb.errors import AlreadyStored, BadObject, NotFound
 from dicomweb.index import Entry, Held, Index, Intent, Tombstone, owners
 from dicomweb.storage import Put, Storage, Stored
@@ -72,7 +72,7 @@ class Abandoned:
             if told():
                 return
             if intent.kind == "tombstone":
-                tombstone = self._tombstone(intent.key)
+                tombstone = tombstones.find(self._storage, intent.key)
                 if tombstone is not None and tombstone.kind == "deleted":
                     self._index.delete(tombstone)
                     yield Resolved("deleted", intent.key)
@@ -87,7 +87,7 @@ class Abandoned:
                     there.append((intent, self._storage.size(intent.key)))
                 except NotFound:
                     futile.append(intent)
-        graves = self._graves(min(intent.version for intent in chosen)) if there or begun else {}
+        graves = self._graves(chosen) if there or begun else {}
         for tombstone in begun:
             if tombstone.successor in graves:  # which was current, then
                 self._index.delete(tombstone)
@@ -127,20 +127,11 @@ class Abandoned:
             chosen.append(intent)
         return chosen
 
-    def _tombstone(self, key: str) -> Tombstone | None:
-        try:
-            return tombstones.read_tombstone(key, self._storage.read(key))
-        except NotFound:
-            return None
-
-    def _graves(self, oldest: int) -> dict[int, Tombstone]:
-        """The tombstones that may name this version or a younger one, or what such a one replaced, by what they name;
-        without those that somebody is about to place."""
-        begin = oldest - _SKEW * MOMENT
-        listed = [stored.key for stored in self._storage.list("tombstones/") if (version_of(stored.key) or 0) >= begin]
-        under_way = {intent.key for intent, _ in self._index.pending(time.time())}
-        found = [self._tombstone(key) for key in listed if key not in under_way]
-        return {version: grave for grave in found if grave is not None for version in grave.versions}
+    def _graves(self, chosen: list[Intent]) -> dict[int, Tombstone]:
+        """The tombstones that may name what was intended, or what that replaced, by what they name."""
+        oldest = min(intent.version for intent in chosen) - _SKEW * MOMENT
+        found = tombstones.placed(self._storage, self._index, oldest)
+        return {version: grave for grave in found for version in grave.versions}
 
     def _is_kept(self, version: int) -> bool:
         try:

@@ -7,7 +7,6 @@ run beside a server; before one has started is better, since what the index does
 """
 
 import itertools
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +68,7 @@ class Reconciliation:
                 yield Step("added", resolved.key, size=resolved.size)
             elif resolved.state == "deleted":
                 yield Step("deleted", resolved.key, detail="the deletion was under way when the index was copied")
-        graves = self._graves()
+        graves = tombstones.placed(self._storage, self._index)
         for grave in graves:
             if grave.kind == "deleted":
                 yield from self._delete(grave)
@@ -79,15 +78,6 @@ class Reconciliation:
             if grave.kind == "replaced":  # by a version that is there now, or was deleted since
                 yield from self._delete(grave)
         yield from self._missing(array("Q", sorted(seen)))
-
-    def _graves(self) -> list[Tombstone]:
-        """The tombstones in storage that have taken effect: whoever places one records its intent before."""
-        found = [
-            tombstones.read_tombstone(stored.key, self._storage.read(stored.key))
-            for stored in self._storage.list("tombstones/")
-        ]
-        under_way = {intent.version for intent, _ in self._index.pending(time.time())}
-        return [grave for grave in found if grave.version not in under_way]
 
     def _delete(self, grave: Tombstone) -> Iterator[Step]:
         if gone := self._index.delete(grave):

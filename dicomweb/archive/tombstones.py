@@ -3,10 +3,12 @@ effect, so that it survives the loss of the index."""
 
 import hashlib
 import logging
+import time
 
 import orjson
 
-from dicomweb.errors import Corrupt, Error
+from dicomweb.archive.versions import version_of
+from dicomweb.errors import Corrupt, Error, NotFound
 from dicomweb.index import Index, Intent, Tombstone
 from dicomweb.storage import Put, Storage
 
@@ -36,6 +38,29 @@ def take_back(storage: Storage, index: Index, tombstone: Tombstone) -> None:
         index.forget([tombstone.version])
     except Error as error:
         log.warning("a tombstone that took no effect is left to the sweep: %s", error)
+
+
+def find(storage: Storage, key: str) -> Tombstone | None:
+    """Read a tombstone from storage; None if it is not there. Raises Corrupt."""
+    try:
+        return read_tombstone(key, storage.read(key))
+    except NotFound:
+        return None
+
+
+def placed(storage: Storage, index: Index, oldest: int = 0) -> list[Tombstone]:
+    """Return the tombstones in storage that nobody is about to place, of this version or a younger one.
+
+    Whoever places one records its intent before, and takes back the tombstone before the intent. So what is listed, has
+    no intent after that, and is there after that, has taken effect.
+
+    Raises:
+        Corrupt: one cannot be read.
+    """
+    listed = [stored.key for stored in storage.list("tombstones/") if (version_of(stored.key) or 0) >= oldest]
+    under_way = {intent.key for intent, _ in index.pending(time.time())}
+    found = (find(storage, key) for key in listed if key not in under_way)
+    return [tombstone for tombstone in found if tombstone is not None]
 
 
 def write_tombstone(tombstone: Tombstone) -> bytes:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import Served
 
-from dicomweb.archive import identity
+from dicomweb.archive import identity, tombstones
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.archive.spool import Upload
-from dicomweb.archive.versions import object_key
+from dicomweb.archive.versions import object_key, tombstone_key
 from dicomweb.config import Config
 from dicomweb.errors import Error, Gone, NotFound
-from dicomweb.index import Intent, open_index
+from dicomweb.index import Intent, Tombstone, open_index
 from dicomweb.storage import Put
 
 STUDY, SERIES = f"{PREFIX}.1", f"{PREFIX}.1.1"
@@ -378,3 +379,38 @@ def test_a_sweep_ends_with_the_object_that_it_is_at_and_the_next_one_does_the_re
     assert archive.index.counts().garbage == 7
     assert archive.sweep().removed == 7
     archive.close()
+
+
+def test_a_deletion_that_fails_beside_it_is_not_carried_out_by_a_reconciliation(archive, monkeypatch):
+    store(archive, ct(1))
+    (held,) = archive.index.members(STUDY)
+    grave = Tombstone(78, tombstone_key(78), STUDY, None, None, (held.version,), time.time())
+    tombstones.place(archive.storage, archive.index, grave)
+    pending = archive.index.pending
+
+    def fails_now(before: float) -> Any:
+        if any(archive.storage.list("tombstones/")):
+            tombstones.take_back(archive.storage, archive.index, grave)
+        return pending(before)
+
+    monkeypatch.setattr(archive.index, "pending", fails_now)
+    monkeypatch.setattr(
+        archive._upkeep, "resolve", lambda: iter(())
+    )  # so that the tombstones are what is looked at first
+    assert [step.state for step in archive.reconcile()] == ["agreed"]
+    assert archive.index.members(STUDY) == [held]
+
+
+def test_a_tombstone_that_expires_meanwhile_does_not_stop_a_reconciliation(archive, monkeypatch):
+    store(archive, ct(1))
+    archive.delete(STUDY)
+    listed = archive.storage.list
+
+    def expires(prefix: str = "") -> Any:
+        for each in list(listed(prefix)):
+            if prefix == "tombstones/":
+                archive.storage.delete(each.key)
+            yield each
+
+    monkeypatch.setattr(archive.storage, "list", expires)
+    assert {step.state for step in archive.reconcile()} <= {"agreed"}
