@@ -4,7 +4,6 @@ Bridges and commands of one machine share it. What becomes of a job `dicomweb.jo
 `/jobs`. The file is made when the first job or refusal goes in.
 """
 
-import json
 import sqlite3
 import threading
 import time
@@ -16,7 +15,7 @@ from typing import Any
 from bridge.jobs import Claim
 from bridge.nodes import Nodes
 from dicomweb.errors import NotFound, Unavailable
-from dicomweb.jobs import CLAIMABLE, COLUMNS, LEASE, OVER, STATES, WAKING, Job, State
+from dicomweb.jobs import CLAIMABLE, COLUMNS, LEASE, OVER, STATES, WAKING, Job, State, as_column
 
 _LOOK_SECONDS = 0.5
 _BUSY_SECONDS = 30.0
@@ -89,7 +88,7 @@ class Ledger:
             connection.execute("DELETE FROM job WHERE state IN (?, ?, ?) AND changed < ?", (*OVER, now - self._kept))
             number = connection.execute(
                 "INSERT INTO job (kind, node, task, created, changed, due) VALUES (?, ?, ?, ?, ?, ?)",
-                (kind, node, json.dumps(dict(task)), now, now, now),
+                (kind, node, as_column(task), now, now, now),
             ).lastrowid
             return _get(connection, number or 0).write()
 
@@ -110,7 +109,7 @@ class Ledger:
                 " AND id < ? AND ? IN ('', node) ORDER BY id DESC LIMIT ?",
                 (*states, (1 << 62) if before is None else before, node, limit),
             )
-            return [_read(row).write() for row in rows]
+            return [Job.read(row).write() for row in rows]
 
     def cancel(self, number: int) -> dict[str, Any]:
         """Stop a job: one that waits at once, another when its bridge reports. Raises NotFound, Conflict."""
@@ -136,7 +135,8 @@ class Ledger:
             while row := connection.execute(
                 f"SELECT {_COLUMNS} FROM job WHERE {CLAIMABLE} ORDER BY due, id LIMIT 1", (now, now)
             ).fetchone():
-                job = _save(connection, _read(row), _read(row).claimed(owner, LEASE, self._attempts, now))
+                found = Job.read(row)
+                job = _save(connection, found, found.claimed(owner, LEASE, self._attempts, now))
                 if job.state == "running":
                     return job.write()
             return None
@@ -193,21 +193,11 @@ def _get(connection: sqlite3.Connection, number: int) -> Job:
     row = connection.execute(f"SELECT {_COLUMNS} FROM job WHERE id = ?", (number,)).fetchone()
     if row is None:
         raise NotFound(f"there is no job {number}")
-    return _read(row)
-
-
-def _read(row: Sequence[Any]) -> Job:
-    told = dict(zip(COLUMNS, row, strict=True))
-    for name in ("task", "progress"):
-        told[name] = json.loads(told[name])
-    return Job(**{**told, "cancel": bool(told["cancel"])})
+    return Job.read(row)
 
 
 def _save(connection: sqlite3.Connection, before: Job, job: Job) -> Job:
-    changes = {
-        name: json.dumps(dict(value)) if isinstance(value, Mapping) else value
-        for name, value in job.changes(before).items()
-    }
+    changes = job.changes(before)
     columns = ", ".join(f"{name} = ?" for name in changes)
     connection.execute(f"UPDATE job SET {columns} WHERE id = ?", (*changes.values(), job.id))
     if woken := job.waking(job.changed):

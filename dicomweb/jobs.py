@@ -6,7 +6,8 @@ lease ends may lose the job to another runner, and what it says afterwards under
 number of runners share the jobs, and none is lost or done by two at the same time.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -64,6 +65,14 @@ class Job:
     progress: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
 
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> "Job":
+        """Read a row that has COLUMNS."""
+        told = dict(zip(COLUMNS, row, strict=True))
+        for name in ("task", "progress"):
+            told[name] = json.loads(told[name])
+        return cls(**{**told, "cancel": bool(told["cancel"])})
+
     @property
     def nodes(self) -> frozenset[str]:
         """Names of all nodes that it concerns: its own, and the one to which it brings something."""
@@ -74,8 +83,8 @@ class Job:
         return {name: getattr(self, name) for name in COLUMNS if name != "lease"}
 
     def changes(self, before: "Job") -> dict[str, Any]:
-        """Return what is not as it was before, by name."""
-        return {name: value for name in COLUMNS if (value := getattr(self, name)) != getattr(before, name)}
+        """Return what is not as it was before, by column and as it stands there."""
+        return {name: as_column(value) for name in COLUMNS if (value := getattr(self, name)) != getattr(before, name)}
 
     # -- for those who want something done -------------------------------------------------------------------
 
@@ -159,6 +168,13 @@ class Job:
             raise Conflict(f"job {self.id} was claimed by another runner meanwhile")
         if self.state != "running":
             raise Conflict(f"job {self.id} is {self.state}, not running")
+
+
+def as_column(value: Any) -> Any:
+    """Return a value as it stands in its column: JSON as text, what is true or false as a number."""
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value))
+    return int(value) if isinstance(value, bool) else value
 
 
 COLUMNS = tuple(each.name for each in fields(Job))

@@ -4,13 +4,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from dicomweb.errors import Conflict, NotFound
 from dicomweb.index.forms import storable
 from dicomweb.index.groups import Groups
-from dicomweb.index.session import Engine, Session, SqlRow, as_list, one_of
-from dicomweb.jobs import CLAIMABLE, COLUMNS, STATES, WAKING, Job, State
+from dicomweb.index.session import Engine, Session, as_list, one_of
+from dicomweb.jobs import CLAIMABLE, COLUMNS, STATES, WAKING, Job, State, as_column
 
 _COLUMNS = ", ".join(COLUMNS)
 
@@ -30,7 +28,7 @@ class Jobs:
     # -- for those who want something done ---------------------------------------------------------------
     def add(self, kind: str, node: str, task: Mapping[str, Any]) -> Job:
         """Add a job; it waits for a runner."""
-        job: Job = self._groups.do(self._do_add, (kind, node, orjson.dumps(dict(task)).decode()))
+        job: Job = self._groups.do(self._do_add, (kind, node, as_column(task)))
         return job
 
     def _do_add(self, session: Session, works: Sequence[tuple[str, str, str]]) -> list[Job]:
@@ -51,7 +49,7 @@ class Jobs:
         rows = session.rows(f"SELECT {_COLUMNS} FROM job WHERE id = ?{more}", (number,))
         if not rows:
             raise NotFound(f"there is no job {number}")
-        return _job(rows[0])
+        return Job.read(rows[0])
 
     def latest(
         self,
@@ -78,7 +76,7 @@ class Jobs:
                 f"SELECT {_COLUMNS} FROM job WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
                 (*values, limit),
             )
-        return [_job(row) for row in rows]
+        return [Job.read(row) for row in rows]
 
     def open(self) -> dict[str, int]:
         """Count the jobs that wait and those that run."""
@@ -154,7 +152,8 @@ class Jobs:
         while rows := session.rows(
             f"SELECT {_COLUMNS} FROM job WHERE {CLAIMABLE} ORDER BY due, id LIMIT 1{skip}", (now, now)
         ):
-            job = _save(session, _job(rows[0]), _job(rows[0]).claimed(owner, lease, most, now))
+            found = Job.read(rows[0])
+            job = _save(session, found, found.claimed(owner, lease, most, now))
             if job.state == "running":
                 return job
         return None
@@ -219,23 +218,9 @@ class Jobs:
 
 
 def _save(session: Session, before: Job, job: Job) -> Job:
-    changes = {name: _value(value) for name, value in job.changes(before).items()}
+    changes = job.changes(before)
     columns = ", ".join(f"{name} = ?" for name in changes)
     session.run(f"UPDATE job SET {columns} WHERE id = ?", (*changes.values(), job.id))
     if woken := job.waking(job.changed):
         session.run(WAKING, woken)
     return job
-
-
-def _value(value: Any) -> Any:
-    """A value as it stands in its column."""
-    if isinstance(value, Mapping):
-        return orjson.dumps(dict(value)).decode()
-    return int(value) if isinstance(value, bool) else value
-
-
-def _job(row: SqlRow) -> Job:
-    told = dict(zip(COLUMNS, row, strict=True))
-    for name in ("task", "progress"):
-        told[name] = orjson.loads(told[name])
-    return Job(**{**told, "cancel": bool(told["cancel"])})
