@@ -1,4 +1,4 @@
-"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 nine faults of version 0.18 mended; `mend` puts
+"""Hypercorn's connections: HTTP/1.1 served by `connection`, in HTTP/2 faults of version 0.18 mended; `mend` puts
 these classes in its place.
 
 Each was measured, and each has its test. Nothing here knows what is served.

@@ -13,20 +13,8 @@ OPERATIONS = Histogram(
     "roentgate_index_operation_duration_seconds", "Time that an operation of the index took.", ("operation", "outcome")
 )
 NAMES = (
-    *(
-        "intend",
-        "intend_new",
-        "commit",
-        "keep",
-        "replace",
-        "enter",
-        "adopt",
-        "abandon",
-        "forget",
-        "delete",
-        "collected",
-        "expire",
-    ),
+    *("intend", "intend_new", "commit", "keep", "replace", "enter", "adopt", "abandon", "forget", "delete"),
+    *("collected", "expire"),
     *("present", "locate", "members", "versions", "layout", "metadata", "search", "lookup", "walk", "changes"),
     *("pending", "garbage", "known", "others", "counts", "check"),
 )

@@ -180,20 +180,21 @@ def died(folder: Path, moment: int) -> None:
     archive.index.close()
 
 
-@pytest.mark.parametrize("happens", [restored, died])
-def test_at_a_sample_of_moments_nothing_acknowledged_is_lost(tmp_path: Path, happens: Any) -> None:
-    (tmp_path / "all").mkdir()
-    for moment in moments(tmp_path / "all", 11):
-        folder = tmp_path / str(moment)
+def try_moments(path: Path, happens: Any, step: int) -> None:
+    """Have something happen at every so many of the moments, each in a folder of its own."""
+    (path / "all").mkdir()
+    for moment in moments(path / "all", step):
+        folder = path / str(moment)
         folder.mkdir()
         happens(folder, moment)
+
+
+@pytest.mark.parametrize("happens", [restored, died])
+def test_at_a_sample_of_moments_nothing_acknowledged_is_lost(tmp_path: Path, happens: Any) -> None:
+    try_moments(tmp_path, happens, 11)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("happens", [restored, died])
 def test_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path, happens: Any) -> None:
-    (tmp_path / "all").mkdir()
-    for moment in moments(tmp_path / "all", 1):
-        folder = tmp_path / str(moment)
-        folder.mkdir()
-        happens(folder, moment)
+    try_moments(tmp_path, happens, 1)

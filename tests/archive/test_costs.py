@@ -1,13 +1,13 @@
 """What it costs to store an instance, to get a frame and to draw one, in counts that are the same on every machine: who
 makes one of them larger should know that he does, and why. docs/performance.md tells where the time goes."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counting import calls_of
 from dicoms import ct
 from served import Served, multiframe, path_of
 
@@ -93,19 +93,8 @@ def test_a_store_waits_for_the_disk_three_times(archive: Archive, counts: Counte
 def test_the_calls_of_a_store_are_few(archive: Archive) -> None:
     for number in range(1, 4):
         store(archive, ct(number))
-    data, calls = ct(4), 0
-
-    def count(frame: Any, event: str, _: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        store(archive, data)
-    finally:
-        sys.setprofile(before)
-    assert calls <= 1300
+    data = ct(4)
+    assert calls_of(lambda: store(archive, data)) <= 1300
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Destinations that are away for a day, and come back (F26)."""
 
-import shutil
 import signal
 import socket
 from pathlib import Path
 
 import pytest
+from clocks import Clock, needs_faketime
 from dicoms import PREFIX, ct
 from pacs import Pacs, pacs
 from programs import Program, bridge, files, program, until, web
@@ -41,17 +41,10 @@ def uid_of(study: int) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(shutil.which("faketime") is None, reason="no faketime: apt-get install faketime")
+@needs_faketime
 def test_what_is_for_destinations_that_are_away_for_a_day_arrives_once(tmp_path: Path) -> None:
     """The clock of the server goes on by more than a day; in between the server and its bridge are killed."""
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    env = {
-        "LD_PRELOAD": str(next(Path("/usr/lib").rglob("libfaketime.so.1"))),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
+    clock = Clock(tmp_path / "clock")
     shared = {"ROENTGATE_BRIDGE_TOKEN": TOKEN, "ROENTGATE_JOB_ATTEMPTS": "3"}
     dimse, dicomweb = free_port(), free_port()
 
@@ -59,7 +52,7 @@ def test_what_is_for_destinations_that_are_away_for_a_day_arrives_once(tmp_path:
         """Let the clock go on, and each job be tried."""
         for number in numbers:
             tried = [job["attempts"] for job in jobs(server)]
-            clock.write_text(f"+{number * STEP}")
+            clock.set(f"+{number * STEP}")
             until(
                 lambda tried=tried: all(
                     job["state"] == "waiting" and int(str(job["attempts"])) > int(str(before))
@@ -68,7 +61,7 @@ def test_what_is_for_destinations_that_are_away_for_a_day_arrives_once(tmp_path:
                 "a job is not tried again",
             )
 
-    with web(tmp_path, clean=False, **shared, **env) as server:
+    with web(tmp_path, clean=False, **shared, **clock.environment) as server:
         assert server.stow(*studies()).status_code == 200
         root = f"http://127.0.0.1:{dicomweb}/dicom-web"
         for name, settings in (
@@ -81,10 +74,10 @@ def test_what_is_for_destinations_that_are_away_for_a_day_arrives_once(tmp_path:
             later(server, range(1, STEPS // 2))
             sender.stop(signal.SIGKILL)
         server.stop(signal.SIGKILL)
-    with web(tmp_path, **shared, **env) as server, bridge(tmp_path / "b", server.port, **shared):
+    with web(tmp_path, **shared, **clock.environment) as server, bridge(tmp_path / "b", server.port, **shared):
         later(server, range(STEPS // 2, STEPS))
         with pacs(port=dimse) as there, program(tmp_path / "w", "serve", "--http-port", str(dicomweb)) as other:
-            clock.write_text(f"+{STEPS * STEP}")
+            clock.set(f"+{STEPS * STEP}")
             until(lambda: all(job["state"] == "done" for job in jobs(server)), "not all is done")
             check(there, other, tmp_path / "w")
 

@@ -4,7 +4,6 @@ middle (F31 to F34, F39)."""
 import contextlib
 import os
 import resource
-import shutil
 import socket
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from bridged import receiving
+from clocks import Clock, needs_faketime
 from dicoms import CT, PREFIX, ct, dataset, part10
 from programs import SECONDS, SERIES, STUDY, Program, big, bridge, send, uid, until, web
 from pydicom.dataset import Dataset
@@ -228,38 +228,27 @@ def test_a_move_is_answered_rightly_though_the_server_was_told_to_stop(tmp_path:
             assert status == (0xB000 if failed else 0)
 
 
-faketime = pytest.mark.skipif(shutil.which("faketime") is None, reason="no faketime: apt-get install faketime")
-
-
-@faketime
+@needs_faketime
 def test_a_clock_that_jumps_reorders_nothing_and_loses_nothing(tmp_path: Path) -> None:
     """The clock of the server alone goes forward by an hour and back by two, as a file tells it while it runs."""
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    library = next(Path("/usr/lib").rglob("libfaketime.so.1"))
-    fake = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-    with web(tmp_path, **fake) as server:
+    clock = Clock(tmp_path / "clock")
+    with web(tmp_path, **clock.environment) as server:
         page = "/dicom-web/instances?limit=2&orderby=InstanceNumber"
         for number, offset in enumerate(("+0", "+3600", "-3600", "+60", "+0"), 1):
-            clock.write_text(offset)
+            clock.set(offset)
             assert server.stow(ct(number)).status_code == 200
             assert server.read(number).content == ct(number)
             assert server.ready()
         assert server.found() == {uid(number) for number in range(1, 6)}
         first = server.ask(page)
         following = first.headers["link"].partition(">")[0].lstrip("<")
-        clock.write_text("-3600")
+        clock.set("-3600")
         rest = server.client.get(following).json()
         seen = [row["00200013"]["Value"][0] for row in [*first.json(), *rest]]
         assert seen == [1, 2, 3, 4]
         deleted = f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{uid(5)}"
         assert server.ask(deleted, "DELETE").status_code == 204
-        clock.write_text("+3600")
+        clock.set("+3600")
         assert server.read(5).status_code == 410
         assert server.stow(ct(5)).status_code == 200
         measures = server.ask("/metrics").text
@@ -267,19 +256,11 @@ def test_a_clock_that_jumps_reorders_nothing_and_loses_nothing(tmp_path: Path) -
         assert "Traceback" not in server.said()
 
 
-@faketime
+@needs_faketime
 def test_a_clock_that_jumps_loses_no_job_and_lets_nobody_finish_it_twice(tmp_path: Path) -> None:
     """A lease that seems to be over an hour early goes to another runner, and the first one is told so."""
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    fake = {
-        "LD_PRELOAD": str(next(Path("/usr/lib").rglob("libfaketime.so.1"))),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-        "ROENTGATE_BRIDGE_TOKEN": "a secret of both",
-    }
-    with web(tmp_path, **fake) as server:
+    clock = Clock(tmp_path / "clock")
+    with web(tmp_path, ROENTGATE_BRIDGE_TOKEN="a secret of both", **clock.environment) as server:
         shown = {"Authorization": "Bearer a secret of both"}
         assert server.stow(ct(1)).status_code == 200
         assert server.ask("/nodes/PACS", "PUT", json={"host": "127.0.0.1", "port": 104}).status_code == 200
@@ -296,16 +277,16 @@ def test_a_clock_that_jumps_loses_no_job_and_lets_nobody_finish_it_twice(tmp_pat
             return server.ask(f"/jobs/{job}/{what}", "POST", json=value, headers=shown).status_code
 
         first = claim("first")
-        clock.write_text("-3600")
+        clock.set("-3600")
         assert claim("another") is None
         assert tell("report", first) == 200
-        clock.write_text("+3600")
+        clock.set("+3600")
         second = claim("second")
         assert second is not None
         assert second != first
         assert (tell("report", first), tell("finish", first, state="done", error="", again=0)) == (409, 409)
         assert claim("another") is None
-        clock.write_text("+0")
+        clock.set("+0")
         assert claim("another") is None
         assert tell("finish", second, state="done", error="", again=0) < 300
         told = server.ask(f"/jobs/{job}").json()

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import socket
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import s3servers
+from counting import calls_of
 from faultys3 import BUCKET, Faulty
 
 from dicomweb.errors import AlreadyStored, BadSetting, Error, NotFound, OutOfSpace, Unavailable
@@ -236,23 +236,6 @@ def test_a_write_and_a_read_are_one_request_and_few_calls(ready: S3, faulty: Fau
         counts.append(calls_of(functools.partial(use, 0 if counts else 1)))
         assert len(faulty.requests) == 1
     assert max(counts) <= 2200
-
-
-def calls_of(use: Callable[[], Any]) -> int:
-    """How many functions are called, those in C included."""
-    calls = 0
-
-    def count(frame: Any, event: str, _: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        use()
-    finally:
-        sys.setprofile(before)
-    return calls
 
 
 @pytest.mark.parametrize("conditional", [False, None])
