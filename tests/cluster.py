@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import environment
+from ports import free_port
 
 Object = dict[str, Any]
 COMMAND = [sys.executable, "-W", "error", "-m", "dicomweb"]
@@ -134,7 +134,7 @@ class Cluster:
             mount["mountPath"]: self._volume(place, mount, spec["volumes"])
             for mount in container.get("volumeMounts", [])
         }
-        ports = {each["containerPort"]: _free_port() for each in container.get("ports", [])}
+        ports = {each["containerPort"]: free_port() for each in container.get("ports", [])}
         pod = Pod(f"{name}-{os.getpid()}", container, spec, ports, mounts, {}, self, log=place / "log")
         self.pods.append(pod)
         return pod
@@ -280,9 +280,3 @@ class Cluster:
 def _entry(args: Sequence[str]) -> Sequence[str]:
     """The image's entry point without its default arguments."""
     return args[:1]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from postgresql import programs
 
 
@@ -26,7 +26,7 @@ class Cluster:
 
     def __init__(self, folder: Path, source: "Cluster | None" = None, synchronous: str = "") -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._data = folder / "data"
         folder.mkdir()
         self._owner: dict[str, Any] = {}
@@ -95,9 +95,3 @@ def folder_of_clusters() -> Iterator[Path]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(number, 3)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

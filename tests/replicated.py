@@ -15,6 +15,7 @@ import postgresql
 import s3servers
 from commands import environment
 from cutting import Relay, connected
+from ports import free_ports
 
 TOKEN = "a secret of all"
 PUBLIC = "https://pacs.example"
@@ -127,7 +128,7 @@ class Replicas:
     """
 
     def __init__(self, folder: Path, back_ends: dict[str, str], webs: int, bridges: int, seed: object) -> None:
-        http, dimse, face = (_free_ports(count) for count in (webs, bridges, bridges))
+        http, dimse, face = (free_ports(count) for count in (webs, bridges, bridges))
         self._balancers = [
             Balancer(ports, f"{seed} {name}") for name, ports in (("w", http), ("d", dimse), ("f", face))
         ]
@@ -202,10 +203,3 @@ def replicated(folder: Path, *, webs: int = 2, bridges: int = 2, seed: object = 
             yield made
         finally:
             made.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(each.getsockname()[1]) for each in sockets]

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from ports import free_ports
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def weed(folder: Path) -> Iterator[Service]:
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    ports = _free_ports(8)
+    ports = free_ports(8)
     flags = [f"-{name}={port}" for name, port in zip(_PORTS, ports, strict=True)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -142,14 +142,3 @@ _PORTS = [
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
     *("filer.port", "filer.port.grpc", "s3.port.grpc", "s3.port"),
 ]
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 from s3servers import weed_binary
 
 from dicomweb.config import Config, settings
@@ -117,9 +117,7 @@ MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 def test_the_image_is_built_and_serves_with_a_root_that_cannot_be_written(tmp_path):
     built = os.environ["ROENTGATE_TEST_IMAGE"]
     bundle = Path(built) if Path(built).is_dir() else build(tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     shown = restrict(bundle, port, tmp_path / "restricted")
     assert (shown["args"], shown["user"]["uid"], shown["cwd"]) == (["roentgate", "serve"], 10001, "/data")
     name = f"roentgate-test-{os.getpid()}"

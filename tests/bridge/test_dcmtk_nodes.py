@@ -7,9 +7,10 @@ import pydicom
 import pytest
 import realdata
 from bridged import needs
-from dcmtk import dcmtk, free_port
+from dcmtk import dcmtk
 from dicoms import PREFIX, ct
 from exchanged import exchanged
+from ports import free_port
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
 from served import parts

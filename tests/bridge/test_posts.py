@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from bridged import bridged
 from dicoms import CT, PREFIX, ct
+from ports import free_port
 
 from bridge.association import Limits, connect
 from bridge.gathering import Piece
@@ -135,10 +136,8 @@ def test_a_silent_server_is_given_up_and_not_asked_again():
 
 
 def test_a_server_that_is_not_there_cannot_be_reached():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     with pytest.raises(Unavailable, match="reached"):
-        Posts("127.0.0.1", port, 4, 60.0).post("/", {}, [b"a"], 60.0)
+        Posts("127.0.0.1", free_port(), 4, 60.0).post("/", {}, [b"a"], 60.0)
 
 
 def test_an_object_costs_one_request_one_connection_and_one_write(tmp_path, monkeypatch):

@@ -1,13 +1,13 @@
 """C-GET and C-MOVE: what arrives equals what was stored, and the counts say what happened."""
 
 import io
-import socket
 import threading
 
 import pydicom
 import pytest
 from bridged import bridged, needs, receiving, run
 from dicoms import CT, PREFIX, ct, dataset, part10
+from ports import free_port
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom import AE, build_role, evt
@@ -304,8 +304,7 @@ def address(system, out) -> list[object]:
 
 @needs("movescu")
 def test_movescu_receives_by_itself_what_it_asks_for(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     out = tmp_path / "out"
     out.mkdir()
     with bridged(tmp_path, f'[nodes.MOVESCU]\nhost = "127.0.0.1"\nport = {port}\nallow = ["move"]\n') as system:

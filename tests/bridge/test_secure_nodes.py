@@ -11,10 +11,11 @@ import pydicom
 import pytest
 from authority import Authority
 from bridged import needs, run
-from dcmtk import dcmtk, free_port
+from dcmtk import dcmtk
 from dicoms import PREFIX, ct
 from exchanged import exchanged
 from pacs import pacs
+from ports import free_port
 from postgresql import drop_database, new_database
 from served import Served
 from servers import running

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from bridged import bridged, needs, run
 from dicoms import CT, PREFIX, ct
+from ports import free_port
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
@@ -36,11 +37,6 @@ def pki(tmp_path_factory):
         signed = f"-CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 2 -extfile names"
         openssl(*f"x509 -req -in {name}.csr {signed} -out {name}.pem".split())
     return folder
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def secure(tmp_path, pki, mutual: bool = True, nodes: str = "", **more):

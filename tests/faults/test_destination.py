@@ -1,23 +1,18 @@
 """Destinations that are away for a day, and come back (F26)."""
 
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 from clocks import Clock, needs_faketime
 from dicoms import PREFIX, ct
 from pacs import Pacs, pacs
+from ports import free_port
 from programs import Program, bridge, files, program, until, web
 
 TOKEN = "a secret of both"
 STEPS, STEP = 5, 6 * 3600
 STUDIES = (1, 2)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def studies() -> list[bytes]:

@@ -1,7 +1,6 @@
 """What only PostgreSQL does: the change feed beside open transactions, lost connections, a missing driver."""
 
 import importlib
-import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import postgresql
 import pytest
 from entries import entry, store
+from ports import free_port
 
 from dicomweb.errors import BadSetting, Unavailable
 from dicomweb.index import Intent, feed, open_index
@@ -155,11 +155,8 @@ def test_a_changed_login_counts_for_new_connections(url: str) -> None:
 
 
 def test_a_database_that_does_not_answer_is_unavailable(url: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with pytest.raises(Unavailable, match="does not answer"):
-        open_index(f"postgresql://postgres@127.0.0.1:{port}/x")
+        open_index(f"postgresql://postgres@127.0.0.1:{free_port()}/x")
 
 
 def test_a_url_that_libpq_cannot_read_is_a_bad_setting() -> None:

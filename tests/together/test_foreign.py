@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from bridged import Bridged, bridge_to
 from commands import dimse_port, run_json, started
 from dicoms import CT, PREFIX, ct, dataset
 from pacs import pacs
+from ports import free_port
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -34,8 +34,7 @@ PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 def orthanc(tmp_path_factory):
     """The root of Orthanc's DICOMweb services."""
     folder = tmp_path_factory.mktemp("orthanc")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {
         "StorageDirectory": str(folder / "db"),
         "IndexDirectory": str(folder / "db"),
