@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 import uuid
@@ -110,11 +111,15 @@ def weed(folder: Path) -> Iterator[Service]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     ports = free_ports(8)
     flags = [f"-{name}={port}" for name, port in zip(_PORTS, ports, strict=True)]
+    # Its sockets and logs are to go with it; the path of a socket may not be long
+    temporary = Path(tempfile.mkdtemp(prefix="weed-"))
+    flags += [f"-{part}.localSocket={temporary / part}" for part in ("filer", "s3")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [binary, "server", f"-dir={folder}", "-s3", f"-s3.config={folder / 's3.json'}", *_FLAGS, *flags],
             stdout=log,
             stderr=log,
+            env={**os.environ, "TMPDIR": str(temporary)},
         )
     try:
         service = Service(f"http://127.0.0.1:{ports[-1]}", service.key, service.secret, service.bucket)
@@ -132,6 +137,10 @@ def weed(folder: Path) -> Iterator[Service]:
     finally:
         process.kill()  # asked to end, it waits ten seconds first
         process.wait()
+        shutil.rmtree(temporary)
+        for name, port in zip(_PORTS, ports, strict=True):  # those of gRPC lie where no flag has a say
+            part, _, kind = name.partition(".port.")
+            Path(f"/tmp/seaweedfs-{part}-{kind}-{port}.sock").unlink(missing_ok=True)
 
 
 _FLAGS = [

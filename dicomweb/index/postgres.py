@@ -145,8 +145,10 @@ class PostgresEngine:
         kwargs = {name: value for name, value in settings.items() if name not in given}
         self._seconds = seconds
         # The pool would try again and again; at start, whoever waits is told at once what is wrong.
-        with _translated():
+        try:
             psycopg.connect(url, **kwargs).close()
+        except psycopg.OperationalError as error:
+            raise Unavailable(f"the index's database takes no connection: {_why(error)}") from error
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
@@ -340,6 +342,11 @@ def _is_dead(connection: "psycopg.Connection[Any]") -> bool:
     except psycopg.OperationalError:
         return True
     return False
+
+
+def _why(error: psycopg.OperationalError) -> str:
+    """What libpq says of a connection that was not made; it names host, user and database, never a password."""
+    return str(error).partition("\n")[0].removeprefix("connection failed: ").rstrip(".")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dicomweb.errors import Unavailable
+from dicomweb.errors import Incompatible, Unavailable
 from dicomweb.web import health
 from dicomweb.web.problems import RETRY_AFTER, problem
 
@@ -65,7 +65,11 @@ class Waiting:
     def _sentence(self) -> str:
         if self.state.readiness.draining:
             return "this server is about to stop"
-        return str(self._reason) if isinstance(self._reason, Unavailable) else "it cannot start, and its log says why"
+        if isinstance(self._reason, Incompatible):
+            return str(self._reason.__cause__ or self._reason)
+        if isinstance(self._reason, Unavailable):  # with addresses and users, which are for nobody who only probes
+            return "the index or the storage does not answer, and the log of this server says why"
+        return "it cannot start, and its log says why"
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """The lifespan of both: the other application's is within this one's."""
@@ -85,8 +89,7 @@ class Waiting:
         while self._made is None:
             if str(self._reason) != told:
                 told = str(self._reason)
-                cause = f" ({self._reason.__cause__})" if self._reason.__cause__ else ""
-                log.warning("not ready, and trying again until it is: %s%s", told, cause)
+                log.warning("not ready, and trying again until it is: %s", told)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
             try:

@@ -44,6 +44,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path, fold
         assert server.ask("/health/live").status_code == 200
         answer = server.ask("/health/ready")
         assert (answer.status_code, "does not answer" in answer.json()["detail"]) == (503, True)
+        assert "127.0.0.1" not in answer.text, "who only probes is told where the database is"
         answer = server.stow(ct(1))
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
@@ -55,6 +56,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path, fold
             until(lambda: send(dimse.port, ct(1)) == [0], "nothing is stored")
         assert "another one takes its place" not in server.said(), "workers ended and were started again"
         assert said.count("not ready, and trying again") == 2
+        assert said.count("takes no connection") == 2, "the log does not say why"
         assert "Traceback" not in server.said()
         until(lambda: server.found() == {uid(1)}, "it is not found")
     cluster.stop("immediate")

@@ -154,9 +154,14 @@ def test_a_changed_login_counts_for_new_connections(url: str) -> None:
         connection.execute(f"DROP ROLE {role}")
 
 
-def test_a_database_that_does_not_answer_is_unavailable(url: str) -> None:
-    with pytest.raises(Unavailable, match="does not answer"):
+def test_a_database_that_takes_no_connection_is_unavailable_and_says_why(url: str) -> None:
+    with pytest.raises(Unavailable, match=r"takes no connection.*refused"):
         open_index(f"postgresql://postgres@127.0.0.1:{free_port()}/x")
+    with pytest.raises(Unavailable, match='database "nowhere" does not exist'):
+        open_index(f"{url.rpartition('/')[0]}/nowhere")
+    with pytest.raises(Unavailable, match="does not support SSL") as refused:
+        open_index(f"{url.replace('postgres@', 'postgres:word@', 1)}?sslmode=require")
+    assert "word" not in str(refused.value)
 
 
 def test_a_url_that_libpq_cannot_read_is_a_bad_setting() -> None:
