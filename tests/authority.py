@@ -18,15 +18,16 @@ class Authority:
 
     Args:
         folder: for the files.
+        name: its own.
 
     Attributes:
         file: its own certificate.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "Test authority") -> None:
         self.folder = folder
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.file = folder / "ca.pem"
         self.file.write_bytes(self._sign(self.name, self.key.public_key(), True, "127.0.0.1", 1).public_bytes(_PEM))
 

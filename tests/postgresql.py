@@ -50,10 +50,8 @@ def _server() -> tuple[str | None, str]:
         return f"{named.rpartition('/')[0]}/postgres", ""
     if not programs().exists():
         return None, f"no PostgreSQL server: {_INSTALL}"
-    folder = Path(tempfile.mkdtemp(prefix="roentgate-postgres-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        return _start(programs(), folder), ""
+        return start(programs()), ""
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"PostgreSQL cannot run here ({error}); name a server in ROENTGATE_TEST_POSTGRES"
 
@@ -65,7 +63,29 @@ def programs() -> Path:
     return Path(places[0] if places else "/nowhere") / "pginstall" / "bin"
 
 
-def _start(binaries: Path, folder: Path) -> str:
+def programs_with_tls() -> Path | None:
+    """The folder of a PostgreSQL of the system's own, which was built with TLS; None where there is none."""
+    for server in sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True):
+        if b"libssl" in server.read_bytes():
+            return server.parent
+    return None
+
+
+def start(binaries: Path, certificate: tuple[str, str] | None = None) -> str:
+    """Start a server in a folder of its own, until the tests end.
+
+    Args:
+        binaries: folder of its programs.
+        certificate: files of one and its key: it then takes nobody who does not speak TLS.
+
+    Returns:
+        URL of its database `postgres`.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot run here.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="roentgate-postgres-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     owner: dict[str, Any] = {}
     if os.geteuid() == 0:
         # PostgreSQL refuses to run as root, so it runs as somebody who owns nothing.
@@ -91,6 +111,14 @@ def _start(binaries: Path, folder: Path) -> str:
     port = free_port()
     run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username=postgres", "--no-sync")
     options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off -c max_connections=200"
+    if certificate is not None:
+        for source, name in zip(certificate, ("server.crt", "server.key"), strict=True):
+            shutil.copy(source, data / name)
+            (data / name).chmod(0o600)
+            if owner:
+                os.chown(data / name, owner["user"], owner["group"])
+        (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+        options += " -c ssl=on"
     run("pg_ctl", "-w", "-l", str(folder / "server.log"), "-o", options, "start")
 
     def stop() -> None:
