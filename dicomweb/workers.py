@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from dicomweb.config import Config
@@ -19,6 +20,11 @@ from dicomweb.launch import begin_log, greeting, listen, work
 from dicomweb.turns import Counts, Turns
 
 _COUNTS = "connections"
+
+PAUSE, LONGEST = 1.0, 30.0
+"""Seconds before a worker takes the place of one that was killed as it started: first, and at most."""
+_LOOK = 0.5
+"""Seconds after which a supervisor that pauses without a worker sees that it was told to stop."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +72,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
     spawn = multiprocessing.get_context("spawn")
     workers: dict[int, _Worker] = {}
     counts = Counts.begin(shared / _COUNTS, config.workers)
+    pauses = Pauses()
     stopping = 0
     starting = False
 
@@ -83,7 +90,8 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
     status = 0
     try:
         while True:
-            while not stopping and failure is None and status == 0 and len(workers) < config.workers:
+            wanted = 0 if stopping or failure is not None or status else config.workers
+            while not stopping and len(workers) < wanted and pauses.left() == 0:
                 starting = True
                 number = min(set(range(config.workers)) - {worker.number for worker in workers.values()})
                 worker = _Worker(spawn, config, sockets, shared, number)
@@ -92,12 +100,13 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                 if stopping:  # told while it was being made
                     _close(sockets)
                     worker.process.terminate()
-            if not workers:
+            if not workers and (stopping or not wanted):
                 break
-            for happened in _happenings(workers):
+            for happened in _happenings(workers, pauses.left() if len(workers) < wanted else None):
                 worker, message = happened
                 if message == "ready":
                     worker.ready = True
+                    pauses.end()
                     if not announced and len(workers) == config.workers and all(w.ready for w in workers.values()):
                         announced = True
                         ready()
@@ -114,7 +123,12 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                             for other in workers.values():
                                 other.process.terminate()
                         else:
-                            log.error("a worker died (%s); another one takes its place", worker.process.exitcode)
+                            seconds = 0.0 if worker.ready else pauses.begin()
+                            log.error(
+                                "a worker died (%s); another one takes its place%s",
+                                worker.process.exitcode,
+                                f" in {seconds:.0f} s, since it was killed as it started" if seconds else "",
+                            )
     finally:
         counts.close()
         for each, handler in previous.items():
@@ -158,10 +172,40 @@ class _Worker:
         self.pipe.close()
 
 
-def _happenings(workers: dict[int, _Worker]) -> Iterator[tuple[_Worker, object]]:
-    """Wait; yield what workers say, and None for those that ended."""
+class Pauses:
+    """How long nobody takes the place of a worker that was killed as it started: each time twice as long, until one
+    starts. What kills each of them (memory that is lacking, for example) is not made worse by more of them.
+
+    Args:
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._next = PAUSE
+        self._until = clock()
+
+    def begin(self) -> float:
+        """Begin a pause; return its seconds."""
+        seconds, self._next = self._next, min(2 * self._next, LONGEST)
+        self._until = self._clock() + seconds
+        return seconds
+
+    def left(self) -> float:
+        """Seconds until the pause is over; 0 without one."""
+        return max(0.0, self._until - self._clock())
+
+    def end(self) -> None:
+        """A worker has started: there is no pause, and the next one is the first again."""
+        self._next, self._until = PAUSE, self._clock()
+
+
+def _happenings(workers: dict[int, _Worker], seconds: float | None) -> Iterator[tuple[_Worker, object]]:
+    """Wait, so many seconds at most; yield what workers say, and None for those that ended."""
     pipes = {worker.pipe: worker for worker in workers.values() if worker.listening}
-    happened = multiprocessing.connection.wait([*pipes, *workers])
+    if not workers and seconds is not None:
+        seconds = min(seconds, _LOOK)
+    happened = multiprocessing.connection.wait([*pipes, *workers], seconds)
     for each in happened:
         if each in pipes:
             worker = pipes[each]

@@ -120,6 +120,23 @@ def test_connections_are_answered_while_workers_are_killed_one_even_as_it_starts
         assert started.stop() == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc on this machine")
+def test_after_a_worker_that_is_killed_as_it_starts_there_is_a_pause_in_which_a_stop_is_heard(tmp_path):
+    with served(tmp_path, "--workers", "2") as started:
+        assert started.process.stderr is not None
+        known: set[int] = set()
+        for pause in ("", " in 1 s", " in 2 s"):
+            while not (fresh := {number for number in children(started.process.pid) if is_worker(number)} - known):
+                assert started.process.poll() is None
+            known |= fresh
+            os.kill(max(fresh), signal.SIGKILL)
+            said = started.process.stderr.readline()
+            assert f"another one takes its place{pause}" in said
+            assert ("as it started" in said) == bool(pause)
+        assert found(started.port) == 0, "the other one answers meanwhile"
+        assert started.stop() == 0
+
+
 def is_worker(number: int) -> bool:
     return b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes()
 
