@@ -203,7 +203,7 @@ def test_an_import_that_is_interrupted_says_so_and_goes_on_when_run_again(tmp_pa
         data = template.replace(b".1.1.10000", f".1.1.{number}".encode())
         (tmp_path / "from" / f"{number}.dcm").write_bytes(data)
     process = subprocess.Popen(
-        [*COMMAND, "import", "from", "--json", "--threads", "1"],
+        [*COMMAND, "import", "from", "--json", "--workers", "1"],
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,
