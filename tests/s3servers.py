@@ -8,6 +8,7 @@
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -15,12 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -82,6 +85,8 @@ def moto() -> Iterator[Service]:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    assert server._server is not None
+    server._server.app = _one_at_a_time(server._server.app)
     try:
         host, port = server.get_host_and_port()
         # All servers of a process share their buckets
@@ -90,6 +95,20 @@ def moto() -> Iterator[Service]:
         yield service
     finally:
         server.stop()
+
+
+def _one_at_a_time(app: Any) -> Any:
+    """Let conditional writes wait for each other: moto looks first and writes then, so that two could win."""
+    lock = threading.Lock()
+
+    def call(environ: dict[str, Any], start_response: Any) -> Any:
+        if "HTTP_IF_NONE_MATCH" not in environ or environ["REQUEST_METHOD"] not in {"PUT", "POST"}:
+            return app(environ, start_response)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        with lock:
+            return app({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
+
+    return call
 
 
 def weed_binary() -> str | None:
