@@ -169,3 +169,5 @@ def test_a_proxy_that_is_not_there_is_named_as_what_cannot_be_reached():
     dead = read_node("x", {"kind": "dicomweb", "url": "http://far.invalid/dicom-web", "proxy": "http://127.0.0.1:1"})
     with pytest.raises(Unavailable, match="the proxy on the way to node x cannot be reached"):
         search(WebNode(dead))
+    with pytest.raises(Unavailable, match="the proxy on the way to node x cannot be reached"):
+        WebNode(dead).store([b"object"], "multipart/related")
