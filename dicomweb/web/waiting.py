@@ -65,8 +65,9 @@ class Waiting:
     def _sentence(self) -> str:
         if self.state.readiness.draining:
             return "this server is about to stop"
-        if isinstance(self._reason, Incompatible):
-            return str(self._reason.__cause__ or self._reason)
+        if isinstance(self._reason, Incompatible):  # its own words, without the URL of what does not fit
+            inner = self._reason.__cause__
+            return str(inner if isinstance(inner, Incompatible) else self._reason)
         if isinstance(self._reason, Unavailable):  # with addresses and users, which are for nobody who only probes
             return "the index or the storage does not answer, and the log of this server says why"
         return "it cannot start, and its log says why"
