@@ -285,7 +285,7 @@ class Config:
     cache_memory_bytes: int = setting(
         64 * MIB,
         IMAGES,
-        "images kept in memory by each web process: transcoded, drawn, frames of S3 asked for again",
+        "images kept in memory by each web process: transcoded, drawn, frames of S3 played or asked for again",
         shown="64 MiB",
         least=0,
     )

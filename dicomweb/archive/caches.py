@@ -30,6 +30,11 @@ class Cache(Generic[K, V]):
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest value that is kept."""
+        return max((self._limit >> 3) - _ENTRY, 0)
+
     def get(self, key: K) -> V | None:
         """Return the value, or None."""
         with self._lock:

@@ -2,16 +2,15 @@
 
 The one place that knows which transfer syntaxes an instance and its frames can go out in besides the stored
 one. Little endian pixels of what is not compressed are ranges of the stored bytes, or a little arithmetic; the rest
-is decoded and encoded frame by frame in the workshop, and kept on the shelf, as are frames of a remote storage that are
-asked for again. A request for one frame touches one frame.
+is decoded and encoded frame by frame in the workshop, and kept on the shelf. A request for one frame touches one frame.
 """
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from dicomweb.archive import content
-from dicomweb.archive.caches import Cache
-from dicomweb.archive.content import Made, Segment, Stretch
+from dicomweb.archive.content import Made, Segment
+from dicomweb.archive.near import Near
 from dicomweb.archive.shelf import Section
 from dicomweb.errors import NotAcceptable, NotFound, Undecodable
 from dicomweb.imaging.targets import PLAIN, described, loses, targets
@@ -22,11 +21,6 @@ from dicomweb.standard.pixels import Format
 from dicomweb.standard.syntaxes import BIG_ENDIAN, EXPLICIT, IMPLICIT, syntax_of
 from dicomweb.storage import Storage
 from dicomweb.workshop import Workshop
-
-_NEAR = 2 << 20
-"""Bytes of the largest frame of a remote storage that is kept near; with larger ones the way there matters less."""
-_ASKED = 2 << 20
-"""Bytes for remembering which frames of a remote storage were asked for lately: some 10,000."""
 
 NATIVE_KINDS = {"native", "bits"}
 
@@ -95,7 +89,7 @@ class Maker:
         self._workshop = workshop
         self._section = section
         self._most_pixels = most_pixels
-        self._asked: Cache[tuple[int, int], bool] = Cache(_ASKED)
+        self._near = Near(storage, section)
 
     def check(self, layout: Layout) -> None:
         """Raise what answers a request for frames of something that has none one could tell apart.
@@ -154,34 +148,7 @@ class Maker:
         if layout.swap or layout.kind == "bits":
             size = layout.frame_size(number)
             return (Made(size, lambda start, stop: [self.stored(layout, key, number)[start:stop]]),)
-        return self._near(held, layout, key, number)
-
-    def _near(self, held: Held, layout: Layout, key: str, number: int) -> tuple[Segment, ...]:
-        """What has to be read for a frame as it is stored. Out of a remote storage, one that is asked for again stays
-        on the shelf: what nobody looks at twice costs no file. Objects never change, so it is never out of date."""
-        segments = self._read(layout, key, number)
-        far = segments[0] if segments else b""
-        if not isinstance(far, Made) or far.size > _NEAR:
-            return segments
-        form, asked = f"frame {number} as stored", (held.version, number)
-
-        def make(start: int, stop: int) -> Iterable[bytes]:
-            found = self._section.look(held, form)
-            if found is None:
-                again = self._asked.get(asked)
-                self._asked.put(asked, True, 0)
-                if not again or (start, stop) != (0, far.size):
-                    return far.make(start, stop)
-                found = self._section.get(held, form, lambda: b"".join(far.make(0, far.size)))
-            return [found[start:stop]]
-
-        return (Made(far.size, make),)
-
-    def _read(self, layout: Layout, key: str, number: int) -> tuple[Segment, ...]:
-        """What has to be read for a frame; out of a remote storage compared with its checksum, if it has one."""
-        stretches = tuple(Stretch(key, start, stop) for start, stop in _joined(layout.spans(number)))
-        checksum = layout.frame_checksum(number) if self._storage.remote else None
-        return stretches if checksum is None else (content.compared(self._storage, stretches, checksum),)
+        return self._near.frame(held, layout, key, number)
 
     def stored(self, layout: Layout, key: str, number: int) -> bytes:
         """Return one frame as it is stored, little endian if it is native.
@@ -189,7 +156,7 @@ class Maker:
         Raises:
             Corrupt: other bytes came than were stored.
         """
-        return layout.finish(number, content.whole(self._storage, self._read(layout, key, number)))
+        return layout.finish(number, content.whole(self._storage, self._near.read(layout, key, number)))
 
     def transcoded(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> bytes:
         """Return one frame in another transfer syntax than the stored one, made now or before.
@@ -294,17 +261,3 @@ def _cut(pieces: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:
             yield piece[first:last]
         if place >= stop:
             return
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Put ranges together that touch."""
-    current: tuple[int, int] | None = None
-    for start, stop in spans:
-        if current is not None and current[1] == start:
-            current = (current[0], stop)
-            continue
-        if current is not None:
-            yield current
-        current = (start, stop)
-    if current is not None:
-        yield current

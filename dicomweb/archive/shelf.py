@@ -55,6 +55,11 @@ class Section:
         self._shelf = shelf
         self._known = known
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest result that memory keeps."""
+        return self._shelf.largest
+
     def find(self, held: Held, form: str) -> bytes | None:
         """Return a result that is in memory, or None; see `get`."""
         return self._shelf.find(_name(held, form))
@@ -113,6 +118,7 @@ class Shelf:
         self._lock = threading.Lock()
         self._flights: Flights[str, bytes] = Flights()
         self._failures: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self.largest = self._memory.largest
         self._written = disk  # so that the first file looks at what earlier processes left
 
     def find(self, name: str) -> bytes | None:

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
-from served import Served, multiframe, path_of, written
+from served import Served, compressed, multiframe, path_of, written
 
 from dicomweb.archive import content, objects
 from dicomweb.archive.caches import Cache
@@ -26,6 +26,7 @@ from dicomweb.storage.memory import Memory
 from dicomweb.workshop import Workshop
 
 EXPLICIT = "1.2.840.10008.1.2.1"
+JPEG = "1.2.840.10008.1.2.4.50"
 OCTETS = "application/octet-stream"
 
 
@@ -36,7 +37,7 @@ def served(tmp_path):
 
 def retrieval(served: Served) -> Retrieval:
     archive = served.archive
-    shelf = Shelf(archive.config.cache, 1 << 20, 1 << 20)
+    shelf = Shelf(archive.config.cache, 1 << 20, 4 << 20)
     section = Section(shelf, archive.index.known)
     maker = Maker(archive.storage, Workshop(1, 20, 1 << 30), section, 1_000_000)
     return Retrieval(archive.storage, archive.index, Copies(archive.storage, archive.spool), maker, archive.limits)
@@ -77,8 +78,10 @@ def remote(tmp_path, monkeypatch):
     return served, frames
 
 
-def frame_of(found: Retrieval, held: Held, number: int, start: int = 0, stop: int | None = None) -> bytes:
-    (described,) = found.frames(held, found.layout(held), [number], OCTETS, EXPLICIT)
+def frame_of(
+    found: Retrieval, held: Held, number: int, start: int = 0, stop: int | None = None, syntax: str = EXPLICIT
+) -> bytes:
+    (described,) = found.frames(held, found.layout(held), [number], OCTETS, syntax)
     return b"".join(found.read(described.segments, start, stop))
 
 
@@ -99,6 +102,73 @@ def test_what_is_asked_for_once_takes_no_room_near(remote):
     held, found = only(served), retrieval(served)
     assert [frame_of(found, held, number) for number in range(1, 31)] == frames
     assert [path for path in served.archive.config.cache.rglob("*") if path.is_file()] == []
+
+
+def test_frames_that_are_looked_at_in_order_come_several_at_a_time(remote):
+    served, frames = remote
+    held, found, counted = only(served), retrieval(served), served.archive.storage
+    assert [frame_of(found, held, number) for number in range(1, 31)] == frames
+    assert len(counted.ranges) == 2  # the first by itself, then all its neighbours
+    assert frame_of(found, held, 12, 5, 20) == frames[11][5:20]
+    assert len(counted.ranges) == 2
+
+
+def test_frames_that_are_picked_here_and_there_come_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(Memory, "remote", True)
+    served = Served(tmp_path)
+    data, frames = multiframe(600)
+    served.store(data)
+    counted = served.archive.storage = Counted(served.archive.storage)
+    held, found = only(served), retrieval(served)
+    for number in (300, 10, 600, 150):
+        assert frame_of(found, held, number) == frames[number - 1]
+    assert [stop - start for _, start, stop in counted.ranges] == [len(frames[0])] * 4
+
+
+def test_compressed_frames_of_any_size_are_cut_out_of_what_came_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(Memory, "remote", True)
+    served = Served(tmp_path)
+    frames = [bytes([number]) * (2 * number * number) for number in range(1, 41)]
+    served.store(compressed(frames, JPEG))
+    counted = served.archive.storage = Counted(served.archive.storage)
+    held, found = only(served), retrieval(served)
+    for number, frame in enumerate(frames, 1):
+        assert frame_of(found, held, number, syntax=JPEG) == frame
+    assert len(counted.ranges) < 10
+
+
+def test_a_frame_that_came_wrong_among_its_neighbours_is_refused_alone(remote):
+    served, frames = remote
+    held, found, storage = only(served), retrieval(served), served.archive.storage
+    right = storage.read
+    ((begin, _),) = found.layout(held).spans(9)
+
+    def wrong(key, start=0, stop=None):
+        data = bytearray(right(key, start, stop))
+        if start <= begin < start + len(data):
+            data[begin - start] ^= 1
+        return bytes(data)
+
+    storage.read = wrong
+    for number in (*range(1, 9), *range(10, 31)):
+        assert frame_of(found, held, number) == frames[number - 1]
+    with pytest.raises(Corrupt):
+        frame_of(found, held, 9)
+
+
+def test_frames_that_are_looked_at_in_order_again_stay_near(remote):
+    served, frames = remote
+    small = only(served)
+    served.store(compressed([bytes([number]) * 60_000 for number in range(20)], JPEG, number=2))
+    (large,) = (held for held in served.archive.index.walk() if held.version != small.version)
+    found, counted = retrieval(served), served.archive.storage
+    for _ in range(2):
+        assert [frame_of(found, small, number) for number in range(1, 31)] == frames
+        for number in range(1, 21):  # which takes all of the memory
+            frame_of(found, large, number, syntax=JPEG)
+    asked, other = len(counted.ranges), retrieval(served)
+    assert [frame_of(other, small, number) for number in range(1, 31)] == frames
+    assert len(counted.ranges) == asked
 
 
 def test_a_part_of_a_frame_is_read_alone_and_does_not_bring_it_near(remote):
