@@ -76,14 +76,15 @@ def stow(at: int, size: int, requests: int, small: bool = False) -> Callable[[st
 
 
 def _open(base: str, turn: int) -> list[Call]:
+    """What a viewer in a browser asks; texts it takes compressed, as every browser does."""
     study = CT_STUDIES[1]
     uid = f"{data.ROOT}.{study}"
     include = "includefield=00081030%2C00080060%2C00080090%2C00100030"
     return [
-        get(f"{base}/studies?limit=101&offset=0&fuzzymatching=true&{include}&StudyInstanceUID={uid}", JSON),
-        get(f"{base}{_study(study)}/series?includefield=00080021%2C00080031%2C0008103E%2C00200011", JSON),
-        get(f"{base}/studies?00100020=PID{study:07d}&limit=101&offset=0&fuzzymatching=true&{include}", JSON),
-        get(f"{base}{_series(study)}/metadata", JSON),
+        get(f"{base}/studies?limit=101&offset=0&fuzzymatching=true&{include}&StudyInstanceUID={uid}", JSON, GZIP),
+        get(f"{base}{_study(study)}/series?includefield=00080021%2C00080031%2C0008103E%2C00200011", JSON, GZIP),
+        get(f"{base}/studies?00100020=PID{study:07d}&limit=101&offset=0&fuzzymatching=true&{include}", JSON, GZIP),
+        get(f"{base}{_series(study)}/metadata", JSON, GZIP),
         *(get(f"{base}{instance(study, n)}/frames/1", FRAMES) for n in range(1, 61)),
     ]
 
