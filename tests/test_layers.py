@@ -13,6 +13,7 @@ SOURCES = sorted(path for top in ("dicomweb", "bridge") for path in (ROOT / top)
 # Who stands where: a module imports from layers below its own, or from its own package.
 LAYERS = {
     "dicomweb.errors": 0,
+    "dicomweb.deflate": 0,
     "dicomweb.jobs": 1,
     "dicomweb.settings": 1,
     "dicomweb.config": 2,
@@ -53,6 +54,7 @@ HOMES = {
     "urllib3": ("bridge", "dicomweb.web.bridge", "dicomweb.access.issuer"),
     "pydicom": ("dicomweb.standard", "bridge"),
     "numpy": ("dicomweb.imaging",),
+    "isal": ("dicomweb.deflate",),
     "imagecodecs": ("dicomweb.imaging",),
     "PIL": ("dicomweb.imaging",),
     "openjpeg": ("dicomweb.imaging",),

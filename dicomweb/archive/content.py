@@ -6,10 +6,10 @@ with what the client holds (RFC 9110 13, 14) without touching storage.
 """
 
 import logging
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
+from dicomweb.deflate import crc32
 from dicomweb.errors import Corrupt
 from dicomweb.storage import Storage
 
@@ -163,7 +163,7 @@ def compared(storage: Storage, stretches: tuple[Stretch, ...], checksum: int) ->
         for piece in read(storage, stretches):
             if waiting:
                 yield waiting
-            found = zlib.crc32(piece, found)
+            found = crc32(piece, found)
             waiting = piece
         if found != checksum:
             log.error("other bytes came from %s than were stored", stretches[0].key)

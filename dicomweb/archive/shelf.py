@@ -16,7 +16,6 @@ import struct
 import tempfile
 import threading
 import time
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.flights import Flights
 from dicomweb.archive.room import free_bytes
+from dicomweb.deflate import crc32
 from dicomweb.errors import Undecodable
 from dicomweb.index import Held
 from dicomweb.telemetry.measures import Tally
@@ -231,7 +231,7 @@ class Shelf:
                     os.utime(path)
             size, checksum = _HEAD.unpack(file.read(_HEAD.size).ljust(_HEAD.size))
             result = file.read()
-        if len(result) != size or zlib.crc32(result) != checksum:
+        if len(result) != size or crc32(result) != checksum:
             raise OSError("half written")
         return result
 
@@ -264,7 +264,7 @@ class Shelf:
             handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_HEAD.pack(len(result), zlib.crc32(result)))
+                file.write(_HEAD.pack(len(result), crc32(result)))
                 file.write(result)
             os.replace(name, path)
         except BaseException:

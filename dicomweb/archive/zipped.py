@@ -6,9 +6,10 @@ in a data descriptor, and stands in the directory at the end.
 """
 
 import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from dicomweb.deflate import crc32
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _DESCRIPTOR = struct.Struct("<4s3L")
@@ -69,7 +70,7 @@ def write(entries: Sequence[Entry] | Iterable[Entry]) -> Iterator[bytes]:
         yield (_LOCAL.pack(b"PK\3\4", version, _STREAMED, 0, 0, _DAY, 0, *sizes, len(name), len(extra)) + name + extra)
         checksum = size = 0
         for piece in entry.pieces():
-            checksum = zlib.crc32(piece, checksum)
+            checksum = crc32(piece, checksum)
             size += len(piece)
             yield piece
         if entry.size is not None and size != entry.size:

@@ -1,12 +1,12 @@
 """Pictures as files: JPEG, PNG, GIF, JPEG 2000, HTJ2K, JPEG XL (PS3.18 8.7.4).
 
-PNG is written here: each row as its difference from the one above, and libdeflate at its quickest, which is several
-times as fast as libpng for the same size.
+PNG is written here: each row as its difference from the one above, the cheapest filter, and ISA-L's deflate, which
+takes a fourth of libdeflate's time at its quickest and a tenth of libpng's for about the same size.
 """
 
 import io
+import itertools
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dicomweb.deflate import crc32, write_zlib
 from dicomweb.errors import NotAcceptable, Undecodable
 from dicomweb.imaging import profiles
 from dicomweb.standard.rendering import QUALITY
@@ -100,13 +101,13 @@ def _png(picture: NDArray[Any], profile: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", columns, rows, 16 if deep else 8, 2 if picture.ndim == 3 else 0, 0, 0, 0)
     chunks = [_chunk(b"IHDR", header)]
     if profile:
-        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    chunks.append(_chunk(b"IDAT", bytes(imagecodecs.deflate_encode(filtered.tobytes(), 1, raw=False))))
-    return b"".join((b"\x89PNG\r\n\x1a\n", *chunks, _chunk(b"IEND", b"")))
+        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + write_zlib(profile)))
+    chunks += (_chunk(b"IDAT", write_zlib(filtered.data)), _chunk(b"IEND", b""))
+    return b"".join((b"\x89PNG\r\n\x1a\n", *itertools.chain.from_iterable(chunks)))
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
+    return struct.pack(">I", len(data)), kind, data, struct.pack(">I", crc32(data, crc32(kind)))
 
 
 def _boxed(codestream: bytes, picture: NDArray[Any]) -> bytes:

@@ -7,7 +7,6 @@ which frame.
 """
 
 import struct
-import zlib
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
@@ -16,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import orjson
 
+from dicomweb.deflate import crc32
 from dicomweb.errors import BadRequest, Corrupt, NotFound
 from dicomweb.standard.headers import Buffer
 from dicomweb.standard.pixels import Format
@@ -426,5 +426,5 @@ def _read_bulk(row: list[Any]) -> Bulk:
 def _checksum(view: memoryview, spans: Iterable[Span]) -> int:
     checksum = 0
     for start, stop in spans:
-        checksum = zlib.crc32(view[start:stop], checksum)
+        checksum = crc32(view[start:stop], checksum)
     return checksum

@@ -8,7 +8,6 @@ pumped.
 
 import asyncio
 import contextlib
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from dicomweb.archive.content import BATCH, Content, Segment, gather
+from dicomweb.deflate import write_gzip
 from dicomweb.standard import multipart
 from dicomweb.web.conditions import read_range, unchanged
 from dicomweb.web.threads import Pump, departure
@@ -34,7 +34,6 @@ _DESCRIBED = 16
 """Parts of an answer whose description is kept until they are sent; of more it is made twice."""
 
 _GZIP_LEAST = 1400
-_GZIP_LEVEL = 4
 
 Reader = Callable[[Iterable[Segment], int, int | None], Iterator[bytes]]
 """Yields bytes [start, stop) of segments: `archive.content.read` bound to a storage."""
@@ -262,7 +261,7 @@ def document(
     if status == 200 and unchanged(_text(asked.get(b"if-none-match")), etag):
         return Answer(304, headers)
     if zipped:
-        data = gzip.compress(data, _GZIP_LEVEL, mtime=0)
+        data = write_gzip(data)
         headers.append((b"content-encoding", b"gzip"))
     headers.append((b"content-type", content_type.encode("latin-1")))
     headers.append((b"content-length", b"%d" % len(data)))
