@@ -510,15 +510,16 @@ class _Exchange:
         """Make the head of the answer, and settle how its end is known (RFC 9112 6.3)."""
         status = start["status"]
         self._left, self._chunked = None, False
-        fields = [(bytes(name), bytes(value)) for name, value in start.get("headers", [])]
+        fields: list[tuple[bytes, bytes]] = []
         closing = self._connection.last or self._expects
-        for name, value in fields:
+        for name, value in start.get("headers", ()):
             lowered = name.lower()
+            if lowered == b"connection":
+                closing = closing or value.lower() == b"close"
+                continue
             if lowered == b"content-length":
                 self._left = int(value)
-            elif lowered == b"connection":
-                closing = closing or value.lower() == b"close"
-        fields = [field for field in fields if field[0].lower() != b"connection"]
+            fields.append((name, value))
         self._silent = self._head.method == "HEAD" or status in {204, 304}
         if self._silent:
             self._left = None

@@ -263,7 +263,7 @@ def write_head(status: int, phrase: str, fields: Iterable[tuple[bytes, bytes]]) 
     Raises:
         ValueError: a name or value would end its line: whoever made it would be writing our response.
     """
-    lines = [b"HTTP/1.1 %d %s" % (status, phrase.encode("ascii")), *(b"%s: %s" % field for field in fields)]
+    lines = [b"HTTP/1.1 %d %s" % (status, phrase.encode("ascii")), *[b"%s: %s" % field for field in fields]]
     head = b"\r\n".join(lines)
     ends = len(lines) - 1
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:

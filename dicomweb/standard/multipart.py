@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 from urllib.parse import quote
@@ -391,5 +392,6 @@ def write(boundary: str, parts: Sequence[tuple[str, bytes]]) -> bytes:
     return b"".join([*pieces, write_end(boundary)])
 
 
+@lru_cache(maxsize=256)
 def _printable(value: str) -> str:
     return quote(value, safe=" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")

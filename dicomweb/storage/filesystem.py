@@ -223,35 +223,41 @@ class Filesystem:
             return _translated(error)
         return None
 
-    @contextlib.contextmanager
-    def _open(self, key: str) -> Iterator[tuple[int, int]]:
-        """Open an object: its descriptor and its size."""
+    def _open(self, key: str) -> tuple[int, int]:
+        """Open an object; return its descriptor, which the caller closes, and its size."""
         try:
             descriptor = os.open(check_key(key), os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._root)
             try:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode):
                     raise Vanished(_NOTHING)
-                yield descriptor, found.st_size
-            finally:
+            except BaseException:
                 os.close(descriptor)
+                raise
         except OSError as error:
             if error.errno in _ABSENT:
                 raise Vanished(_NOTHING) from None
             raise _translated(error) from error
+        return descriptor, found.st_size
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """As Storage.read."""
-        with self._open(key) as (descriptor, size):
+        descriptor, size = self._open(key)
+        try:
             start, stop, _ = slice(start, stop).indices(size)
             return _pread(descriptor, start, stop)
+        finally:
+            os.close(descriptor)
 
     def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         """As Storage.stream; an object that is deleted meanwhile is read to its end."""
-        with self._open(key) as (descriptor, size):
+        descriptor, size = self._open(key)
+        try:
             start, stop, _ = slice(start, stop).indices(size)
             for begin in range(start, stop, chunk):
                 yield _pread(descriptor, begin, min(begin + chunk, stop))
+        finally:
+            os.close(descriptor)
 
     def size(self, key: str) -> int:
         """As Storage.size."""
@@ -348,7 +354,10 @@ def _pread(descriptor: int, start: int, stop: int) -> bytes:
     """Read [start, stop), all of it; one call does unless the range is above 2 GiB."""
     pieces: list[bytes] = []
     while start < stop:
-        piece = os.pread(descriptor, stop - start, start)
+        try:
+            piece = os.pread(descriptor, stop - start, start)
+        except OSError as error:
+            raise _translated(error) from error
         if not piece:
             raise Unavailable("The file store gave fewer bytes than the object has.")
         pieces.append(piece)

@@ -107,17 +107,8 @@ class Addresses:
     def _asked(self, scope: Scope) -> str:
         """What the request itself says. A Host without port, which some clients send although the server's
         port is another, is completed for this machine's own names and otherwise not believed."""
-        host = _header(scope, b"host")
-        scheme = scope.get("scheme", "http")
-        if not host or not _HOST.fullmatch(host):
-            return ""
         server = scope.get("server")
-        port = server[1] if server else None
-        if port and port != _PORTS.get(scheme) and not _has_port(host):
-            if not _is_loopback(host):
-                return ""
-            host = f"{host}:{port}"
-        return f"{scheme}://{host}"
+        return _asked(scope.get("scheme", "http"), _header(scope, b"host"), server[1] if server else None)
 
     def _hops(self, scope: Scope) -> list[_Hop]:
         """What proxies say, the nearest last."""
@@ -152,6 +143,17 @@ def base_url(request: HTTPConnection) -> str:
 def _header(scope: Scope, name: bytes) -> str:
     values = [value for key, value in scope["headers"] if key == name]
     return b",".join(values).decode("latin-1").strip() if values else ""
+
+
+@lru_cache(maxsize=256)
+def _asked(scheme: str, host: str, port: int | None) -> str:
+    if not host or not _HOST.fullmatch(host):
+        return ""
+    if port and port != _PORTS.get(scheme) and not _has_port(host):
+        if not _is_loopback(host):
+            return ""
+        host = f"{host}:{port}"
+    return f"{scheme}://{host}"
 
 
 def _has_port(host: str) -> bool:

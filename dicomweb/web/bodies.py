@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import quote
 
@@ -70,7 +71,7 @@ def multiple(contents: Callable[[], Iterable[Content]], etag: str, base: str, kn
     """
     boundary = multipart.boundary_for(etag)
     closing = multipart.write_end(boundary)
-    prefix = quote(base, safe="/:[]@!$&'()*+,;=%~") + "/"
+    prefix = _prefix(base)
     openings: dict[tuple[str, str], bytes] = {}
 
     def head(content: Content, first: bool) -> bytes:
@@ -111,6 +112,12 @@ def multiple(contents: Callable[[], Iterable[Content]], etag: str, base: str, kn
         else:
             whole = False
     return Body(f'multipart/related; type="{kind}"; boundary={boundary}', segments, size)
+
+
+@lru_cache(maxsize=256)
+def _prefix(base: str) -> str:
+    """What Content-Location begins with."""
+    return quote(base, safe="/:[]@!$&'()*+,;=%~") + "/"
 
 
 def _type_of(content: Content) -> str:
