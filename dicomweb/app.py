@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from dicomweb import memory
 from dicomweb.access.trail import Trail
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.archive.census import Census
@@ -21,7 +22,7 @@ from dicomweb.archive.visits import Repeated, Visits
 from dicomweb.config import Config, is_loopback
 from dicomweb.errors import Damaged, Unavailable
 from dicomweb.telemetry.together import Together
-from dicomweb.web import memory, problems
+from dicomweb.web import problems
 from dicomweb.web.addresses import Addresses
 from dicomweb.web.auditing import Recorder
 from dicomweb.web.bridge import Bridge

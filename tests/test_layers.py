@@ -14,6 +14,7 @@ SOURCES = sorted(path for top in ("dicomweb", "bridge") for path in (ROOT / top)
 LAYERS = {
     "dicomweb.errors": 0,
     "dicomweb.deflate": 0,
+    "dicomweb.memory": 0,
     "dicomweb.jobs": 1,
     "dicomweb.settings": 1,
     "dicomweb.config": 2,

@@ -6,10 +6,10 @@ is decoded and encoded frame by frame in the workshop, and kept on the shelf. A 
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from dicomweb.archive import content
-from dicomweb.archive.content import Made, Segment
+from dicomweb.archive.content import Made, Segment, Stretch
 from dicomweb.archive.near import Near
 from dicomweb.archive.shelf import Section
 from dicomweb.errors import NotAcceptable, NotFound, Undecodable
@@ -20,7 +20,7 @@ from dicomweb.standard.negotiation import Source
 from dicomweb.standard.pixels import Format
 from dicomweb.standard.syntaxes import BIG_ENDIAN, EXPLICIT, IMPLICIT, syntax_of
 from dicomweb.storage import Storage
-from dicomweb.workshop import Workshop
+from dicomweb.workshop import Lent, Workshop
 
 NATIVE_KINDS = {"native", "bits"}
 
@@ -158,6 +158,20 @@ class Maker:
         """
         return layout.finish(number, content.whole(self._storage, self._near.read(layout, key, number)))
 
+    def lent(self, layout: Layout, key: str, number: int) -> bytes | Lent:
+        """Return one frame for the workshop: as `stored`, or where it lies in a file of this machine.
+
+        Raises:
+            Corrupt: as `stored`.
+        """
+        segments = self._near.read(layout, key, number)
+        opener = self._storage.opener
+        if opener is not None and len(segments) == 1 and isinstance(segments[0], Stretch):
+            place, start, stop = segments[0]
+            if layout.lies_ready(number, stop - start):
+                return Lent(partial(opener, place), start, stop)
+        return layout.finish(number, content.whole(self._storage, segments))
+
     def transcoded(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> bytes:
         """Return one frame in another transfer syntax than the stored one, made now or before.
 
@@ -166,7 +180,7 @@ class Maker:
         """
 
         def make() -> bytes:
-            data = self.stored(layout, key, number)
+            data = self.lent(layout, key, number)
             stored = stored_form(layout, held.syntax)
             try:
                 return self._workshop.run(
@@ -190,7 +204,7 @@ class Maker:
         form = stored_form(layout, held.syntax)
         planes = (
             self._workshop.run(
-                "dicomweb.imaging.plain", "plane", self.stored(layout, key, number), form, layout.format, bit
+                "dicomweb.imaging.plain", "plane", self.lent(layout, key, number), form, layout.format, bit
             )
             for number in range(1, layout.count + 1)
         )

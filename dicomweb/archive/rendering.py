@@ -236,7 +236,7 @@ class Renderer:
         held = part.held
         if layout.kind == "video":
             return self._still(held, layout, part.number - 1, rendering)
-        data = self._frame(held, layout, part.number)
+        data = self._maker.lent(layout, self._retrieval.pixel_key(held, layout), part.number)
         work = (data, stored_form(layout, held.syntax), layout.format, self._look(part, rendering), rendering)
         return self._workshop.run("dicomweb.imaging.render", "render", *work, self.most_pixels)
 

@@ -114,11 +114,23 @@ def clean(array: NDArray[Any], format: Format) -> NDArray[Any]:
         return array
     high = format.high if format.stored - 1 <= format.high < format.allocated else format.stored - 1
     above, below = format.allocated - 1 - high, high + 1 - format.stored
+    if not below and format.stored > 0 and _is_clean(array, format):
+        return array
     if format.signed:
         return (array << above) >> (above + below)
     if below:
         array = array >> below
     return array & array.dtype.type((1 << format.stored) - 1)
+
+
+def _is_clean(array: NDArray[Any], format: Format) -> bool:
+    """Whether numbers that begin at the lowest bit have nothing above theirs, as usual: to look is cheaper."""
+    if not array.size:
+        return True
+    if not format.signed:
+        return bool(array.max() < 1 << format.stored)
+    most = 1 << (format.stored - 1)
+    return bool(-most <= array.min() and array.max() < most)
 
 
 def write(array: NDArray[Any], format: Format) -> bytes:

@@ -262,6 +262,12 @@ class Layout:
         whole = int.from_bytes(data, "little") >> shift
         return (whole & ((1 << self._size) - 1)).to_bytes(size, "little")
 
+    def lies_ready(self, number: int, size: int) -> bool:
+        """Say whether the bytes that `spans` named, so many of them, are the frame without `finish` (PS3.5 8.1.1)."""
+        if self.swap:
+            return False
+        return self.kind == "encapsulated" or (self.kind == "native" and size == self.frame_size(number))
+
     def frame_size(self, number: int) -> int:
         """Return how many bytes `finish` gives for a frame, without reading it (PS3.5 8).
 

@@ -4,7 +4,7 @@ Keys are ASCII paths without a leading slash (`objects/ab/<sha256>-<version>`), 
 says which. A key that breaks the rules is a fault of the caller: ValueError, before anything is done.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -39,9 +39,12 @@ class Storage(Protocol):
 
     Attributes:
         remote: bytes come over a network and through machines of others, so that it is worth comparing them.
+        opener: opens the file that an object is, to be read and closed by whoever asked, and raises as `read` does;
+            None where objects are no files of this machine.
     """
 
     remote: bool
+    opener: Callable[[str], int] | None
 
     def put(self, puts: list[Put]) -> list[Exception | None]:
         """Write objects; when this returns, those without an error are durable.

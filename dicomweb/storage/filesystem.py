@@ -18,7 +18,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,7 @@ class Filesystem:
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise _translated(error) from error
+        self.opener: Callable[[str], int] | None = self._opened
         self._drafts = Drafts(self._root)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="storage")
         self._settled: set[str] = set()
@@ -222,6 +223,9 @@ class Filesystem:
         except OSError as error:
             return _translated(error)
         return None
+
+    def _opened(self, key: str) -> int:
+        return self._open(key)[0]
 
     def _open(self, key: str) -> tuple[int, int]:
         """Open an object; return its descriptor, which the caller closes, and its size."""

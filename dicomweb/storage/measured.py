@@ -26,6 +26,7 @@ class Measured:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.remote = storage.remote
+        self.opener = storage.opener
         self.list = storage.list
         self.sweep = storage.sweep
         self.close = storage.close

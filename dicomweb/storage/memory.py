@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dicomweb.errors import AlreadyStored, Unavailable, Vanished
@@ -14,6 +14,7 @@ class Memory:
     """A Storage that lives as long as the process; "durable" means no more than that here."""
 
     remote = False
+    opener: Callable[[str], int] | None = None
 
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, float]] = {}

@@ -76,6 +76,7 @@ class S3:
     """
 
     remote = True
+    opener: Callable[[str], int] | None = None
 
     def __init__(
         self,

@@ -11,22 +11,22 @@ pickle: a codec that was taken over can draw a wrong picture, but runs nothing h
 
 import contextlib
 import logging
+import os
 import pickle
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from dicomweb.errors import BadRequest, Error, NotAcceptable, Unavailable, Undecodable
+from dicomweb.errors import BadRequest, Corrupt, Error, NotAcceptable, Unavailable, Undecodable
 from dicomweb.telemetry.measures import Histogram, Level
 from dicomweb.workshop.area import Area
-from dicomweb.workshop.process import FAILED, LARGE, MADE, REFUSED
+from dicomweb.workshop.lent import Borrowed, Lent
+from dicomweb.workshop.process import FAILED, HEAD, LARGE, MADE, REFUSED, SIZE
 
 PATIENCE = 30.0
 """Seconds that a piece of work waits for a free process before the client is asked to come back."""
@@ -43,7 +43,11 @@ BUSY = Level("roentgate_codec_processes_busy", "Codec processes at work.")
 
 _LARGE = 64 << 10
 _MAIN = "from dicomweb.workshop.process import main; main()"
-_REFUSALS: dict[str, type[Error]] = {kind.__name__: kind for kind in (Undecodable, NotAcceptable, BadRequest)}
+_REFUSALS: dict[str, type[Error]] = {
+    kind.__name__: kind for kind in (Undecodable, NotAcceptable, BadRequest, Corrupt, Unavailable)
+}
+
+__all__ = ["Lent", "Workshop"]
 
 log = logging.getLogger(__name__)
 
@@ -78,14 +82,17 @@ class Workshop:
         Args:
             module: full name; it is imported there, not here.
             function: its name in the module.
-            args: anything that can be pickled.
+            args: anything that can be pickled; of a `Lent` the function gets the bytes.
 
         Raises:
             Undecodable: the function says so, took too long, needed too much memory, or its process died.
             NotAcceptable, BadRequest: the function says so.
             Unavailable: no process became free in time, or the one at work was ended from outside.
+            Corrupt, Unavailable: what is lent cannot be read.
+            Whatever opening what is lent raises.
         """
-        request = _write((module, function, args))
+        request = _write(module, function, args)
+        files = [arg.open for arg in args if isinstance(arg, Lent)]
         begun = perf_counter()
         if not self._places.acquire(timeout=self._patience):
             WAITED.observe(perf_counter() - begun)
@@ -95,7 +102,9 @@ class Workshop:
         BUSY.add(1)
         outcome = "failed"
         try:
-            result = self._run(request)
+            with contextlib.ExitStack() as opened:
+                handles = [_opened(file, opened) for file in files]
+                result = self._run(request, handles)
             outcome = "well"
             return result
         finally:
@@ -103,12 +112,12 @@ class Workshop:
             BUSY.add(-1)
             WORKED.observe(perf_counter() - free, (module.rpartition(".")[2], outcome))
 
-    def _run(self, request: Sequence[bytes]) -> bytes:
+    def _run(self, request: Sequence[bytes], files: Sequence[int]) -> bytes:
         while True:
             process = self._take()
             used = process.used
             try:
-                answer = process.ask(request, self._seconds)
+                answer = process.ask(request, files)
             except _Ended as ended:
                 if ended.quietly and used:  # it was idle for long and went just now
                     continue
@@ -120,7 +129,7 @@ class Workshop:
             if answer is None:
                 raise Undecodable(f"the image cannot be worked on within the limit of {self._seconds:g} seconds")
             self._give_back(process)
-            return _result(answer)
+            return _result(*answer)
 
     def _take(self) -> "_Process":
         with self._lock:
@@ -150,17 +159,32 @@ class Workshop:
             process.end()
 
 
-def _write(work: tuple[str, str, tuple[Any, ...]]) -> Sequence[bytes]:
+def _write(module: str, function: str, args: Sequence[Any]) -> Sequence[bytes]:
     """Pickle a piece of work; large frames among its arguments follow as they are, so that they are copied once."""
-    module, function, args = work
+    large: list[bytes] = []
+    told: list[Any] = []
+    lent = 0
+    for arg in args:
+        if isinstance(arg, Lent):
+            told.append(Borrowed(lent, arg.start, arg.stop))
+            lent += 1
+        elif isinstance(arg, bytes) and len(arg) >= _LARGE:
+            told.append(pickle.PickleBuffer(arg))
+            large.append(arg)
+        else:
+            told.append(arg)
     frames: list[pickle.PickleBuffer] = []
-    buffered = [pickle.PickleBuffer(arg) if isinstance(arg, bytes) and len(arg) >= _LARGE else arg for arg in args]
-    pickled = pickle.dumps((module, function, buffered), pickle.HIGHEST_PROTOCOL, buffer_callback=frames.append)
-    return (pickled, *(arg for arg in args if isinstance(arg, bytes) and len(arg) >= _LARGE))
+    pickled = pickle.dumps((module, function, told), pickle.HIGHEST_PROTOCOL, buffer_callback=frames.append)
+    return (pickled, *large)
 
 
-def _result(answer: bytes) -> bytes:
-    kind, rest = answer[:1], answer[1:]
+def _opened(file: Callable[[], int], opened: contextlib.ExitStack) -> int:
+    handle = file()
+    opened.callback(os.close, handle)
+    return handle
+
+
+def _result(kind: bytes, rest: bytes) -> bytes:
     if kind == MADE:
         return rest
     text = rest.decode("utf-8", "replace")
@@ -200,7 +224,8 @@ class _Process:
         ours, theirs = socket.socketpair()
         self.used = False
         self._memory = memory
-        self._connection = Connection(ours.detach())
+        self._connection = ours
+        self._connection.settimeout(seconds)
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(self._connection.close)
             self._area = Area()
@@ -215,8 +240,9 @@ class _Process:
             )
             undo.pop_all()
 
-    def ask(self, request: Sequence[bytes], seconds: float) -> bytes | None:
-        """Have a piece of work done; None if it took too long and the process was ended.
+    def ask(self, request: Sequence[bytes], files: Sequence[int]) -> tuple[bytes, bytes] | None:
+        """Have a piece of work done, and return the kind of its answer and the rest of it; None if it took too long and
+        the process was ended.
 
         Raises:
             _Ended: the process is gone.
@@ -224,19 +250,34 @@ class _Process:
         self.used = True
         try:
             self._area.write(*request)
-            self._connection.send_bytes(struct.pack(f"<{len(request)}Q", *map(len, request)))
-            if self._connection.poll(seconds):
-                (size,) = struct.unpack("<Q", self._connection.recv_bytes(8))
-                if size > self._memory:  # more than any honest process has
-                    self._process.kill()
-                    raise _Ended(self.end())
-                with self._area.read(size) as view:
-                    return bytes(view)
-        except (EOFError, OSError):
+            message = b"".join((HEAD.pack(len(request)), *(SIZE.pack(len(piece)) for piece in request)))
+            if files:
+                socket.send_fds(self._connection, [message], files)
+            else:
+                self._connection.sendall(message)
+            size = self._answered()
+            if size > self._memory:  # more than any honest process has
+                self._process.kill()
+                raise _Ended(self.end())
+            with self._area.read(size) as view:
+                return bytes(view[:1]), bytes(view[1:])
+        except TimeoutError:
+            self._process.kill()
+            self.end()
+            return None
+        except OSError:
             raise _Ended(self.end()) from None
-        self._process.kill()
-        self.end()
-        return None
+
+    def _answered(self) -> int:
+        """Wait for an answer, and return how many bytes it has."""
+        message = self._connection.recv(SIZE.size)
+        while 0 < len(message) < SIZE.size:
+            piece = self._connection.recv(SIZE.size - len(message))
+            message = message + piece if piece else b""
+        if not message:
+            raise ConnectionResetError
+        size: int = SIZE.unpack(message)[0]
+        return size
 
     def lives(self) -> bool:
         """Say whether it is still there."""
@@ -252,7 +293,7 @@ class _Process:
             return self._process.wait()
 
     def _close(self) -> None:
-        if not self._connection.closed:
+        if self._connection.fileno() >= 0:
             self._connection.close()
             self._area.close()
 

@@ -1,8 +1,9 @@
 """A process of the workshop: does what it is asked, one piece after the other, within its limit of memory.
 
-It learns over a socket that there is work and how large it is; the work itself lies in an area that it shares with
-the server, and so does its answer. It ends when the other side does or when it had nothing to do for a while, and
-takes no part in anything else of the server.
+It learns over a socket that there is work and how large it is, and gets the open files that it is to read; the work
+itself lies in an area that it shares with the server, and so does its answer. Memory that one frame needed is kept for
+the next one, and given back when none comes for a moment. It ends when the other side does or when it had nothing to
+do for a while, and takes no part in anything else of the server.
 """
 
 import importlib
@@ -10,14 +11,16 @@ import itertools
 import os
 import pickle
 import signal
+import socket
 import struct
 import sys
 import traceback
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
+from dicomweb import memory as kept
 from dicomweb.errors import Error
+from dicomweb.workshop import lent
 from dicomweb.workshop.area import Area
 
 MADE, REFUSED, LARGE, FAILED = b"m", b"r", b"l", b"f"
@@ -27,27 +30,66 @@ traceback."""
 WORN = 768 << 20
 """Bytes of memory at which a process ends after its work, so that what one giant needed is given back."""
 
+MOST_FILES = 16
+"""Files that come with a piece of work at most."""
+MOMENT = 1.0
+"""Seconds without work after which memory is given back."""
+HEAD = struct.Struct("<I")
+"""How many pieces a request has; their sizes follow, 8 bytes each."""
+SIZE = struct.Struct("<Q")
+"""Bytes of an answer."""
+
+_KEPT = 128 << 20
+"""Bytes of free memory that are kept until then."""
+
 GRACE = 5.0
 """Seconds beyond its deadline after which a process ends itself: the server that would have ended it is gone."""
 
 
-def serve(connection: Connection, area: Area, memory: int, seconds: float, idle: float) -> None:
+def serve(connection: socket.socket, area: Area, memory: int, seconds: float, idle: float) -> None:
     """Answer until the other side is gone or nothing is asked for a while."""
     limits = _Limits(memory)
-    while connection.poll(idle):
+    while asked := _next(connection, idle):
+        sizes, files = asked
         try:
-            message = connection.recv_bytes()
-            sizes = struct.unpack(f"<{len(message) // 8}Q", message)
             signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
-            with area.read(sum(sizes)) as request:
-                work = _read(request, sizes)
-            connection.send_bytes(struct.pack("<Q", _put(area, *_answer(work, limits))))
+            try:
+                with area.read(sum(sizes)) as request:
+                    work = _read(request, sizes)
+                answer = _answer(work, files, limits)
+            finally:
+                for file in files:
+                    os.close(file)
+            connection.sendall(SIZE.pack(_put(area, *answer)))
             signal.setitimer(signal.ITIMER_REAL, 0)
-            del work
-        except (EOFError, OSError):
+            del work, answer
+        except OSError:
             return
         if limits.worn():
             return
+
+
+def _next(connection: socket.socket, idle: float) -> tuple[tuple[int, ...], list[int]] | None:
+    """Wait for work: sizes of its pieces, and files that come with it. None if there will be none."""
+    try:
+        connection.settimeout(min(MOMENT, idle))
+        try:
+            message, files, _, _ = socket.recv_fds(connection, 4096, MOST_FILES)
+        except TimeoutError:
+            kept.give_back()
+            connection.settimeout(idle)
+            message, files, _, _ = socket.recv_fds(connection, 4096, MOST_FILES)
+        if not message:
+            return None
+        (count,) = HEAD.unpack_from(message)
+        while len(message) < HEAD.size + count * SIZE.size:
+            more = connection.recv(4096)
+            if not more:
+                return None
+            message += more
+        return struct.unpack_from(f"<{count}Q", message, HEAD.size), files
+    except OSError:
+        return None
 
 
 def _put(area: Area, kind: bytes, rest: bytes) -> int:
@@ -68,11 +110,14 @@ def _read(request: memoryview, sizes: Sequence[int]) -> Any:
         return None
 
 
-def _answer(asked: Any, limits: "_Limits") -> tuple[bytes, bytes]:
+def _answer(asked: Any, files: Sequence[int], limits: "_Limits") -> tuple[bytes, bytes]:
     if asked is None:
         return LARGE, b""
     try:
         module, function, args = asked
+        args = [
+            lent.read(files[arg.number], arg.start, arg.stop) if isinstance(arg, lent.Borrowed) else arg for arg in args
+        ]
         work = getattr(importlib.import_module(module), function)
         limits.hold(module)
         made: bytes = work(*args)
@@ -125,5 +170,6 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.putenv(name, "1")  # as many processes as cores: threads inside of them only take memory
+    kept.keep(kept.LARGEST_BLOCK, _KEPT, 1)
     handle, area, memory, seconds, idle = sys.argv[1:]
-    serve(Connection(int(handle)), Area(int(area)), int(memory), float(seconds), float(idle))
+    serve(socket.socket(fileno=int(handle)), Area(int(area)), int(memory), float(seconds), float(idle))

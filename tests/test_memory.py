@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-from dicomweb.web import memory
+from dicomweb import memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
