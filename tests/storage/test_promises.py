@@ -14,6 +14,7 @@ import pytest
 
 from dicomweb.errors import AlreadyStored, NotFound, Unavailable
 from dicomweb.storage import Body, Put, Storage, Stored
+from dicomweb.storage.filesystem import Filesystem
 
 TEXT = b"The quick brown fox jumps over the lazy dog."
 
@@ -31,6 +32,21 @@ def test_what_is_put_is_read_back(storage: Storage) -> None:
     store(storage, "objects/ab/cd/one")
     assert storage.read("objects/ab/cd/one") == TEXT
     assert storage.size("objects/ab/cd/one") == len(TEXT)
+
+
+def test_what_can_be_opened_has_the_bytes_that_are_read(storage: Storage) -> None:
+    store(storage, "objects/ab/cd/one")
+    if storage.opener is None:
+        assert not isinstance(storage, Filesystem)
+        return
+    handle = storage.opener("objects/ab/cd/one")
+    storage.delete("objects/ab/cd/one")
+    try:
+        assert os.pread(handle, 100, 4) == TEXT[4:]
+    finally:
+        os.close(handle)
+    with pytest.raises(NotFound):
+        storage.opener("objects/ab/cd/one")
 
 
 @pytest.mark.parametrize("make", [bytes, bytearray, memoryview])

@@ -16,7 +16,7 @@ from served import Served, compressed, parts, path_of, with_items, written
 
 from dicomweb.imaging.transcode import transcode
 from dicomweb.standard.pixels import Format
-from dicomweb.workshop import Workshop
+from dicomweb.workshop import Lent, Workshop
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 RLE, JPEG, JPEG_LOSSLESS = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70"
@@ -453,3 +453,37 @@ def test_a_frame_that_is_larger_than_the_limit_is_refused_and_is_there_as_stored
     assert RLE in refused.json()["detail"]
     (part,) = parts(served.get(f"{path_of(data)}/frames/1"))
     assert part.data == frame
+
+
+LARGE = np.add.outer(np.arange(1024), np.arange(1024)).astype("<u2")
+IN_FILES = {
+    "native": (ct(3), True),
+    "large": (dicoms.ct(Rows=1024, Columns=1024, BitsStored=12, HighBit=11, PixelData=LARGE.tobytes()), True),
+    "big endian": (written(dicoms.dataset(PixelData=bytes(range(128))), BIG_ENDIAN), False),
+    "lossless JPEG": (compressed([imagecodecs.ljpeg_encode(PIXELS)], JPEG_LOSSLESS, Rows=24, Columns=32), True),
+}
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+def test_a_frame_in_a_file_is_read_by_who_works_on_it_and_comes_out_the_same(tmp_path, monkeypatch, name):
+    data, whole = IN_FILES[name]
+    asked = {
+        f"{path_of(data)}/frames/1": f"image/jls; transfer-syntax={JPEG_LS}",
+        f"{path_of(data)}/rendered?annotation=patient": "image/png",
+    }
+    run, lent = Workshop.run, []
+
+    def running(self: Workshop, *work: object) -> bytes:
+        lent.append(any(isinstance(argument, Lent) for argument in work))
+        return run(self, *work)
+
+    monkeypatch.setattr(Workshop, "run", running)
+    answers = []
+    for place in ("memory:", f"file:{tmp_path}/objects"):
+        served = Served(tmp_path / place.partition(":")[0], storage=place)
+        served.store(data)
+        answers += [served.get(path, accept) for path, accept in asked.items()]
+        served.archive.close()
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.content for answer in answers[:2]] == [answer.content for answer in answers[2:]]
+    assert lent == [False, False, whole, whole]

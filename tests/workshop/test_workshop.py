@@ -1,20 +1,22 @@
 """Work that goes wrong costs the request that asked for it, and nothing else."""
 
 import gc
+import itertools
 import os
+import platform
 import signal
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dicomweb.errors import Unavailable, Undecodable
-from dicomweb.workshop import Workshop
+from dicomweb.errors import Corrupt, Unavailable, Undecodable
+from dicomweb.workshop import Lent, Workshop
 
 MEMORY = 256 << 20
 
@@ -160,3 +162,59 @@ def test_after_closing_nothing_rests(workshop):
     assert process._process.returncode == 0
     assert works(workshop)
     assert workshop._resting == []
+
+
+LENT = bytes(range(256)) * (16 << 12)
+
+
+@pytest.fixture
+def lend(tmp_path) -> Callable[..., Lent]:
+    file = tmp_path / "object"
+    file.write_bytes(b"head" + LENT)
+    whole = 4 + len(LENT)
+    return lambda start=4, stop=whole: Lent(lambda: os.open(file, os.O_RDONLY), start, stop)
+
+
+def test_what_is_lent_is_read_there_and_nothing_of_it_is_sent(workshop, lend):
+    assert works(workshop)
+    before = len(os.listdir("/dev/fd"))
+    assert zlib.decompress(workshop.run("zlib", "compress", lend(), 1)) == LENT
+    assert zlib.decompress(workshop.run("zlib", "compress", lend(8, 12))) == LENT[4:8]
+    (process,) = workshop._resting
+    assert os.fstat(process._area.handle).st_size < len(LENT) // 8
+    assert len(os.listdir("/dev/fd")) == before
+    if sys.platform == "linux":
+        opened = Path(f"/proc/{process._process.pid}/fd")
+        assert not [handle for handle in opened.iterdir() if os.readlink(handle).endswith("object")]
+
+
+def test_a_lent_file_that_is_too_short_or_cannot_be_opened_costs_its_request_alone(workshop, lend, tmp_path):
+    with pytest.raises(Corrupt, match="shorter"):
+        workshop.run("zlib", "compress", lend(0, 5 + len(LENT)))
+    with pytest.raises(Unavailable, match="cannot be read"):
+        workshop.run("zlib", "compress", Lent(lambda: os.open(tmp_path, os.O_RDONLY), 0, 10))
+    with pytest.raises(FileNotFoundError):
+        workshop.run("zlib", "compress", Lent(lambda: os.open(tmp_path / "nothing", os.O_RDONLY), 0, 10))
+    assert works(workshop)
+    assert len(workshop._resting) == 1
+
+
+def _faults(workshop: Workshop) -> int:
+    """Page faults of the one process so far."""
+    (process,) = workshop._resting
+    return int(Path(f"/proc/{process._process.pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc, which alone is told")
+def test_the_memory_of_one_frame_is_used_again_for_the_next_and_given_back_when_none_comes(workshop, lend):
+    workshop.run("zlib", "compress", lend(), 1)
+    before = _faults(workshop)
+    for _ in range(3):
+        workshop.run("zlib", "compress", lend(), 1)
+    assert _faults(workshop) - before < len(LENT) // os.sysconf("SC_PAGE_SIZE") // 4
+    (process,) = workshop._resting
+    status = Path(f"/proc/{process._process.pid}/statm")
+    resting = (int(status.read_text().split()[1]) for _ in iter(lambda: threading.Event().wait(0.02), True))
+    most = next(resting)
+    less = most - len(LENT) // os.sysconf("SC_PAGE_SIZE") // 2
+    assert any(size < less for size in itertools.islice(resting, 500))
