@@ -39,7 +39,8 @@ class Room:
     """The room of one archive.
 
     Args:
-        folders: what lies on disks of ours, by the setting that says where.
+        folders: what lies on disks of ours, by the setting that says where; which of them share a disk is found out
+            now.
         floor: bytes that stay free on each of those disks.
         most: bytes of all stored versions at most; 0 is no limit.
         used: tells how many those are.
@@ -47,6 +48,7 @@ class Room:
 
     def __init__(self, folders: Mapping[str, Path], floor: int, most: int, used: Callable[[], int]) -> None:
         self._folders = {setting: os.path.abspath(folder) for setting, folder in folders.items()}
+        self._disks = _disks(self._folders)
         self._floor = floor
         self._most = most
         self._used = used
@@ -95,7 +97,7 @@ class Room:
     def space(self) -> Space:
         """Return how much there is, for people and programs that look at the status."""
         problem, used = "", None
-        frees = [free for folder in self._folders.values() if (free := free_bytes(folder)) is not None]
+        frees = [free for folder in self._disks.values() if (free := free_bytes(folder)) is not None]
         try:
             used = self._used() if self._most else None
             self._check_floor(0)
@@ -110,7 +112,7 @@ class Room:
     def _check_floor(self, coming: int) -> None:
         if not self._floor:
             return
-        for setting, folder in self._folders.items():
+        for setting, folder in self._disks.items():
             free = free_bytes(folder)
             if free is None or free - coming >= self._floor:
                 continue
@@ -133,6 +135,23 @@ def open_room(config: Config, index: Index) -> Room:
     folders = {"storage": folder_of(config.storage), "scratch": config.scratch, "index": file_of(config.index)}
     named = {name: folder for name, folder in folders.items() if folder is not None}
     return Room(named, config.limit_free_bytes, config.limit_archive_bytes, index.used)
+
+
+def _disks(folders: Mapping[str, str]) -> dict[str, str]:
+    """Return of folders, by setting, the first on each disk: what is free for it is free for the others there. Each
+    question is a system call, and every store asks twice. A folder with a quota of its own (XFS) shows another size,
+    and is a disk of its own."""
+    found: dict[object, tuple[str, str]] = {}
+    for setting, path in folders.items():
+        there = path
+        while not os.path.exists(there) and there != os.path.dirname(there):
+            there = os.path.dirname(there)  # in which it will be made
+        try:
+            disk: object = (os.stat(there).st_dev, os.statvfs(there).f_blocks)
+        except OSError:
+            disk = path
+        found.setdefault(disk, (setting, path))
+    return dict(found.values())
 
 
 def free_bytes(path: str) -> int | None:

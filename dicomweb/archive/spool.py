@@ -34,21 +34,24 @@ class Upload:
     size: int
     sha256: bytes
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[bytes | mmap.mmap]:
+    def open(self) -> contextlib.AbstractContextManager[bytes | mmap.mmap]:
         """Give the bytes as a buffer; a spool file is mapped, not read."""
         if isinstance(self.body, bytes):
-            yield self.body
-        elif self.size == 0:
-            yield b""
-        else:
-            with self.body.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                yield mapped
+            return contextlib.nullcontext(self.body)
+        if self.size == 0:
+            return contextlib.nullcontext(b"")
+        return _mapped(self.body)
 
     def discard(self) -> None:
         """Remove the spool file, if there still is one."""
         if isinstance(self.body, Path):
             self.body.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield mapped
 
 
 class Spool:

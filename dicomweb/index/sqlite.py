@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from dicomweb.errors import BadSetting, Conflict, Damaged, Error, Incompatible, OutOfSpace, Unavailable
 from dicomweb.index import matchers, owners, upgrades
@@ -212,24 +213,37 @@ class SqliteEngine:
         else:
             connection.close()
 
-    @contextmanager
-    def write(self, lasting: bool = True) -> Iterator[SqliteSession]:
+    def write(self, lasting: bool = True) -> AbstractContextManager[SqliteSession]:
         """See Engine. A transaction that need not last is in the log of writes (WAL), which is synced with the next
         one that must; so the log never has a gap."""
-        connection = self._connection
-        lasting = lasting or not self._boot
-        with self._turns, _translated():
+        return _Writer(self, lasting or not self._boot)
+
+    def begin(self, lasting: bool) -> SqliteSession:
+        """Take the turn and begin a transaction, which `end` ends."""
+        self._turns.__enter__()
+        try:
+            connection = self._connection
             if lasting != self._synced:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}").close()
                 self._synced = lasting
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield SqliteSession(connection)
+        except BaseException:
+            self._turns.__exit__()
+            raise
+        return SqliteSession(connection)
+
+    def end(self, well: bool) -> None:
+        """Commit what was begun, or undo it, and give the turn to the next one."""
+        connection = self._connection
+        try:
+            if well:
                 connection.execute("COMMIT")
-            except BaseException:
+        finally:
+            try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                raise
+            finally:
+                self._turns.__exit__()
 
     def doubtful(self) -> bool:
         """See Engine: whether the machine was started anew since."""
@@ -288,6 +302,35 @@ class _Reader:
             self._engine.give_back(self._connection)
         if isinstance(error, (sqlite3.Error, OSError)) and (ours := _translation(error)) is not None:
             raise ours from error
+
+
+class _Writer:
+    """A writing session from its beginning to its end; no generator, see `_Reader`.
+
+    Args:
+        engine: whose connection is used.
+        lasting: the commit is synced.
+    """
+
+    __slots__ = ("_engine", "_lasting")
+
+    def __init__(self, engine: SqliteEngine, lasting: bool) -> None:
+        self._engine = engine
+        self._lasting = lasting
+
+    def __enter__(self) -> SqliteSession:
+        try:
+            return self._engine.begin(self._lasting)
+        except (sqlite3.Error, OSError) as error:
+            _raise(error)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._engine.end(well=error is None)
+        except (sqlite3.Error, OSError) as failed:
+            error = failed
+        if isinstance(error, (sqlite3.Error, OSError)):
+            _raise(error)
 
 
 class _Machine:
@@ -374,9 +417,14 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        if (ours := _translation(error)) is None:
-            raise
-        raise ours from error
+        _raise(error)
+
+
+def _raise(error: sqlite3.Error | OSError) -> NoReturn:
+    """Raise our error for one of SQLite's, or that itself."""
+    if (ours := _translation(error)) is None:
+        raise error
+    raise ours from error
 
 
 def _translation(error: sqlite3.Error | OSError) -> Error | None:

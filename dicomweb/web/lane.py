@@ -13,7 +13,6 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
@@ -37,7 +36,7 @@ class Lane:
         self._patience = patience
         self._queue: deque[tuple[float, _Call]] = deque()
         self._lock = threading.Lock()
-        self._wake: SimpleQueue[None] = SimpleQueue()  # half the price of a semaphore
+        self._asleep: list[threading.Lock] = []
         self._threads = 0
         self._awake = 0
         self._watcher: asyncio.AbstractEventLoop | None = None  # that will look after the queue
@@ -70,20 +69,22 @@ class Lane:
 
     def _wake_one(self) -> None:
         self._awake += 1
-        if self._awake > self._threads:
-            self._threads += 1
-            name = f"lane-{self._threads}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
-        self._wake.put(None)
+        if self._asleep:
+            self._asleep.pop().release()
+            return
+        self._threads += 1
+        threading.Thread(target=self._work, name=f"lane-{self._threads}", daemon=True).start()
 
     def _work(self) -> None:
+        bed = threading.Lock()
+        bed.acquire()
         while True:
-            self._wake.get()
             blocked = True
             while True:
                 with self._lock:
                     if not self._queue or (self._patience and not blocked and self._awake > 1):
                         self._awake -= 1
+                        self._asleep.append(bed)
                         break
                     _, call = self._queue.popleft()
                 begun = monotonic()
@@ -91,6 +92,7 @@ class Lane:
                 self._progress = monotonic()
                 blocked = self._progress - begun > QUICK
                 del call
+            bed.acquire()
 
 
 class _Call:
