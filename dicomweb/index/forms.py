@@ -40,6 +40,8 @@ _KINDS: dict[str, Kind] = {"PN": "name", "DA": "date", "TM": "time", "IS": "numb
 # of a private plane, one for one, in columns and keys alike.
 _AWKWARD = re.compile("[\0\\\\\ud800-\udfff]")
 _PRIVATE = 0x100000
+_PLAIN = re.compile(r"[!-\[\]-~](?:[ -\[\]-~]{0,62}[!-\[\]-~])?")
+"""Text that is its own form, as nearly all is: ASCII, without a backslash, without padding."""
 
 
 def kind_of(attribute: Attribute) -> Kind:
@@ -58,6 +60,10 @@ def write_column(kind: Kind, element: Element | None) -> str:
     """Return what a text column holds for an attribute in the DICOM JSON model (PS3.18 F.2)."""
     if element is None:
         return ""
+    if kind == "text":
+        values = element.get("Value")
+        if values and len(values) == 1 and type(values[0]) is str and _PLAIN.fullmatch(values[0]):
+            return values[0]
     if kind == "name":
         return _write(_names(element))
     return _write(_values(kind, element))

@@ -10,6 +10,8 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import shake_128
 
 from dicomweb.index import Entry
 
@@ -42,6 +44,22 @@ def expand(piece: bytes, dictionary: bytes) -> bytes:
         zlib.error: the piece is damaged.
     """
     return zlib.decompressobj(-15, dictionary).decompress(piece)
+
+
+@lru_cache(maxsize=4096)
+def _copying(size: int) -> bytes | None:
+    """Deflate some JSON of this many bytes with itself as dictionary: but for the braces around it, which may be
+    written out, the piece says only what to copy. None where it says more, as other JSON shows."""
+    one, other = (b"{%b}}" % shake_128(seed).digest(max(size - 3, 0)) for seed in (b"one", b"other"))
+    piece = compress(one, one)
+    return piece if expand(piece, other) == other else None
+
+
+def compress_itself(metadata: bytes) -> bytes:
+    """Deflate metadata that are their own dictionary, as those of a series' first instance are: that piece depends on
+    their length alone, so that it is made once."""
+    braced = metadata[:1] == b"{" and metadata[-2:] == b"}}"
+    return (_copying(len(metadata)) if braced else None) or compress(metadata, metadata)
 
 
 class Dictionaries:
@@ -110,5 +128,7 @@ class Dictionaries:
             if number is None or text is None:
                 number, text = find(*series) or (entry.held.version, entry.metadata[:WINDOW])
                 self.put(number, text, series)
-            made.append((Piece(number, compress(entry.metadata, text)), text))
+            own = number == entry.held.version and len(text) == len(entry.metadata)
+            piece = compress_itself(text) if own else compress(entry.metadata, text)
+            made.append((Piece(number, piece), text))
         return made
