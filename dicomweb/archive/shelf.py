@@ -8,12 +8,13 @@ remembered for a short time, so that a hundred viewers who ask for what cannot b
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
 import os
+import secrets
 import struct
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -38,6 +39,7 @@ REMEMBERED = 60.0
 """Seconds for which a failure is remembered."""
 _FAILURES = 1024
 _RECENT = 300.0
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _HEAD = struct.Struct("<QI")  # length and CRC-32, since files are not synced
 
 log = logging.getLogger(__name__)
@@ -257,15 +259,19 @@ class Shelf:
         free = free_bytes(str(self._folder)) if self._floor else None
         if len(result) > self._disk >> 3 or (free is not None and free - len(result) < self._floor):
             return
+        name = f"{path.parent}/making-{secrets.token_hex(8)}"
         try:
-            handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)
+            handle = os.open(name, _NEW, 0o600)
         except FileNotFoundError:
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix="making-", dir=path.parent)
+            handle = os.open(name, _NEW, 0o600)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_HEAD.pack(len(result), crc32(result)))
-                file.write(result)
+            try:
+                head = _HEAD.pack(len(result), crc32(result))
+                if os.writev(handle, [head, result]) < len(head) + len(result):  # a disk that is full, or a giant
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(handle)
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):
