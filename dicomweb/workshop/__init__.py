@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -92,7 +92,6 @@ class Workshop:
             Whatever opening what is lent raises.
         """
         request = _write(module, function, args)
-        files = [arg.open for arg in args if isinstance(arg, Lent)]
         begun = perf_counter()
         if not self._places.acquire(timeout=self._patience):
             WAITED.observe(perf_counter() - begun)
@@ -101,13 +100,17 @@ class Workshop:
         WAITED.observe(free - begun)
         BUSY.add(1)
         outcome = "failed"
+        files: list[int] = []
         try:
-            with contextlib.ExitStack() as opened:
-                handles = [_opened(file, opened) for file in files]
-                result = self._run(request, handles)
+            for arg in args:
+                if isinstance(arg, Lent):
+                    files.append(arg.open())
+            result = self._run(request, files)
             outcome = "well"
             return result
         finally:
+            for file in files:
+                os.close(file)
             self._places.release()
             BUSY.add(-1)
             WORKED.observe(perf_counter() - free, (module.rpartition(".")[2], outcome))
@@ -176,12 +179,6 @@ def _write(module: str, function: str, args: Sequence[Any]) -> Sequence[bytes]:
     frames: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps((module, function, told), pickle.HIGHEST_PROTOCOL, buffer_callback=frames.append)
     return (pickled, *large)
-
-
-def _opened(file: Callable[[], int], opened: contextlib.ExitStack) -> int:
-    handle = file()
-    opened.callback(os.close, handle)
-    return handle
 
 
 def _result(kind: bytes, rest: bytes) -> bytes:
