@@ -33,6 +33,7 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _BOUNDARY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_OURS = "roentgate-"
 _IDENTITY = {"", "binary", "8bit", "7bit"}
 _WHITE = b" \t\r\n"
 
@@ -101,9 +102,10 @@ class PartReader:
     Args:
         boundary: as `boundary_of` returns it.
         limits: what a body may cost.
+        counted: where a part states its length it has that, and nothing is searched for a delimiter; see `is_ours`.
     """
 
-    def __init__(self, boundary: str, limits: Limits | None = None) -> None:
+    def __init__(self, boundary: str, limits: Limits | None = None, counted: bool = False) -> None:
         self._limits = limits or Limits()
         # A delimiter begins with a line break; the one before the first boundary is made up.
         self._needle = b"\n--" + boundary.encode("latin-1")
@@ -117,6 +119,14 @@ class PartReader:
         self._size = 0  # raw bytes of this part's data so far
         self._declared: int | None = None
         self._base64: _Base64 | None = None
+        self._counted = counted
+
+    @property
+    def left(self) -> int:
+        """Bytes that are still to come of the part's data, where that is counted; 0 where nobody knows."""
+        if self._counted and self._state == "body" and self._declared:
+            return self._declared - self._size
+        return 0
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the body.
@@ -155,6 +165,8 @@ class PartReader:
             return self._header(buffer, start, events)
         if self._state == "epilogue":
             return None
+        if self._counted and self._state == "body" and self._declared:
+            return self._count(buffer, start, self._declared, events)
         return self._content(buffer, start, events)
 
     def finish(self) -> None:
@@ -181,13 +193,7 @@ class PartReader:
             if at > low and buffer[at - 1] == _CR and self._declared != self._size + at - low:
                 stop -= 1
             self._pass(buffer, low, stop, events)
-            if self._state == "body":
-                if self._base64:
-                    self._base64.finish()
-                events.append(PartEnd())
-            self._state = "epilogue" if closing else "header"
-            self._borrowed = True
-            return after - 1
+            return self._end(after, closing, events)
         stop = at if at >= 0 else self._safe(buffer, start)
         # A carriage return may belong to the delimiter that follows.
         if stop > low and buffer[stop - 1] == _CR:
@@ -209,6 +215,36 @@ class PartReader:
             found.append(at)
             at = buffer.rfind(self._needle, start, at)
         return found
+
+    def _count(self, buffer: bytes, start: int, declared: int, events: list[Event]) -> int | None:
+        """Pass on data up to the length that was stated, behind which there must be a delimiter."""
+        low = start + self._borrowed
+        stop = min(low + declared - self._size, len(buffer))
+        self._pass(buffer, low, stop, events)
+        self._borrowed = False
+        if self._size < declared:
+            return None
+        at = stop + buffer.startswith(b"\r", stop)
+        rest = buffer[at : at + len(self._needle)]
+        if not self._needle.startswith(rest):
+            raise BadRequest("a part is not as long as it says")
+        found, after, closing = self._delimiter(buffer, at, [at]) if rest == self._needle else (at, 0, False)
+        if found != at:
+            raise BadRequest("a part is not as long as it says")
+        if after:
+            return self._end(after, closing, events)
+        self._held = buffer[stop:]
+        return None
+
+    def _end(self, after: int, closing: bool, events: list[Event]) -> int:
+        """End the part, or the preamble, at a delimiter whose line ends at `after`; return where to go on."""
+        if self._state == "body":
+            if self._base64:
+                self._base64.finish()
+            events.append(PartEnd())
+        self._state = "epilogue" if closing else "header"
+        self._borrowed = True
+        return after - 1
 
     def _delimiter(self, buffer: bytes, start: int, needles: list[int]) -> tuple[int, int, bool]:
         """Find the next delimiter among what may be one, of which it takes away what it passes.
@@ -344,7 +380,13 @@ def _read_headers(block: bytes) -> dict[str, str]:
 def boundary_for(etag: str) -> str:
     """Return the boundary of the answer that an entity tag names: always the same for the same answer, so
     that byte ranges of it fit together (PS3.18 8.6.1.1). 128 bits of a hash occur in no data by chance."""
-    return f"roentgate-{sha256(etag.encode()).hexdigest()[:32]}"
+    return f"{_OURS}{sha256(etag.encode()).hexdigest()[:32]}"
+
+
+def is_ours(boundary: str) -> bool:
+    """Say whether it is as `boundary_for` makes it: whoever writes that states the length of each part rightly, where
+    it states one, and ends it with a delimiter."""
+    return boundary.startswith(_OURS)
 
 
 def write_type(boundary: str, part_type: str) -> str:

@@ -17,6 +17,7 @@ from dicomweb.standard.multipart import (
     PartStart,
     boundary_for,
     boundary_of,
+    is_ours,
     size_of,
     write,
     write_end,
@@ -27,9 +28,9 @@ from dicomweb.standard.multipart import (
 B = "abc"
 
 
-def parts_of(body, boundary=B, limits=None, cuts=()):
+def parts_of(body, boundary=B, limits=None, cuts=(), counted=False):
     """All parts as (headers, data); the order of events is checked on the way."""
-    reader = PartReader(boundary, limits)
+    reader = PartReader(boundary, limits, counted)
     found, is_open = [], False
     edges = [0, *cuts, len(body)]
     for start, stop in itertools.pairwise(edges):
@@ -251,6 +252,25 @@ def test_large_data_is_handed_on_without_a_copy():
     assert event.data is piece
 
 
+def test_data_that_is_counted_is_not_searched_and_what_is_left_of_it_is_known():
+    reader = PartReader(B, counted=True)
+    reader.feed(b"--abc\r\nContent-Length: 12\r\n\r\n")
+    assert reader.left == 12
+    (event,) = reader.feed(b"\r\n--abc--")
+    assert (event.data, reader.left) == (b"\r\n--abc--", 3)
+    data, end = reader.feed(b"abc\r\n--abc--\r\n")
+    assert (bytes(data.data), end, reader.left) == (b"abc", PartEnd(), 0)
+    reader.finish()
+
+
+@pytest.mark.parametrize("stated", [3, 6, 7, 30])
+def test_data_that_is_not_as_long_as_it_says_is_refused_wherever_it_is_cut(stated):
+    body = b"--abc\r\nContent-Length: %d\r\n\r\nDATA\r\n--abc--\r\n" % stated
+    for cuts in ((), range(1, len(body)), *((cut,) for cut in range(1, len(body)))):
+        with pytest.raises(BadRequest, match="not as long|before its last"):
+            parts_of(body, cuts=cuts, counted=True)
+
+
 headers = st.dictionaries(
     st.sampled_from(["Content-Type", "X-One", "x-two", "Content-Location"]),
     st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20),
@@ -267,11 +287,13 @@ tricky = st.lists(
 def test_what_is_written_is_read_back_wherever_it_is_cut(parts, data):
     boundary = boundary_for("etag")
     pieces = []
+    stated = data.draw(st.booleans())
     for number, (fields, content) in enumerate(parts):
-        pieces += [write_head(boundary, "application/dicom", fields, first=not number), content]
+        told = {**fields, "Content-Length": str(len(content))} if stated else fields
+        pieces += [write_head(boundary, "application/dicom", told, first=not number), content]
     body = b"".join([*pieces, write_end(boundary)])
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=10)))
-    found = parts_of(body, boundary=boundary, cuts=cuts)
+    found = parts_of(body, boundary=boundary, cuts=cuts, counted=data.draw(st.booleans()))
     assert [content for _, content in found] == [content for _, content in parts]
     for (got, _), (given_, _) in zip(found, parts, strict=True):
         assert got["content-type"] == "application/dicom"
@@ -290,6 +312,14 @@ def test_any_input_gives_the_same_wherever_it_is_cut(pieces, data):
     assert outcome_of(body, limits=limits, cuts=range(1, len(body))) == whole
 
 
+@given(st.lists(tricky, min_size=1, max_size=4), st.data())
+def test_data_that_is_counted_may_hold_delimiters(pieces, data):
+    body = write(B, [("application/dicom", piece) for piece in pieces])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
+    for chosen in (cuts, range(1, len(body))):
+        assert data_of(body, cuts=chosen, counted=True) == pieces
+
+
 @given(st.binary(max_size=300), st.binary(max_size=50))
 def test_no_bytes_whatever_raise_anything_but_our_errors(body, start):
     outcome_of(start + b"\r\n--abc\r\n" + body)
@@ -298,6 +328,8 @@ def test_no_bytes_whatever_raise_anything_but_our_errors(body, start):
 
 def test_a_boundary_is_the_same_for_the_same_answer_and_legal():
     assert boundary_for('"x"') == boundary_for('"x"') != boundary_for('"y"')
+    assert is_ours(boundary_for('"x"'))
+    assert not is_ours("abc")
     assert boundary_of(write_type(boundary_for('"x"'), "application/dicom")) == boundary_for('"x"')
     assert len(boundary_for("x" * 1000)) <= 70
 
