@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
 import orjson
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError, TimeoutError
 
 from bridge import agents
-from bridge.posts import Posts
+from bridge.lines import Answer, Lines
 from bridge.security import describe
 from dicomweb import errors
 from dicomweb.standard import multipart, outcomes
@@ -28,6 +28,11 @@ from dicomweb.telemetry import traces
 _JSON = "application/dicom+json, application/json;q=0.5"
 _FRAME = 'multipart/related; type="application/octet-stream"'
 _PIECE = 1 << 18
+_HEAD = 1 << 12
+"""Bytes in which the head of a part is looked for, and the File Meta group of its file found with it."""
+_COUNTED = 1 << 20
+"""Bytes that are read at once where it is known how many there are."""
+_SAFE = "/:[]@!$&'()*+,;=?%~"
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
@@ -110,10 +115,10 @@ class Origin:
             ca_certs=ca or None,
         )
         self._root = len(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
-        self._posts: Posts | None = None
+        self._lines: Lines | None = None
         if self.server and parts.scheme == "http" and parts.hostname:
             with contextlib.suppress(ValueError):  # what is no port is none for anybody
-                self._posts = Posts(parts.hostname, parts.port or 80, connections, connect_seconds)
+                self._lines = Lines(parts.hostname, parts.port or 80, connections, connect_seconds)
 
     # -- requests -------------------------------------------------------------------------------------------
 
@@ -127,11 +132,10 @@ class Origin:
         repeat: bool = True,
         seconds: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
-        if self.server and (agent := agents.current()):
-            headers = {**headers, agents.FIELD: agent}
-        if self._posts is not None and method == "POST" and isinstance(body, list):
+        headers = {**headers, **self._agent()}
+        if self._lines is not None and method == "POST" and isinstance(body, list):
             fields = {**self._headers, **_trace(), **headers}
-            return self._posts.post(url[self._root :], fields, body, seconds or self._read_seconds)
+            return self._lines.post(url[self._root :], fields, body, seconds or self._read_seconds)
         whole = body is None or is_held(body)
         repeatable = repeat and whole
         length = {"Content-Length": str(sum(map(len, body)))} if isinstance(body, list) else {}
@@ -157,6 +161,11 @@ class Origin:
                 if last:
                     raise errors.Unavailable("the connection to the DICOMweb server broke") from error
         raise AssertionError("one of two attempts is the last")
+
+    def _agent(self) -> dict[str, str]:
+        """The header that says for whom this is; others' servers are not told."""
+        agent = agents.current() if self.server else ""
+        return {agents.FIELD: agent} if agent else {}
 
     def store(self, body: bytes | Iterable[bytes], content_type: str, conflict: str = "keep") -> Stored:
         """Store instances (PS3.18 10.5).
@@ -224,14 +233,21 @@ class Origin:
         Raises:
             NotFound, NotAcceptable, Unavailable, Forbidden: there are none.
         """
-        wanted = f'multipart/related; type="application/dicom"; transfer-syntax={syntax}'
-        response = self._ask("GET", f"{self.url}{path}", {"Accept": wanted}, stream=True)
-        if response.status != 200:
-            with contextlib.suppress(HTTPError):
-                response.read()
-            response.release_conn()
-            raise _error(response)
-        return Parts(response)
+        return self._open(path, f'multipart/related; type="application/dicom"; transfer-syntax={syntax}')
+
+    def _open(self, path: str, accept: str) -> "Parts":
+        url = f"{self.url}{path}"
+        response: urllib3.BaseHTTPResponse | Answer
+        if self._lines is not None and self.server:
+            headers = {**self._headers, **_trace(), **self._agent(), "Accept": accept, "Accept-Encoding": "identity"}
+            response = self._lines.get(quote(url[self._root :], safe=_SAFE), headers, self._read_seconds)
+        else:
+            response = self._ask("GET", url, {"Accept": accept}, stream=True)
+        if response.status == 200:
+            return Parts(response)
+        error = _error(response)
+        response.close()
+        raise error
 
     def frame(self, path: str, number: int) -> bytes:
         """Fetch one frame of an instance, decoded (PS3.18 10.4.1.1.6).
@@ -239,13 +255,7 @@ class Origin:
         Raises:
             NotFound, NotAcceptable, Unavailable, Forbidden: there is none.
         """
-        response = self._ask("GET", f"{self.url}{path}/frames/{number}", {"Accept": _FRAME}, stream=True)
-        if response.status != 200:
-            with contextlib.suppress(HTTPError):
-                response.read()
-            response.release_conn()
-            raise _error(response)
-        with Parts(response) as parts:
+        with self._open(f"{path}/frames/{number}", _FRAME) as parts:
             for part in parts:
                 return b"".join(bytes(piece) for piece in part)
         raise errors.Unavailable("the answer of the DICOMweb server has no part")
@@ -303,8 +313,8 @@ class Origin:
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
-        if self._posts is not None:
-            self._posts.close()
+        if self._lines is not None:
+            self._lines.close()
 
 
 class Parts:
@@ -314,11 +324,13 @@ class Parts:
         response: of status 200, its body unread.
     """
 
-    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse | Answer) -> None:
         self._response = response
+        self._reader: multipart.PartReader | None = None
         kind = response.headers.get("Content-Type", "")
-        self._reader = multipart.PartReader(multipart.boundary_of(kind)) if kind.startswith("multipart/") else None
-        self._single = self._reader is None
+        if kind.startswith("multipart/"):
+            boundary = multipart.boundary_of(kind)
+            self._reader = multipart.PartReader(boundary, counted=multipart.is_ours(boundary))
         self._done = False
 
     def __enter__(self) -> "Parts":
@@ -327,11 +339,12 @@ class Parts:
     def __exit__(self, *_: object) -> None:
         if not self._done:
             self._response.close()
-        self._response.release_conn()
+        if isinstance(self._response, urllib3.BaseHTTPResponse):
+            self._response.release_conn()
 
     def __iter__(self) -> Iterator[Iterator[bytes | memoryview]]:
         """Yield for each file an iterator over its bytes; what is left of one is passed over."""
-        if self._single:
+        if self._reader is None:
             yield self._pieces()
             return
         events = self._read()
@@ -359,11 +372,23 @@ class Parts:
             raise errors.Unavailable("the answer of the DICOMweb server ends too early or is malformed") from error
 
     def _pieces(self) -> Iterator[bytes]:
-        try:
-            yield from self._response.stream(_PIECE)
-        except (HTTPError, OSError) as error:
-            raise errors.Unavailable("the connection to the DICOMweb server broke") from error
+        if isinstance(self._response, Answer):
+            while piece := self._piece(self._response):
+                yield piece
+        else:
+            try:
+                yield from self._response.stream(_PIECE)
+            except (HTTPError, OSError) as error:
+                raise errors.Unavailable("the connection to the DICOMweb server broke") from error
         self._done = True
+
+    def _piece(self, answer: Answer) -> bytes:
+        """The next bytes of an answer: the head of a part, then all of its data, which so stay in one piece."""
+        if self._reader is None or not self._reader.counted:
+            return answer.read(_PIECE)
+        if left := self._reader.left:
+            return answer.read(min(left, _COUNTED), fill=True)
+        return answer.read(_HEAD)
 
 
 def _rows(data: bytes) -> Any:
@@ -393,10 +418,10 @@ def _sentences(response: urllib3.BaseHTTPResponse) -> list[str]:
     return texts
 
 
-def _error(response: urllib3.BaseHTTPResponse, search: bool = False) -> errors.Error:
+def _error(response: urllib3.BaseHTTPResponse | Answer, search: bool = False) -> errors.Error:
     """The error that a status stands for, with the server's own sentence where it gives one."""
     sentence = ""
-    with contextlib.suppress(ValueError, AttributeError):
+    with contextlib.suppress(ValueError, AttributeError, HTTPError, errors.Unavailable):
         told = json.loads(response.data)
         sentence = str(told.get("detail") or told.get("title") or told.get("Message") or "")
     sentence = sentence or f"the DICOMweb server answers {response.status}"

@@ -45,7 +45,7 @@ class WebNode(Origin):
             headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
             bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
             self._pool = urllib3.ProxyManager(bare, proxy_headers=headers, **given)
-            self._posts = None  # which go to the server itself
+            self._lines = None  # which go to the server itself
         else:
             self._pool = urllib3.PoolManager(**given)
         self._lock = threading.Lock()

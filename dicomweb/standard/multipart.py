@@ -103,6 +103,7 @@ class PartReader:
         boundary: as `boundary_of` returns it.
         limits: what a body may cost.
         counted: where a part states its length it has that, and nothing is searched for a delimiter; see `is_ours`.
+            Also an attribute.
     """
 
     def __init__(self, boundary: str, limits: Limits | None = None, counted: bool = False) -> None:
@@ -119,12 +120,12 @@ class PartReader:
         self._size = 0  # raw bytes of this part's data so far
         self._declared: int | None = None
         self._base64: _Base64 | None = None
-        self._counted = counted
+        self.counted = counted
 
     @property
     def left(self) -> int:
         """Bytes that are still to come of the part's data, where that is counted; 0 where nobody knows."""
-        if self._counted and self._state == "body" and self._declared:
+        if self.counted and self._state == "body" and self._declared:
             return self._declared - self._size
         return 0
 
@@ -165,7 +166,7 @@ class PartReader:
             return self._header(buffer, start, events)
         if self._state == "epilogue":
             return None
-        if self._counted and self._state == "body" and self._declared:
+        if self.counted and self._state == "body" and self._declared:
             return self._count(buffer, start, self._declared, events)
         return self._content(buffer, start, events)
 

@@ -267,7 +267,7 @@ def test_data_that_is_counted_is_not_searched_and_what_is_left_of_it_is_known():
 def test_data_that_is_not_as_long_as_it_says_is_refused_wherever_it_is_cut(stated):
     body = b"--abc\r\nContent-Length: %d\r\n\r\nDATA\r\n--abc--\r\n" % stated
     for cuts in ((), range(1, len(body)), *((cut,) for cut in range(1, len(body)))):
-        with pytest.raises(BadRequest, match="not as long|before its last"):
+        with pytest.raises(BadRequest, match=r"not as long|before its last"):
             parts_of(body, cuts=cuts, counted=True)
 
 

@@ -1,4 +1,4 @@
-"""Requests with a held body: sent in one piece over connections that are kept; answers in every form of HTTP/1.1."""
+"""Requests sent in one piece over connections that are kept; answers in every form of HTTP/1.1, read as they come."""
 
 import socket
 import threading
@@ -12,14 +12,14 @@ from ports import free_port
 
 from bridge.association import Limits, connect
 from bridge.gathering import Piece
+from bridge.lines import Answer, Lines
 from bridge.negotiation import Proposed, Request
-from bridge.posts import Posts
-from dicomweb.errors import Unavailable
+from dicomweb.errors import BadRequest, Unavailable
 from dicomweb.standard.syntaxes import EXPLICIT
 
 
 class Server:
-    """Answers the requests of each connection by a list of its own, then closes it.
+    """Answers the requests of each connection by a list of its own, then closes it. With None it says nothing more.
 
     Attributes:
         heads: of the requests, in order; `bodies` likewise.
@@ -44,40 +44,50 @@ class Server:
             self.connections += 1
             with sock, sock.makefile("rb") as reader:
                 for answer in answers:
-                    self.read(reader)
                     if answer is None:
                         self.over.wait(60)
                         return
+                    self.read(reader)
                     sock.sendall(answer)
 
     def read(self, reader) -> None:
         lines = []
         while (line := reader.readline()) not in (b"\r\n", b""):
             lines.append(line.decode().strip())
-        size = next(int(line[15:]) for line in lines if line.startswith("Content-Length:"))
+        size = next((int(line[15:]) for line in lines if line.startswith("Content-Length:")), 0)
         self.heads.append(lines[0])
         self.bodies.append(reader.read(size))
 
 
 @contextmanager
-def serving(*connections: list[bytes | None], seconds: float = 60.0):
+def asked(*connections: list[bytes | None]):
     server = Server(*connections)
     thread = threading.Thread(target=server.run)
     thread.start()
-    posts = Posts("127.0.0.1", server.port, 4, 60.0)
-
-    def post(*body: bytes):
-        answer = posts.post("/dicom-web/studies", {"Accept": "application/json"}, body, seconds)
-        return answer.status, answer.data
-
+    lines = Lines("127.0.0.1", server.port, 4, 60.0)
     try:
-        yield server, post
+        yield server, lines
     finally:
         server.over.set()
-        posts.close()
+        lines.close()
         server.listener.shutdown(socket.SHUT_RDWR)
         server.listener.close()
         thread.join(60)
+
+
+@contextmanager
+def serving(*connections: list[bytes | None], seconds: float = 60.0):
+    with asked(*connections) as (server, lines):
+
+        def post(*body: bytes):
+            answer = lines.post("/dicom-web/studies", {"Accept": "application/json"}, body, seconds)
+            return answer.status, answer.data
+
+        yield server, post
+
+
+def read(answer: Answer, most: int = 100, fill: bool = False) -> bytes:
+    return b"".join(iter(lambda: answer.read(most, fill), b""))
 
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
@@ -137,19 +147,87 @@ def test_a_silent_server_is_given_up_and_not_asked_again():
 
 def test_a_server_that_is_not_there_cannot_be_reached():
     with pytest.raises(Unavailable, match="reached"):
-        Posts("127.0.0.1", free_port(), 4, 60.0).post("/", {}, [b"a"], 60.0)
+        Lines("127.0.0.1", free_port(), 4, 60.0).post("/", {}, [b"a"], 60.0)
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+@pytest.mark.parametrize("fill", [False, True])
+def test_an_answer_that_is_read_as_it_comes_is_the_same_and_its_connection_is_kept(most, fill):
+    with asked([SIZED, CHUNKED, EMPTY, INTERIM, SIZED]) as (server, lines):
+        got = []
+        for _ in range(5):
+            answer = lines.get("/x", {}, 60.0)
+            got.append((answer.status, read(answer, most, fill)))
+            assert answer.read(most) == b""
+        assert got == [(200, b"first"), (200, b"second"), (204, b""), (409, b"{}"), (200, b"first")]
+        assert server.connections == 1
+
+
+def test_an_answer_without_length_ends_with_its_connection():
+    with asked([b"HTTP/1.1 200 OK\r\n\r\nend"], [SIZED]) as (server, lines):
+        assert read(lines.get("/x", {}, 60.0)) == b"end"
+        assert read(lines.get("/x", {}, 60.0)) == b"first"
+        assert server.connections == 2
+
+
+def test_of_an_answer_that_nobody_wants_a_little_is_read_and_much_costs_the_connection():
+    much = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
+    with asked([SIZED, SIZED, much], [CHUNKED], [SIZED]) as (server, lines):
+        answer = lines.get("/x", {}, 60.0)
+        assert answer.read(3) == b"fir"
+        answer.close()
+        assert answer.read(3) == b""
+        assert read(lines.get("/x", {}, 60.0)) == b"first"
+        assert server.connections == 1
+        lines.get("/x", {}, 60.0).close()
+        lines.get("/x", {}, 60.0).close()
+        assert read(lines.get("/x", {}, 60.0)) == b"first"
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize(
+    "broken", [SIZED[:-1], CHUNKED[:-20], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfirst\r\n"]
+)
+def test_an_answer_that_breaks_off_is_not_taken_for_whole(broken):
+    with asked([broken], [SIZED]) as (server, lines):
+        answer = lines.get("/x", {}, 60.0)
+        with pytest.raises(Unavailable, match="broke"):
+            read(answer)
+        assert read(lines.get("/x", {}, 60.0)) == b"first"
+        assert server.connections == 2
+
+
+def test_an_answer_that_stops_is_given_up():
+    with asked([SIZED[:-2], None]) as (_, lines):
+        answer = lines.get("/x", {}, 0.2)
+        with pytest.raises(Unavailable, match="in time"):
+            read(answer, fill=True)
+
+
+def test_what_is_wanted_whole_comes_in_one_piece():
+    size = 3 << 20
+    with asked([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)]) as (_, lines):
+        answer = lines.get("/x", {}, 60.0)
+        begun = len(answer.read(size))
+        assert begun + len(answer.read(size, fill=True)) == size
+        assert answer.read(size) == b""
+
+
+def test_nothing_that_is_asked_for_can_begin_a_line_of_its_own():
+    with pytest.raises(BadRequest, match="line end"):
+        Lines("127.0.0.1", free_port(), 4, 60.0).get("/x HTTP/1.1\r\nX: y", {}, 60.0)
 
 
 def test_an_object_costs_one_request_one_connection_and_one_write(tmp_path, monkeypatch):
-    from bridge import posts
+    from bridge import lines as module
 
     writes, lines = [], []
-    write, begin = posts.write_all, posts._Line.__init__
-    monkeypatch.setattr(posts, "write_all", lambda send, pieces: write(counted(send, writes), pieces))
-    monkeypatch.setattr(posts._Line, "__init__", lambda self, *args: (lines.append(self), begin(self, *args))[1])
+    write, begin = module.write_all, module._Line.__init__
+    monkeypatch.setattr(module, "write_all", lambda send, pieces: write(counted(send, writes), pieces))
+    monkeypatch.setattr(module._Line, "__init__", lambda self, *args: (lines.append(self), begin(self, *args))[1])
     with bridged(tmp_path) as system:
-        asked = Request("TESTER", "ROENTGATE", (Proposed(1, CT, (EXPLICIT,)),))
-        association = connect("127.0.0.1", system.port, asked, Limits(answer_seconds=60.0))
+        request = Request("TESTER", "ROENTGATE", (Proposed(1, CT, (EXPLICIT,)),))
+        association = connect("127.0.0.1", system.port, request, Limits(answer_seconds=60.0))
         for number in range(1, 6):
             command = {
                 "AffectedSOPClassUID": CT, "CommandField": 1, "Priority": 0,
