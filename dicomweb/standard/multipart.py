@@ -386,7 +386,7 @@ def boundary_for(etag: str) -> str:
 
 def is_ours(boundary: str) -> bool:
     """Say whether it is as `boundary_for` makes it: whoever writes that states the length of each part rightly, where
-    it states one, and ends it with a delimiter."""
+    it states one, and ends it with a delimiter (PS3.18 8.6.1.1)."""
     return boundary.startswith(_OURS)
 
 
