@@ -1,6 +1,6 @@
 """Deflate, gzip and CRC-32 (RFC 1950 to 1952) at the speed of ISA-L, which has them in the processor's vector
 instructions: for what is compressed while somebody waits for it, and for checksums of whole frames. What is
-compressed once and kept, such as metadata, stays with zlib, which makes it smaller.
+compressed once and kept, such as the metadata of instances, stays with zlib where that makes it smaller.
 """
 
 from typing import TypeAlias

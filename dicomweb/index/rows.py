@@ -73,7 +73,9 @@ def _values(dataset: Dataset, plan: _Plan) -> tuple[list[Any], str]:
     odd = ""
     for name, tag, kind in plan:
         element = dataset.get(name)
-        if kind == "number":
+        if element is None:
+            values.append(None if kind == "number" else "")
+        elif kind == "number":
             number, rest = write_number(tag, element)
             values.append(number)
             odd += rest

@@ -18,6 +18,7 @@ Where the Standard's editions and practice differ:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from dicomweb.errors import BadRequest, NotAcceptable
@@ -136,6 +137,7 @@ def described_syntax(accepted: Accepted, form: Document) -> str:
     return ""
 
 
+@lru_cache(maxsize=256)
 def for_store(accepted: Accepted) -> Document:
     """Choose the form of a Store response (PS3.18 10.5.4, W-260): JSON, unless the client would rather have
     XML. What was stored is stored, so an answer that is not accepted is better than none."""

@@ -12,6 +12,7 @@ from counting import calls_of
 from dicoms import ct
 from served import Served, multiframe, path_of
 
+from dicomweb.archive import room
 from dicomweb.archive.archive import Archive, open_archive
 from dicomweb.config import Config
 from dicomweb.index.sqlite import SqliteEngine, SqliteSession
@@ -96,7 +97,22 @@ def test_the_calls_of_a_store_are_few(archive: Archive) -> None:
     for number in range(1, 4):
         store(archive, ct(number))
     data = ct(4)
-    assert calls_of(lambda: store(archive, data)) <= 1300
+    assert calls_of(lambda: store(archive, data)) <= 1200
+    store(archive, ct(1, study=2))
+    data = ct(1, study=3)
+    assert calls_of(lambda: store(archive, data)) <= 1480  # of a new study
+
+
+def test_a_store_asks_each_disk_twice_how_much_room_it_has(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def asking(path: str) -> int:
+        asked.append(path)
+        return 1 << 50
+
+    monkeypatch.setattr(room, "free_bytes", asking)
+    store(archive, ct(1))
+    assert asked == [str(archive.config.data / "files")] * 2  # what else is kept lies on the same disk
 
 
 @pytest.fixture

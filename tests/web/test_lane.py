@@ -67,6 +67,25 @@ def test_a_loop_that_ended_leaves_no_queue_unwatched() -> None:
         free.set()
 
 
+def test_of_threads_that_sleep_the_last_to_fall_asleep_works_next() -> None:
+    lane = Lane(3, patience=0)
+    met = threading.Barrier(3)
+
+    async def idle() -> None:
+        while vars(lane)["_awake"]:
+            await asyncio.sleep(0)
+
+    async def ask() -> set[int]:
+        await asyncio.gather(*(lane.run(lambda: met.wait(20)) for _ in range(3)))
+        used = set()
+        for _ in range(10):
+            await idle()
+            used.add(await lane.run(threading.get_ident))
+        return used
+
+    assert len(asyncio.run(ask())) == 1
+
+
 @pytest.mark.parametrize("patience", [PATIENCE, 0])
 def test_no_more_calls_run_at_once_than_allowed(patience: float) -> None:
     lane = Lane(3, patience)
