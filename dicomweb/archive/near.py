@@ -104,12 +104,12 @@ class Near:
         return again
 
     def _is_looked_at(self, held: Held, run: "_Run", number: int) -> bool:
-        """Whether another frame of the run, or one of those beside it, was asked for lately."""
-        before = self._visited.get((held.version, run.number))
+        """Whether another frame was asked for lately that is so near that a run has at least two of such steps. Whoever
+        leaps through an object would get much that nobody looks at."""
+        near = (run.last + 1 - run.first) // 2
+        before = [self._visited.get((held.version, run.number + step)) for step in (-1, 0, 1)]
         self._visited.put((held.version, run.number), number, 0)
-        if before is not None and before != number:
-            return True
-        return any(self._visited.get((held.version, beside)) for beside in (run.number - 1, run.number + 1))
+        return any(other is not None and 0 < abs(number - other) <= near for other in before)
 
     def _run_of(self, layout: Layout, number: int) -> "_Run | None":
         """The run that a frame belongs to; None if it has no neighbours that are small enough."""

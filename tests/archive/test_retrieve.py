@@ -113,16 +113,17 @@ def test_frames_that_are_looked_at_in_order_come_several_at_a_time(remote):
     assert len(counted.ranges) == 2
 
 
-def test_frames_that_are_picked_here_and_there_come_alone(tmp_path, monkeypatch):
+@pytest.mark.parametrize("leaps", [(300, 10, 600, 150), range(2, 600, 50), range(590, 0, -50)], ids=str)
+def test_frames_that_are_picked_here_and_there_or_leapt_to_come_alone(tmp_path, monkeypatch, leaps):
     monkeypatch.setattr(Memory, "remote", True)
     served = Served(tmp_path)
     data, frames = multiframe(600)
     served.store(data)
     counted = served.archive.storage = Counted(served.archive.storage)
     held, found = only(served), retrieval(served)
-    for number in (300, 10, 600, 150):
+    for number in leaps:
         assert frame_of(found, held, number) == frames[number - 1]
-    assert [stop - start for _, start, stop in counted.ranges] == [len(frames[0])] * 4
+    assert [stop - start for _, start, stop in counted.ranges] == [len(frames[0])] * len(leaps)
 
 
 def test_compressed_frames_of_any_size_are_cut_out_of_what_came_together(tmp_path, monkeypatch):
