@@ -80,6 +80,7 @@ class Near:
         fetched = self._section.look(held, run.form) if run is not None else None
         if run is None or fetched is None:
             return self._section.look(held, _form(number))
+        self._visited.put((held.version, run.number), number, 0)
         return b"".join(run.cut(fetched, layout, number))
 
     def _bring(self, held: Held, layout: Layout, key: str, number: int, far: Made) -> bytes | None:

@@ -126,6 +126,17 @@ def test_frames_that_are_picked_here_and_there_or_leapt_to_come_alone(tmp_path, 
     assert [stop - start for _, start, stop in counted.ranges] == [len(frames[0])] * len(leaps)
 
 
+def test_a_long_object_that_is_played_costs_a_read_for_each_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(Memory, "remote", True)
+    served = Served(tmp_path)
+    data, frames = multiframe(640)
+    served.store(data)
+    counted = served.archive.storage = Counted(served.archive.storage)
+    held, found = only(served), retrieval(served)
+    assert [frame_of(found, held, number) for number in range(1, 641)] == frames
+    assert len(counted.ranges) == 11  # of 64 frames each, and the first frame by itself
+
+
 def test_compressed_frames_of_any_size_are_cut_out_of_what_came_together(tmp_path, monkeypatch):
     monkeypatch.setattr(Memory, "remote", True)
     served = Served(tmp_path)
