@@ -169,7 +169,7 @@ class Maker:
         if opener is not None and len(segments) == 1 and isinstance(segments[0], Stretch):
             place, start, stop = segments[0]
             if layout.lies_ready(number, stop - start):
-                return Lent(partial(opener, place), start, stop)
+                return Lent(partial(opener, place, stop - start), start, stop)
         return layout.finish(number, content.whole(self._storage, segments))
 
     def transcoded(self, held: Held, layout: Layout, key: str, number: int, wanted: str) -> bytes:

@@ -39,12 +39,12 @@ class Storage(Protocol):
 
     Attributes:
         remote: bytes come over a network and through machines of others, so that it is worth comparing them.
-        opener: opens the file that an object is, to be read and closed by whoever asked, and raises as `read` does;
-            None where objects are no files of this machine.
+        opener: opens the file that an object is, of which whoever asked reads so many bytes and which he closes; raises as
+            `read` does. None where objects are no files of this machine.
     """
 
     remote: bool
-    opener: Callable[[str], int] | None
+    opener: Callable[[str, int], int] | None
 
     def put(self, puts: list[Put]) -> list[Exception | None]:
         """Write objects; when this returns, those without an error are durable.

@@ -63,7 +63,7 @@ class Filesystem:
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise _translated(error) from error
-        self.opener: Callable[[str], int] | None = self._opened
+        self.opener: Callable[[str, int], int] | None = self._opened
         self._drafts = Drafts(self._root)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="storage")
         self._settled: set[str] = set()
@@ -224,7 +224,7 @@ class Filesystem:
             return _translated(error)
         return None
 
-    def _opened(self, key: str) -> int:
+    def _opened(self, key: str, _: int) -> int:
         return self._open(key)[0]
 
     def _open(self, key: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """A Storage around a Storage that measures how long each operation takes and how it ends."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from types import TracebackType
 
@@ -26,7 +26,7 @@ class Measured:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.remote = storage.remote
-        self.opener = storage.opener
+        self.opener: Callable[[str, int], int] | None = None if storage.opener is None else self._opened
         self.list = storage.list
         self.sweep = storage.sweep
         self.close = storage.close
@@ -48,6 +48,13 @@ class Measured:
             found = self._storage.read(key, start, stop)
         BYTES.add(("out",), len(found))
         return found
+
+    def _opened(self, key: str, wanted: int) -> int:
+        assert self._storage.opener is not None
+        with _Clock("open"):
+            handle = self._storage.opener(key, wanted)
+        BYTES.add(("out",), wanted)
+        return handle
 
     def stream(self, key: str, start: int = 0, stop: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         """See Storage."""

@@ -14,7 +14,7 @@ class Memory:
     """A Storage that lives as long as the process; "durable" means no more than that here."""
 
     remote = False
-    opener: Callable[[str], int] | None = None
+    opener: Callable[[str, int], int] | None = None
 
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, float]] = {}

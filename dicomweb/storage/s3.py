@@ -76,7 +76,7 @@ class S3:
     """
 
     remote = True
-    opener: Callable[[str], int] | None = None
+    opener: Callable[[str, int], int] | None = None
 
     def __init__(
         self,

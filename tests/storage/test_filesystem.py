@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dicomweb.errors import AlreadyStored, BadSetting, Error, NotFound, OutOfSpace, Unavailable
-from dicomweb.storage import Body, Put, open_storage
+from dicomweb.storage import Body, Put, measured, open_storage
 from dicomweb.storage.drafts import FOLDER, Drafts
 from dicomweb.storage.filesystem import Filesystem
 
@@ -422,3 +422,12 @@ def test_a_writer_without_locks_can_write(root: Path, monkeypatch: pytest.Monkey
     assert files.put([put_of()]) == [None]
     files.close()
     assert list((root / FOLDER).iterdir()) == []
+
+
+def test_bytes_of_a_file_that_is_opened_count_as_read(tmp_path):
+    storage = measured.Measured(Filesystem(tmp_path))
+    assert storage.put([Put("objects/ab/cd/one", b"bytes", hashlib.sha256(b"bytes").digest())]) == [None]
+    before = dict(measured.BYTES.rows()).get(("out",), [0])[0]
+    assert storage.opener is not None
+    os.close(storage.opener("objects/ab/cd/one", 5))
+    assert dict(measured.BYTES.rows())[("out",)][0] == before + 5

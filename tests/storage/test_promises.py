@@ -39,14 +39,14 @@ def test_what_can_be_opened_has_the_bytes_that_are_read(storage: Storage) -> Non
     if storage.opener is None:
         assert not isinstance(storage, Filesystem)
         return
-    handle = storage.opener("objects/ab/cd/one")
+    handle = storage.opener("objects/ab/cd/one", 3)
     storage.delete("objects/ab/cd/one")
     try:
         assert os.pread(handle, 100, 4) == TEXT[4:]
     finally:
         os.close(handle)
     with pytest.raises(NotFound):
-        storage.opener("objects/ab/cd/one")
+        storage.opener("objects/ab/cd/one", 3)
 
 
 @pytest.mark.parametrize("make", [bytes, bytearray, memoryview])
