@@ -39,8 +39,8 @@ class Storage(Protocol):
 
     Attributes:
         remote: bytes come over a network and through machines of others, so that it is worth comparing them.
-        opener: opens the file that an object is, of which whoever asked reads so many bytes and which he closes; raises as
-            `read` does. None where objects are no files of this machine.
+        opener: opens the file that an object is, to be closed by whoever asked and reads so many bytes of it; raises
+            as `read` does. None where objects are no files of this machine.
     """
 
     remote: bool
