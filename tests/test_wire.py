@@ -150,7 +150,7 @@ def noting_ends(app):
 
 def test_a_stream_of_which_the_client_takes_nothing_is_ended_and_others_go_on():
     app, over = noting_ends(endless)
-    with running(app, limit_stall_seconds=0.2) as server, Http2Client(server.port) as client:
+    with running(app, limit_stall_seconds=1.0) as server, Http2Client(server.port) as client:
         for stream in (1, 3):
             client.begin(stream, "GET", end=True)
         ended, taken = 0, 0

@@ -213,8 +213,11 @@ def test_the_memory_of_one_frame_is_used_again_for_the_next_and_given_back_when_
         workshop.run("zlib", "compress", lend(), 1)
     assert _faults(workshop) - before < len(LENT) // os.sysconf("SC_PAGE_SIZE") // 4
     (process,) = workshop._resting
-    status = Path(f"/proc/{process._process.pid}/statm")
-    resting = (int(status.read_text().split()[1]) for _ in iter(lambda: threading.Event().wait(0.02), True))
-    most = next(resting)
-    less = most - len(LENT) // os.sysconf("SC_PAGE_SIZE") // 2
+    status = Path(f"/proc/{process._process.pid}/status")
+
+    def held(name: str) -> int:
+        return 1024 * int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(name)))
+
+    less = held("VmHWM:") - len(LENT) // 2
+    resting = (held("VmRSS:") for _ in iter(lambda: threading.Event().wait(0.02), True))
     assert any(size < less for size in itertools.islice(resting, 500))
