@@ -199,6 +199,25 @@ def test_a_lent_file_that_is_too_short_or_cannot_be_opened_costs_its_request_alo
     assert len(workshop._resting) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not take the server's memory for the process's")
+def test_a_process_is_not_worn_by_what_the_server_held():
+    """What `getrusage` tells of a process begins with what whoever started it held."""
+    large = """
+from dicomweb.workshop import Workshop
+from dicomweb.workshop.process import WORN
+held = b"x" * (WORN + (64 << 20))
+workshop = Workshop(1, 20, 1 << 28)
+workshop.run("zlib", "compress", b"abc")
+(first,) = workshop._resting
+workshop.run("zlib", "compress", b"abc")
+(second,) = workshop._resting
+print(first is second)
+workshop.close()
+"""
+    told = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, timeout=60, check=False)
+    assert told.stdout == "True\n", told.stderr
+
+
 def _faults(workshop: Workshop) -> int:
     """Page faults of the one process so far."""
     (process,) = workshop._resting
