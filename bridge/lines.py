@@ -118,7 +118,7 @@ class Lines:
 
     def _keep(self, line: "_Line") -> None:
         """Keep a connection for the next request, if there may be one."""
-        if line.lasts and len(self._kept) < self._most:
+        if line.lasts and not line.spoke_on() and len(self._kept) < self._most:
             self._kept.append(line)
         else:
             line.close()
@@ -246,7 +246,7 @@ class _Line:
         if self.fields.get("Transfer-Encoding", "").lower() == "chunked":
             self._chunked = True
         elif length is not None:
-            self._left = int(length)
+            self._left = _size(length, 10)
         else:
             self._left, self.lasts = None, False
 
@@ -303,7 +303,7 @@ class _Line:
 
     def _next_chunk(self) -> bool:
         """Begin with the next chunk; false if that was the last one (RFC 9112 7.1)."""
-        self._left = int(self._line().partition(";")[0], 16)
+        self._left = _size(self._line().partition(";")[0].strip(), 16)
         if not self._left:
             self._chunked = False
             while self._line():  # trailer fields
@@ -316,8 +316,8 @@ class _Line:
             return False
         try:
             while self._left:
-                data = self._held or self._socket.recv(self._left, socket.MSG_DONTWAIT)
-                self._held = b""
+                data = self._held[: self._left] or self._socket.recv(self._left, socket.MSG_DONTWAIT)
+                self._held = self._held[len(data) :]
                 self._left -= len(data)
                 if not data:
                     return False
@@ -325,7 +325,18 @@ class _Line:
             return False
         return not self._left
 
+    def spoke_on(self) -> bool:
+        """Whether more came than the answer, which would be taken for the next one."""
+        return bool(self._held)
+
     def close(self) -> None:
         self.lasts = False
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+def _size(text: str, base: int) -> int:
+    """Read a number of bytes. Raises ValueError."""
+    if not text.isascii() or not text.isalnum():
+        raise ValueError("a length that is none")
+    return int(text, base)

@@ -7,7 +7,6 @@ looks at twice costs no file. Objects never change, so nothing of it is ever out
 machine are ranges of its files and nothing more.
 """
 
-import contextlib
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -45,6 +44,7 @@ class Near:
         self._run_bytes = min(RUN, section.largest)
         self._fetched: Cache[tuple[int, str], bool] = Cache(_ASKED)
         self._visited: Cache[tuple[int, int], int] = Cache(_ASKED)
+        self._damaged: Cache[tuple[int, int], bool] = Cache(_ASKED)
 
     def read(self, layout: Layout, key: str, number: int) -> tuple[Segment, ...]:
         """Return what has to be read for a frame; out of a remote storage compared with its checksum, if it has one."""
@@ -87,11 +87,13 @@ class Near:
         """Fetch a frame with its run if that is being looked at, or one that was fetched before; both stay near.
         None is another one."""
         run = self._run_of(layout, number)
-        if run is not None and self._is_looked_at(held, run, number):
+        if run is not None and self._is_looked_at(held, run, number) and not self._is_damaged(held, run):
             again = self._again(held, run.form)
-            with contextlib.suppress(Corrupt):  # its other frames are their readers' concern
+            try:
                 fetched = self._section.get(held, run.form, lambda: self._fetch(run, layout, key), files=again)
                 return b"".join(run.cut(fetched, layout, number))
+            except Corrupt:  # which of its frames is told to whoever asks for that; the run is not fetched again
+                self._damaged.put((held.version, run.number), True, 0)
         form = _form(number)
         if not self._again(held, form):
             return None
@@ -111,6 +113,9 @@ class Near:
         before = [self._visited.get((held.version, run.number + step)) for step in (-1, 0, 1)]
         self._visited.put((held.version, run.number), number, 0)
         return any(other is not None and 0 < abs(number - other) <= near for other in before)
+
+    def _is_damaged(self, held: Held, run: "_Run") -> bool:
+        return self._damaged.get((held.version, run.number)) is not None
 
     def _run_of(self, layout: Layout, number: int) -> "_Run | None":
         """The run that a frame belongs to; None if it has no neighbours that are small enough."""

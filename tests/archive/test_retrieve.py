@@ -166,6 +166,8 @@ def test_a_frame_that_came_wrong_among_its_neighbours_is_refused_alone(remote):
         assert frame_of(found, held, number) == frames[number - 1]
     with pytest.raises(Corrupt):
         frame_of(found, held, 9)
+    whole = sum(map(len, frames))
+    assert sum(stop - start for _, start, stop in storage.ranges) <= 3 * whole  # not the run again for each frame
 
 
 def test_frames_that_are_looked_at_in_order_again_stay_near(remote):

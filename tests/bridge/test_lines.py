@@ -120,6 +120,19 @@ def test_a_connection_that_the_server_ends_is_not_used_again(last):
         assert server.connections == 2
 
 
+def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one():
+    with serving([SIZED + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"], [SIZED]) as (server, post):
+        assert [post(b"a"), post(b"b")] == [(200, b"first")] * 2
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: -5", b"Content-Length: +5", b"Transfer-Encoding: chunked"])
+def test_a_length_that_is_none_is_no_answer(length):
+    broken = b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n-5\r\nabcdefghijkl"
+    with serving([broken], [broken]) as (_, post), pytest.raises(Unavailable, match="broke"):
+        post(b"a")
+
+
 def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing_but_another():
     with serving([SIZED], [SIZED, SIZED]) as (server, post):
         assert [post(b"a"), post(b"b"), post(b"c")] == [(200, b"first")] * 3
