@@ -47,15 +47,14 @@ class Room:
     """
 
     def __init__(self, folders: Mapping[str, Path], floor: int, most: int, used: Callable[[], int]) -> None:
-        self._folders = {setting: os.path.abspath(folder) for setting, folder in folders.items()}
-        self._disks = _disks(self._folders)
+        self._disks = _disks({setting: os.path.abspath(folder) for setting, folder in folders.items()})
         self._floor = floor
         self._most = most
         self._used = used
 
     def of_disks(self) -> "Room":
         """Return the same without a quota, for what passes through."""
-        return Room({name: Path(path) for name, path in self._folders.items()}, self._floor, 0, self._used)
+        return Room({name: Path(path) for name, path in self._disks.items()}, self._floor, 0, self._used)
 
     def check(self, coming: int = 0) -> None:
         """See that there is room for more at all.
@@ -139,19 +138,27 @@ def open_room(config: Config, index: Index) -> Room:
 
 def _disks(folders: Mapping[str, str]) -> dict[str, str]:
     """Return of folders, by setting, the first on each disk: what is free for it is free for the others there. Each
-    question is a system call, and every store asks twice. A folder with a quota of its own (XFS) shows another size,
-    and is a disk of its own."""
-    found: dict[object, tuple[str, str]] = {}
+    question is a system call, and every store asks twice."""
+    found: dict[str, tuple[str, str]] = {}
     for setting, path in folders.items():
-        there = path
-        while not os.path.exists(there) and there != os.path.dirname(there):
-            there = os.path.dirname(there)  # in which it will be made
-        try:
-            disk: object = (os.stat(there).st_dev, os.statvfs(there).f_blocks)
-        except OSError:
-            disk = path
-        found.setdefault(disk, (setting, path))
+        found.setdefault(_disk(path), (setting, path))
     return dict(found.values())
+
+
+def _disk(path: str) -> str:
+    """Return where the disk of a folder is mounted, or the folder itself where it has a quota of its own (XFS, ext4):
+    then it shows another size than what is mounted there."""
+    there = path
+    while not os.path.exists(there) and there != os.path.dirname(there):
+        there = os.path.dirname(there)  # in which it will be made
+    mounted = os.path.realpath(there)
+    while not os.path.ismount(mounted):
+        mounted = os.path.dirname(mounted)
+    try:
+        shared = os.statvfs(there).f_blocks == os.statvfs(mounted).f_blocks
+    except OSError:
+        shared = False
+    return mounted if shared else path
 
 
 def free_bytes(path: str) -> int | None:
