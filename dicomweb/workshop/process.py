@@ -116,11 +116,11 @@ def _answer(asked: Any, files: Sequence[int], limits: "_Limits") -> tuple[bytes,
         return LARGE, b""
     try:
         module, function, args = asked
+        work = getattr(importlib.import_module(module), function)
+        limits.hold(module)
         args = [
             lent.read(files[arg.number], arg.start, arg.stop) if isinstance(arg, lent.Borrowed) else arg for arg in args
         ]
-        work = getattr(importlib.import_module(module), function)
-        limits.hold(module)
         made: bytes = work(*args)
     except Error as error:
         return REFUSED, f"{type(error).__name__} {error}".encode()

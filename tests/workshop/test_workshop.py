@@ -218,6 +218,14 @@ workshop.close()
     assert told.stdout == "True\n", told.stderr
 
 
+def test_the_limit_of_memory_holds_for_the_first_frame_that_is_lent(workshop, tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2 * MEMORY)
+    large = Lent(lambda: os.open(tmp_path / "large", os.O_RDONLY), 0, 2 * MEMORY)
+    with pytest.raises(Undecodable, match="memory"):
+        workshop.run("zlib", "crc32", large)
+
+
 def _faults(workshop: Workshop) -> int:
     """Page faults of the one process so far."""
     (process,) = workshop._resting
