@@ -243,11 +243,13 @@ class Origin:
             response = self._lines.get(quote(url[self._root :], safe=_SAFE), headers, self._read_seconds)
         else:
             response = self._ask("GET", url, {"Accept": accept}, stream=True)
-        if response.status == 200:
-            return Parts(response)
-        error = _error(response)
-        response.close()
-        raise error
+        try:
+            if response.status == 200:
+                return Parts(response)
+            raise _error(response)
+        except BaseException:
+            response.close()
+            raise
 
     def frame(self, path: str, number: int) -> bytes:
         """Fetch one frame of an instance, decoded (PS3.18 10.4.1.1.6).

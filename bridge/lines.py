@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _LINE = 1 << 16
 _FIELDS = 256
+_INTERIM = 16
+"""Answers before the one that counts (1xx)."""
 _AT_ONCE = 1 << 13
 """Bytes that are read at once where nobody knows how many there are."""
 _WHOLE = 1 << 20
@@ -177,8 +179,11 @@ class Answer:
 
     @property
     def data(self) -> bytes:
-        """What is left of the body, which is not much."""
-        return b"".join(iter(lambda: self.read(_WHOLE), b""))
+        """What is left of the body, as far as a sentence about what went wrong may go (1 MiB)."""
+        data = bytearray()
+        while len(data) < _WHOLE and (piece := self.read(_WHOLE - len(data))):
+            data += piece
+        return bytes(data)
 
     def close(self) -> None:
         """Want no more of it."""
@@ -232,10 +237,12 @@ class _Line:
                 write_all(self._socket.sendmsg, pieces)
         except BlockingIOError as error:
             raise TimeoutError from error
-        self.status = 0
-        while self.status < 200:
+        for _ in range(_INTERIM):
             self.status, self.fields = self._head()
-        self._frame()
+            if self.status >= 200:
+                self._frame()
+                return
+        raise ValueError("answers that lead to none")
 
     def _frame(self) -> None:
         """Find out from the head where the body ends (RFC 9112 6.3)."""

@@ -5,6 +5,7 @@ in another transfer syntax, is fetched by itself.
 """
 
 import contextlib
+import re
 import struct
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _META_BYTES = 1 << 20
 _ELEMENT = struct.Struct("<I2sH")
 _LENGTH = struct.Struct("<I")
 _SHORT, _LONG = ({vr.encode() for vr in vrs} for vrs in (SHORT, LONG))
+_UID = re.compile(rb"([0-9.]+)[\0 ]?")
 _UIDS = (0x0002_0002, 0x0003_0002, 0x0010_0002)
 """Media Storage SOP Class UID, Media Storage SOP Instance UID, Transfer Syntax UID, as four bytes little endian."""
 _SYNTAXES = "00083002"
@@ -209,7 +211,10 @@ def _read_meta(head: bytes) -> list[str]:
         elif vr not in _SHORT:
             break
         if tag in _UIDS:
-            found[tag] = head[at : at + length].decode("latin-1").rstrip("\0 ")
+            value = _UID.fullmatch(head, at, min(at + length, len(head)))
+            if value is None:
+                break
+            found[tag] = value[1].decode("ascii")
         at += length
     if at == len(head) and len(found) == len(_UIDS):
         return [found[tag] for tag in _UIDS]

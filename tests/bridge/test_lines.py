@@ -133,6 +133,19 @@ def test_a_length_that_is_none_is_no_answer(length):
         post(b"a")
 
 
+def test_a_server_that_goes_on_announcing_is_given_up():
+    endless = 100 * b"HTTP/1.1 102 Processing\r\n\r\n" + SIZED
+    with serving([endless], [endless]) as (_, post), pytest.raises(Unavailable, match="broke"):
+        post(b"a")
+
+
+def test_of_a_long_sentence_about_what_went_wrong_the_beginning_is_read():
+    with asked([b"HTTP/1.1 500 Oops\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000)]) as (_, lines):
+        answer = lines.get("/", {}, 60)
+        assert answer.data == bytes(1 << 20)
+        answer.close()
+
+
 def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing_but_another():
     with serving([SIZED], [SIZED, SIZED]) as (server, post):
         assert [post(b"a"), post(b"b"), post(b"c")] == [(200, b"first")] * 3
