@@ -11,9 +11,8 @@ import ctypes
 # glibc's malloc.h; other C libraries have no mallopt, or ignore these
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
-
-# Of M_MMAP_THRESHOLD (HEAP_MAX_SIZE / 2)
 LARGEST_BLOCK = 32 << 20
+"""The greatest value that M_MMAP_THRESHOLD takes (half of glibc's HEAP_MAX_SIZE)."""
 
 
 def keep(block: int = 4 << 20, free: int = 64 << 20, arenas: int = 4) -> bool:

@@ -7,7 +7,6 @@ looks at twice costs no file. Objects never change, so nothing of it is ever out
 machine are ranges of its files and nothing more.
 """
 
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from dicomweb.archive import content
 from dicomweb.archive.caches import Cache
 from dicomweb.archive.content import Made, Segment, Stretch
 from dicomweb.archive.shelf import Section
+from dicomweb.deflate import crc32
 from dicomweb.errors import Corrupt
 from dicomweb.index import Held
 from dicomweb.standard.frames import Layout
@@ -67,27 +67,28 @@ class Near:
             return segments
 
         def make(start: int, stop: int) -> Iterable[bytes]:
-            found = self._find(held, layout, key, number)
+            run = self._run_of(layout, number)
+            if run is not None and self._damaged.get((held.version, run.number)):
+                run = None
+            found = self._find(held, layout, number, run)
             if found is None and (start, stop) == (0, far.size):
-                found = self._bring(held, layout, key, number, far)
+                found = self._bring(held, layout, key, number, run, far)
             return far.make(start, stop) if found is None else [found[start:stop]]
 
         return (Made(far.size, make),)
 
-    def _find(self, held: Held, layout: Layout, key: str, number: int) -> bytes | None:
+    def _find(self, held: Held, layout: Layout, number: int, run: "_Run | None") -> bytes | None:
         """A frame that is near."""
-        run = self._run_of(layout, number)
         fetched = self._section.look(held, run.form) if run is not None else None
         if run is None or fetched is None:
             return self._section.look(held, _form(number))
         self._visited.put((held.version, run.number), number, 0)
         return b"".join(run.cut(fetched, layout, number))
 
-    def _bring(self, held: Held, layout: Layout, key: str, number: int, far: Made) -> bytes | None:
+    def _bring(self, held: Held, layout: Layout, key: str, number: int, run: "_Run | None", far: Made) -> bytes | None:
         """Fetch a frame with its run if that is being looked at, or one that was fetched before; both stay near.
         None is another one."""
-        run = self._run_of(layout, number)
-        if run is not None and self._is_looked_at(held, run, number) and not self._is_damaged(held, run):
+        if run is not None and self._is_looked_at(held, run, number):
             again = self._again(held, run.form)
             try:
                 fetched = self._section.get(held, run.form, lambda: self._fetch(run, layout, key), files=again)
@@ -114,9 +115,6 @@ class Near:
         self._visited.put((held.version, run.number), number, 0)
         return any(other is not None and 0 < abs(number - other) <= near for other in before)
 
-    def _is_damaged(self, held: Held, run: "_Run") -> bool:
-        return self._damaged.get((held.version, run.number)) is not None
-
     def _run_of(self, layout: Layout, number: int) -> "_Run | None":
         """The run that a frame belongs to; None if it has no neighbours that are small enough."""
         size = max(layout.frame_size(1), 1)
@@ -138,7 +136,7 @@ class Near:
         for number in range(run.first, run.last + 1):
             checksum = 0
             for piece in run.cut(fetched, layout, number):
-                checksum = zlib.crc32(piece, checksum)
+                checksum = crc32(piece, checksum)
             if checksum != layout.frame_checksum(number):
                 raise Corrupt("the stored bytes of an instance are not those that were stored")
         return fetched

@@ -120,8 +120,12 @@ class Shelf:
         self._lock = threading.Lock()
         self._flights: Flights[str, bytes] = Flights()
         self._failures: OrderedDict[str, tuple[float, str]] = OrderedDict()
-        self.largest = self._memory.largest
         self._written = disk  # so that the first file looks at what earlier processes left
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest result that memory keeps."""
+        return self._memory.largest
 
     def find(self, name: str) -> bytes | None:
         """Return a result that is in memory, or None."""

@@ -68,14 +68,24 @@ class Counted:
 
 
 @pytest.fixture
-def remote(tmp_path, monkeypatch):
-    """A server whose storage is far away, and its one object of 30 frames."""
-    monkeypatch.setattr(Memory, "remote", True)
-    served = Served(tmp_path)
+def far(tmp_path, monkeypatch):
+    """Makes a server whose storage is far away, with one object."""
+
+    def made(data: bytes) -> Served:
+        monkeypatch.setattr(Memory, "remote", True)
+        served = Served(tmp_path)
+        served.store(data)
+        served.archive.storage = Counted(served.archive.storage)
+        return served
+
+    return made
+
+
+@pytest.fixture
+def remote(far):
+    """Such a server, and the 30 frames of its object."""
     data, frames = multiframe(30)
-    served.store(data)
-    served.archive.storage = Counted(served.archive.storage)
-    return served, frames
+    return far(data), frames
 
 
 def frame_of(
@@ -114,36 +124,27 @@ def test_frames_that_are_looked_at_in_order_come_several_at_a_time(remote):
 
 
 @pytest.mark.parametrize("leaps", [(300, 10, 600, 150), range(2, 600, 50), range(590, 0, -50)], ids=str)
-def test_frames_that_are_picked_here_and_there_or_leapt_to_come_alone(tmp_path, monkeypatch, leaps):
-    monkeypatch.setattr(Memory, "remote", True)
-    served = Served(tmp_path)
+def test_frames_that_are_picked_here_and_there_or_leapt_to_come_alone(far, leaps):
     data, frames = multiframe(600)
-    served.store(data)
-    counted = served.archive.storage = Counted(served.archive.storage)
-    held, found = only(served), retrieval(served)
+    served = far(data)
+    held, found, counted = only(served), retrieval(served), served.archive.storage
     for number in leaps:
         assert frame_of(found, held, number) == frames[number - 1]
     assert [stop - start for _, start, stop in counted.ranges] == [len(frames[0])] * len(leaps)
 
 
-def test_a_long_object_that_is_played_costs_a_read_for_each_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(Memory, "remote", True)
-    served = Served(tmp_path)
+def test_a_long_object_that_is_played_costs_a_read_for_each_run(far):
     data, frames = multiframe(640)
-    served.store(data)
-    counted = served.archive.storage = Counted(served.archive.storage)
-    held, found = only(served), retrieval(served)
+    served = far(data)
+    held, found, counted = only(served), retrieval(served), served.archive.storage
     assert [frame_of(found, held, number) for number in range(1, 641)] == frames
     assert len(counted.ranges) == 11  # of 64 frames each, and the first frame by itself
 
 
-def test_compressed_frames_of_any_size_are_cut_out_of_what_came_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(Memory, "remote", True)
-    served = Served(tmp_path)
+def test_compressed_frames_of_any_size_are_cut_out_of_what_came_together(far):
     frames = [bytes([number]) * (2 * number * number) for number in range(1, 41)]
-    served.store(compressed(frames, JPEG))
-    counted = served.archive.storage = Counted(served.archive.storage)
-    held, found = only(served), retrieval(served)
+    served = far(compressed(frames, JPEG))
+    held, found, counted = only(served), retrieval(served), served.archive.storage
     for number, frame in enumerate(frames, 1):
         assert frame_of(found, held, number, syntax=JPEG) == frame
     assert len(counted.ranges) < 10
