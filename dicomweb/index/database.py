@@ -80,6 +80,8 @@ class Database(Reader):
     def intend_new(self, intents: Sequence[tuple[Intent, str]]) -> dict[str, Held]:
         """See Index."""
         found: dict[str, Held] = self._groups.do(self._do_intend_new, intents, False) if intents else {}
+        if found:
+            self._engine.settle()
         return found
 
     def _do_intend_new(self, session: Session, works: Sequence[Sequence[tuple[Intent, str]]]) -> list[dict[str, Held]]:

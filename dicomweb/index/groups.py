@@ -1,9 +1,10 @@
 """Group commit: what several threads want to write at the same time shares one transaction and one fsync.
 
 Whoever comes first leads: it takes what is waiting, runs it in one transaction and tells the others what became
-of theirs; meanwhile the next group gathers. So there is one writer per process, no thread of its own, and a
-single writer pays for no handing over. A group that fails is tried again one by one, so that what is wrong with
-one does not touch the others.
+of theirs; meanwhile the next group gathers. So no thread of its own is needed, and a single writer pays for no handing
+over. A group that fails is tried again one by one, so that what is wrong with one does not touch the others.
+
+What need not last gathers by itself: it would wait for the sync of others else.
 """
 
 import threading
@@ -22,18 +23,25 @@ _ATTEMPTS = 8
 
 
 class _Job:
-    __slots__ = ("done", "handler", "lasting", "result", "work")
+    __slots__ = ("done", "handler", "result", "work")
 
-    def __init__(self, handler: Handler, work: Any, lasting: bool) -> None:
+    def __init__(self, handler: Handler, work: Any) -> None:
         self.handler = handler
         self.work = work
-        self.lasting = lasting
         self.done = False
         self.result: Any = None
 
 
+class _Lane:
+    """Jobs that wait, and the place of the one who leads."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Job] = deque()
+        self.lead = threading.Lock()
+
+
 class Groups:
-    """The one writer of a process.
+    """What a process writes: two transactions at a time at most, one of them with what need not last.
 
     Args:
         engine: gives the transactions.
@@ -41,8 +49,7 @@ class Groups:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: deque[_Job] = deque()
-        self._turn = threading.Lock()
+        self._lasting, self._passing = _Lane(), _Lane()
 
     def do(self, handler: Handler, work: Any, lasting: bool = True) -> Any:
         """Run a job in a transaction, with others if there are; return its result when that is durable.
@@ -57,24 +64,26 @@ class Groups:
                 lost at the very moment of the commit.
             Error: what the handler returned for this job.
         """
-        job = _Job(handler, work, lasting)
-        self._waiting.append(job)
-        with self._turn:
+        job = _Job(handler, work)
+        lane = self._lasting if lasting else self._passing
+        lane.waiting.append(job)
+        with lane.lead:
             while not job.done:
-                self._lead()
+                self._lead(lane)
         if isinstance(job.result, BaseException):
             raise job.result
         return job.result
 
-    def _lead(self) -> None:
+    def _lead(self, lane: _Lane) -> None:
         group: list[_Job] = []
-        while self._waiting and len(group) < _LARGEST:
-            group.append(self._waiting.popleft())
+        while lane.waiting and len(group) < _LARGEST:
+            group.append(lane.waiting.popleft())
+        lasting = lane is self._lasting
         try:
-            self._together(group)
+            self._together(group, lasting)
         except Again:
             for job in group:
-                self._alone(job)
+                self._alone(job, lasting)
         except Exception as error:
             # Where the database does not answer, nobody is at fault, and asking for each would take long.
             if len(group) == 1 or isinstance(error, Unavailable):
@@ -82,7 +91,7 @@ class Groups:
                     job.result = error
             else:
                 for job in group:
-                    self._alone(job)
+                    self._alone(job, lasting)
         except BaseException as error:
             for job in group:
                 job.result = Unavailable("the writer was interrupted")
@@ -91,22 +100,22 @@ class Groups:
         for job in group:
             job.done = True
 
-    def _together(self, group: list[_Job]) -> None:
+    def _together(self, group: list[_Job], lasting: bool) -> None:
         kinds: dict[Handler, list[_Job]] = {}
         for job in group:
             kinds.setdefault(job.handler, []).append(job)
         results: list[tuple[_Job, Any]] = []
-        with self._engine.write(any(job.lasting for job in group)) as session:
+        with self._engine.write(lasting) as session:
             for handler, jobs in kinds.items():
                 found = handler(session, [job.work for job in jobs])
                 results += zip(jobs, found, strict=True)
         for job, result in results:
             job.result = result
 
-    def _alone(self, job: _Job) -> None:
+    def _alone(self, job: _Job, lasting: bool) -> None:
         for _ in range(_ATTEMPTS):
             try:
-                self._together([job])
+                self._together([job], lasting)
             except Again as error:
                 job.result = error
                 continue

@@ -245,6 +245,9 @@ class PostgresEngine:
             finally:
                 self.give_back(connection)
 
+    def settle(self) -> None:
+        """See Engine; PostgreSQL shows nothing before it is durable."""
+
     def doubtful(self) -> bool:
         """See Engine."""
         return False

@@ -72,6 +72,8 @@ class Reader:
             return {}
         with self._engine.read() as session:
             found = self._current(session, instances)
+        if found:
+            self._engine.settle()
         return {uid: found[storable(uid)] for uid in instances if storable(uid) in found}
 
     def _current(self, session: Session, instances: Iterable[str]) -> dict[str, Held]:
@@ -213,7 +215,10 @@ class Reader:
     def changes(self, after: int = 0, limit: int = 1000) -> list[Change]:
         """See Index."""
         with self._engine.read() as session:
-            return feed.read(session, after, limit)
+            found = feed.read(session, after, limit)
+        if found:
+            self._engine.settle()
+        return found
 
     def used(self) -> int:
         """See Index."""

@@ -72,7 +72,15 @@ class Engine(Protocol):
 
         Raises:
             Again: the transaction was undone because of another one.
-            Unavailable: the database did not answer.
+            Unavailable: the database did not answer, or what was committed could not be made durable.
+        """
+
+    def settle(self) -> None:
+        """Return when all that can be read now is durable: whoever reads may see what a transaction wrote before that
+        is durable.
+
+        Raises:
+            Unavailable: it cannot be made durable.
         """
 
     def doubtful(self) -> bool:

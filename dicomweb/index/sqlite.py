@@ -4,6 +4,10 @@ Several processes take turns at writing by two lock files. Whoever wants the wri
 and leaves the door once inside; so a process that has just written cannot overtake the one that waits. SQLite by
 itself lets a waiting process starve for seconds.
 
+A commit writes to the log of writes (WAL) and ends the turn; then the log is synced, which is what the writer waits
+for. So nobody's turn takes as long as a sync, and a sync makes all durable that was committed before it. What is
+committed can be read a moment before that (see `SqliteEngine.settle`).
+
 All processes with one file run on one machine, since what tells them of each other's writes (WAL) is memory that they
 share. On a folder that several machines see, the first one has it, and the others are refused.
 """
@@ -36,6 +40,7 @@ _IDLE_READERS = 32
 _STEPS = 20_000
 """Steps of SQLite's machine, about a millisecond, between looks at the deadline."""
 _MAPPED = 1 << 31
+_PIECE = 1 << 20
 
 
 class SqliteSession:
@@ -130,13 +135,13 @@ class SqliteEngine:
         self._readers: deque[sqlite3.Connection] = deque()
         self._closed = False
         self._boot = "" if path is None else owners.boot()
-        self._synced = True  # what is committed now
         with _translated():
             if path is not None:
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._machine = _Machine(path, self._boot) if path is not None and self._boot else None
             with self._turns:
                 self._connection = self._connect()
+                self._log = None if path is None else _Log(self._connection, path)
             self._upgrade()
 
     def _connect(self) -> sqlite3.Connection:
@@ -149,7 +154,7 @@ class SqliteEngine:
         )
         for setting in (
             "journal_mode = WAL",
-            "synchronous = FULL",
+            "synchronous = NORMAL",
             "cache_size = -8192",
             "wal_autocheckpoint = 4000",
             "journal_size_limit = 67108864",
@@ -214,23 +219,26 @@ class SqliteEngine:
             connection.close()
 
     def write(self, lasting: bool = True) -> AbstractContextManager[SqliteSession]:
-        """See Engine. A transaction that need not last is in the log of writes (WAL), which is synced with the next
-        one that must; so the log never has a gap."""
+        """See Engine. A transaction that need not last is in the log, which is synced with the next one that must; so
+        the log never has a gap."""
         return _Writer(self, lasting or not self._boot)
 
-    def begin(self, lasting: bool) -> SqliteSession:
+    def settle(self) -> None:
+        """See Engine. Also what other processes committed is synced."""
+        if self._log is not None:
+            self._log.sync()
+
+    def begin(self) -> SqliteSession:
         """Take the turn and begin a transaction, which `end` ends."""
         self._turns.__enter__()
         try:
-            connection = self._connection
-            if lasting != self._synced:
-                connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}").close()
-                self._synced = lasting
-            connection.execute("BEGIN IMMEDIATE")
+            if self._log is not None:
+                self._log.mend()
+            self._connection.execute("BEGIN IMMEDIATE")
         except BaseException:
             self._turns.__exit__()
             raise
-        return SqliteSession(connection)
+        return SqliteSession(self._connection)
 
     def end(self, well: bool) -> None:
         """Commit what was begun, or undo it, and give the turn to the next one."""
@@ -270,6 +278,8 @@ class SqliteEngine:
             while self._readers:
                 self._readers.pop().close()
             self._connection.close()
+            if self._log is not None:
+                self._log.close()
         self._turns.close()
         if self._machine is not None:
             self._machine.close()
@@ -309,7 +319,7 @@ class _Writer:
 
     Args:
         engine: whose connection is used.
-        lasting: the commit is synced.
+        lasting: it ends when what was committed is durable.
     """
 
     __slots__ = ("_engine", "_lasting")
@@ -320,7 +330,7 @@ class _Writer:
 
     def __enter__(self) -> SqliteSession:
         try:
-            return self._engine.begin(self._lasting)
+            return self._engine.begin()
         except (sqlite3.Error, OSError) as error:
             _raise(error)
 
@@ -329,8 +339,77 @@ class _Writer:
             self._engine.end(well=error is None)
         except (sqlite3.Error, OSError) as failed:
             error = failed
+        if error is None and self._lasting:
+            self._engine.settle()
         if isinstance(error, (sqlite3.Error, OSError)):
             _raise(error)
+
+
+class _Log:
+    """The file of the log of writes (WAL), to be synced where nobody's turn is held up by it.
+
+    What a failed sync has left behind, no later one tells (fsync(2)): the kernel holds it to be written. So the log is
+    written again, byte for byte, before anything is added to it.
+
+    Args:
+        connection: of which the log is; as long as it is open, the log is this file.
+        path: of the database.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        connection.execute("SELECT 1 FROM sqlite_master").close()  # or there may be no log yet
+        self._file = os.open(f"{path}-wal", os.O_RDWR)
+        self._one = threading.Lock()  # of several syncs at once, one alone is told that they failed
+        self._broken = False
+
+    def sync(self) -> None:
+        """Return when what was written is durable.
+
+        Raises:
+            Unavailable: it is not, and may be lost with the machine.
+        """
+        with self._one:
+            if self._broken:
+                raise _unsynced("one before this one failed")
+            self._sync()
+
+    def mend(self) -> None:
+        """Write the log again if a sync failed; whoever calls has the turn.
+
+        Raises:
+            Unavailable: that fails as well.
+        """
+        if not self._broken:
+            return
+        with self._one:
+            try:
+                for place in range(0, os.fstat(self._file).st_size, _PIECE):
+                    os.pwrite(self._file, os.pread(self._file, _PIECE, place), place)
+            except OSError as error:
+                raise _unsynced(error.strerror) from error
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            _data_sync(self._file)
+        except OSError as error:
+            self._broken = True
+            raise _unsynced(error.strerror) from error
+        self._broken = False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._one:
+            os.close(self._file)
+            self._file = -1
+
+
+def _unsynced(why: str | None) -> Unavailable:
+    return Unavailable(f"the index's log of writes could not be synced: {why}")
+
+
+def _data_sync(file: int) -> None:
+    (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(file)
 
 
 class _Machine:

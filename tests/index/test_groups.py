@@ -46,7 +46,7 @@ def run_together(groups: Groups, engine: Engine, handler: Any, works: Sequence[A
         leader = pool.submit(groups.do, first, "first")
         assert engine.entered.wait(30)
         waiting = [pool.submit(result, work) for work in works]
-        while len(groups._waiting) < len(works):
+        while len(groups._lasting.waiting) < len(works):
             pass
         engine.gate.set()
         assert leader.result() == "first"
@@ -127,3 +127,28 @@ def test_the_writer_goes_on_after_it_was_interrupted() -> None:
     with pytest.raises(KeyboardInterrupt):
         groups.do(interrupt, "x")
     assert groups.do(double, 2) == 4
+
+
+def test_what_need_not_last_waits_for_nobody_elses_sync() -> None:
+    kinds: list[bool] = []
+
+    class Syncing(Engine):
+        @contextmanager
+        def write(self, lasting: bool = True) -> Iterator[list[Any]]:
+            with super().write(lasting) as session:
+                yield session
+            kinds.append(lasting)
+            if lasting:  # the sync goes on
+                self.entered.set()
+                assert self.gate.wait(30)
+
+    engine = Syncing()
+    groups = Groups(engine)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as pool:
+        syncing = pool.submit(groups.do, double, 1)
+        assert engine.entered.wait(30)
+        assert groups.do(double, 2, lasting=False) == 4
+        assert not syncing.done()
+        engine.gate.set()
+        assert syncing.result() == 2
+    assert kinds == [True, False]

@@ -1,18 +1,22 @@
 """What only SQLite does: turns, plans, a full disk, a damaged file."""
 
+import errno
 import fcntl
 import os
+import shutil
 import sqlite3
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from entries import entry, store
 
 from dicomweb.errors import Incompatible, OutOfSpace, Unavailable
-from dicomweb.index import open_index, search
+from dicomweb.index import Intent, open_index, search
 from dicomweb.index import sqlite as module
 from dicomweb.index.ordering import WHOLE
 from dicomweb.standard.attributes import BY_KEYWORD
@@ -167,6 +171,118 @@ def test_a_full_disk_is_said_so_and_writing_goes_on_when_there_is_room(tmp_path:
     connection.execute("PRAGMA max_page_count = 1000000")
     assert store(index, *(entry(instance=f"8.{i}") for i in range(3))) == [None] * 3
     index.close()
+
+
+class Syncs:
+    """Syncs of the log of writes: they are counted and can be made to fail; each leaves a copy of what the death of
+    the machine would leave."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = path
+        self.done = 0
+        self.failing = False
+        self.written: list[range] = []
+        monkeypatch.setattr(module, "_data_sync", self._sync)
+        monkeypatch.setattr(module, "os", SimpleNamespace(**vars(os) | {"pwrite": self._write}))
+
+    def _sync(self, file: int) -> None:
+        if self.failing:
+            raise OSError(errno.EIO, "Input/output error")
+        copied = self.folder(self.done)
+        copied.mkdir()
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{self.path}{end}", copied / f"index.sqlite{end}")
+        os.fdatasync(file)
+        self.done += 1
+
+    def _write(self, file: int, data: bytes, place: int) -> int:
+        self.written.append(range(place, place + len(data)))
+        return os.pwrite(file, data, place)
+
+    def folder(self, number: int) -> Path:
+        """Where the files are as this sync made them durable."""
+        return self.path.parent / f"sync-{number}"
+
+
+def test_whatever_was_answered_outlives_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "index.sqlite"
+    index = open_index(f"sqlite:{path}")
+    syncs = Syncs(path, monkeypatch)
+    stored: list[tuple[str, int]] = []
+
+    def work(thread: int) -> None:
+        for number in range(12):
+            uid = f"{thread}.{number}"
+            assert store(index, entry(study=f"1.{thread}", series=f"2.{thread}", instance=uid)) == [None]
+            stored.append((uid, syncs.done - 1))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    index.close()
+    monkeypatch.undo()
+    assert syncs.done < len(stored), "those who came at the same time shared syncs"
+    for number in {last for _, last in stored}:
+        left = open_index(f"sqlite:{syncs.folder(number) / 'index.sqlite'}")
+        answered = [uid for uid, last in stored if last <= number]
+        assert set(answered) == left.present(answered).keys()
+        left.close()
+
+
+def test_nobodys_turn_lasts_as_long_as_a_sync(tmp_path, monkeypatch):
+    path = tmp_path / "index.sqlite"
+    index = open_index(f"sqlite:{path}")
+    free: list[bool] = []
+    monkeypatch.setattr(module, "_data_sync", lambda file: free.append(is_free(f"{path}-writer")))
+    store(index, entry())
+    index.close()
+    assert free
+    assert all(free)
+
+
+def test_what_need_not_last_is_not_synced_and_what_is_told_of_others_is(tmp_path, monkeypatch):
+    path = tmp_path / "index.sqlite"
+    index, other = open_index(f"sqlite:{path}"), open_index(f"sqlite:{path}")
+    made = entry()
+    store(index, made)
+    syncs = Syncs(path, monkeypatch)
+    again = Intent(made.held.version + 1, "objects/again")
+    index.intend([again])
+    assert syncs.done == 0
+    assert other.intend_new([(again, made.held.instance)]).keys() == {made.held.instance}
+    assert syncs.done == 1
+    assert other.present([made.held.instance])
+    assert syncs.done == 2
+    assert other.changes()
+    assert syncs.done == 3
+    for each in (index, other):
+        each.close()
+
+
+def test_a_log_that_could_not_be_synced_is_written_again_before_anything_else(tmp_path, monkeypatch):
+    path = tmp_path / "index.sqlite"
+    index = open_index(f"sqlite:{path}")
+    first = entry()
+    store(index, first)
+    syncs = Syncs(path, monkeypatch)
+    syncs.failing = True
+    with pytest.raises(Unavailable, match="could not be synced: Input/output error"):
+        store(index, entry(instance="2"))
+    with pytest.raises(Unavailable, match="could not be synced"):
+        store(index, entry(instance="3"))
+    syncs.failing = False
+    with pytest.raises(Unavailable, match="could not be synced"):  # the kernel would say now that all is well
+        index.present([first.held.instance])
+    assert not syncs.done
+    written = Path(f"{path}-wal").stat().st_size
+    syncs.written.clear()
+    assert store(index, entry(instance="4")) == [None]
+    assert {place for each in syncs.written for place in each} >= set(range(written))
+    assert index.present([first.held.instance, "2", "4"]).keys() == {first.held.instance, "2", "4"}
+    index.close()
+    monkeypatch.undo()
+    left = open_index(f"sqlite:{syncs.folder(syncs.done - 1) / 'index.sqlite'}")
+    assert left.present([first.held.instance, "2", "4"]).keys() == {first.held.instance, "2", "4"}
+    left.close()
 
 
 def test_a_writer_that_never_ends_makes_the_index_unavailable_but_readable(
