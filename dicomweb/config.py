@@ -113,8 +113,8 @@ class Config:
     workers: int = setting(
         0,
         HTTP,
-        "web processes; with SQLite two read at up to twice the rate, and store a little slower",
-        shown="1 with SQLite, else one per core up to 4",
+        "web processes; a third one brings SQLite nothing where all of them store",
+        shown="one per core, up to 2 with SQLite, up to 4 with PostgreSQL",
         least=0,
         most=64,
     )
@@ -451,8 +451,8 @@ class Config:
         prefix = self.path_prefix.strip("/")
         fill(self, "path_prefix", f"/{prefix}" if prefix else "")
         if not self.workers:
-            embedded = self.index.startswith("sqlite:") or self.storage.startswith("memory:")
-            fill(self, "workers", 1 if embedded else min(os.cpu_count() or 1, 4))
+            most = 1 if self._in_memory() else 2 if self.index.startswith("sqlite:") else 4
+            fill(self, "workers", min(os.cpu_count() or 1, most))
         if not self.codec_processes:
             fill(self, "codec_processes", max(-(-(os.cpu_count() or 1) // self.workers), 1))
         if not self.unknown_aets:
@@ -469,6 +469,10 @@ class Config:
     def __repr__(self) -> str:
         return f"Config({', '.join(f'{spec.name}={text}' for spec, text, _ in self.shown())})"
 
+    def _in_memory(self) -> bool:
+        """Whether something is kept in the memory of one process, so that another one would not see it."""
+        return self.storage.startswith("memory:") or self.index == "sqlite::memory:"
+
     def _check_together(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):
             raise BadSetting("tls_cert and tls_key go together: name both or neither.")
@@ -478,8 +482,11 @@ class Config:
             raise BadSetting("dimse_tls_cert and dimse_tls_key go together: name both or neither.")
         if self.search_page > self.search_page_limit:
             raise BadSetting("search_page is larger than search_page_limit.")
-        if self.workers > 1 and self.storage.startswith("memory:"):
-            raise BadSetting("workers must be 1 with storage memory:, which each process would have for itself.")
+        if self.workers > 1 and self._in_memory():
+            raise BadSetting(
+                "workers must be 1 with storage memory: or index sqlite::memory:, which each process would have for"
+                " itself."
+            )
         if self.oidc_issuer and not self.oidc_audience:
             raise BadSetting("oidc_issuer needs oidc_audience: tokens that are meant for others open nothing here.")
         if self.tls_clients and not (self.access and self.tls_client_ca and self.server == "hypercorn"):

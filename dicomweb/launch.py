@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import importlib
 import logging
 import multiprocessing
 import os
@@ -32,6 +33,16 @@ _CERTIFICATE_SECONDS = 60.0
 _GARBAGE = 20_000
 """Objects that are made before a look for unreachable circles among them; at 700, Python's own figure, some 6 % of the
 CPU of a store went into looking. What was made at the start is left out of it."""
+
+_NEEDED = (
+    "dicomweb.app",
+    "dicomweb.wire",
+    "dicomweb.index.sqlite",
+    "dicomweb.storage.filesystem",
+    "hypercorn.app_wrappers",
+    "hypercorn.asyncio.run",
+    "uvloop",
+)
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +118,20 @@ def _cannot_listen(host: str, port: int, error: OSError) -> BadSetting:
 
 
 # -- one worker ------------------------------------------------------------------------------------------
+def load() -> None:
+    """Import what `work` will need, as far as it starts no threads."""
+    for name in _NEEDED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 def work(
     config: Config,
     sockets: list[socket.socket],
     ready: Callable[[], None],
     measures: Path | None = None,
     turns: Turns | None = None,
+    parent: int | None = None,
 ) -> None:
     """Build the application and serve it on the sockets until a signal comes.
 
@@ -122,6 +141,8 @@ def work(
         ready: called once it answers.
         measures: folder in which several workers put their measures together.
         turns: in which they take connections; None where there is only this one.
+        parent: file descriptor that can be read when the process to whom this one belongs is gone; None: the one that
+            started it, if that is one of ours.
     """
     from dicomweb.app import build_or_wait
 
@@ -129,7 +150,7 @@ def work(
     serving = serve_uvicorn if config.server == "uvicorn" else serve_hypercorn
     with asyncio.Runner(loop_factory=loop_factory(turns)) as runner:
         try:
-            runner.run(_until_told(serving, application, config, sockets))
+            runner.run(_until_told(serving, application, config, sockets, parent))
         except Exception:
             if application.failed is not None:
                 raise application.failed from None
@@ -187,7 +208,11 @@ class Announced:
 
 
 async def _until_told(
-    serving: Callable[..., Awaitable[None]], app: Announced, config: Config, sockets: list[socket.socket]
+    serving: Callable[..., Awaitable[None]],
+    app: Announced,
+    config: Config,
+    sockets: list[socket.socket],
+    parent: int | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     told = app.told = asyncio.Event()
@@ -201,11 +226,12 @@ async def _until_told(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    parent = multiprocessing.parent_process()
+    if parent is None and (process := multiprocessing.parent_process()) is not None:
+        parent = process.sentinel
     if parent is not None:
         # The supervisor alone takes Ctrl-C; a worker whose supervisor is gone stops too.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        loop.add_reader(parent.sentinel, _orphaned, loop, parent.sentinel, stop)
+        loop.add_reader(parent, _orphaned, loop, parent, stop)
     await serving(app, config, sockets, told)
 
 

@@ -1,6 +1,11 @@
 """The web server as processes: one worker is this process; several are processes of their own on the same
-sockets, watched by this one, which serves nothing itself. They share connections by `turns`."""
+sockets, watched by this one, which serves nothing itself. They share connections by `turns`.
 
+On Linux this process imports what each worker needs and they are copies of it: they share the memory that it takes, and
+start at once. It has no threads, which would not be copied.
+"""
+
+import gc
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -9,17 +14,20 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from dicomweb.config import Config
 from dicomweb.errors import BadSetting, Error, Unavailable
-from dicomweb.launch import begin_log, greeting, listen, work
+from dicomweb.launch import begin_log, greeting, listen, load, work
 from dicomweb.turns import Counts, Turns
 
 _COUNTS = "connections"
+_COPIED = sys.platform == "linux"
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 PAUSE, LONGEST = 1.0, 30.0
 """Seconds before a worker takes the place of one that was killed as it started: first, and at most."""
@@ -58,7 +66,7 @@ def serve(config: Config, say: Callable[[str], None] = print) -> int:
 
 
 def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], None], shared: Path) -> int:
-    """Run workers, start again those that die, and stop all when told.
+    """Run workers, start again those that die, and stop all when told, or when the process that started this is gone.
 
     Args:
         config: what holds.
@@ -69,7 +77,10 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
     Raises:
         BadSetting, Unavailable: what kept the first worker from starting.
     """
-    spawn = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork" if _COPIED else "spawn")
+    life = _Life()
+    process = multiprocessing.parent_process()
+    parent = None if process is None else process.sentinel
     workers: dict[int, _Worker] = {}
     counts = Counts.begin(shared / _COUNTS, config.workers)
     pauses = Pauses()
@@ -84,17 +95,21 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
         for worker in workers.values():
             worker.process.kill() if stopping > 1 else worker.process.terminate()
 
-    previous = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
+    previous = {each: signal.signal(each, stop) for each in _SIGNALS}
     announced = False
     failure: Error | None = None
     status = 0
     try:
+        if _COPIED:
+            load()
+            gc.collect()
+            gc.freeze()  # or looking for garbage would touch, and so copy, what is shared
         while True:
             wanted = 0 if stopping or failure is not None or status else config.workers
             while not stopping and len(workers) < wanted and pauses.left() == 0:
                 starting = True
                 number = min(set(range(config.workers)) - {worker.number for worker in workers.values()})
-                worker = _Worker(spawn, config, sockets, shared, number)
+                worker = _Worker(context, config, sockets, shared, number, life)
                 workers[worker.process.sentinel] = worker
                 starting = False
                 if stopping:  # told while it was being made
@@ -102,8 +117,12 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                     worker.process.terminate()
             if not workers and (stopping or not wanted):
                 break
-            for happened in _happenings(workers, pauses.left() if len(workers) < wanted else None):
-                worker, message = happened
+            for whose, message in _happenings(workers, parent, pauses.left() if len(workers) < wanted else None):
+                if whose is None:
+                    parent = None
+                    stop()
+                    continue
+                worker = whose
                 if message == "ready":
                     worker.ready = True
                     pauses.end()
@@ -131,6 +150,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                             )
     finally:
         counts.close()
+        life.end()
         for each, handler in previous.items():
             signal.signal(each, handler)
     if failure is not None:
@@ -144,6 +164,27 @@ def _close(sockets: list[socket.socket]) -> None:
         each.close()
 
 
+class _Life:
+    """A pipe on which nothing is ever said: it ends when this process has ended.
+
+    Attributes:
+        sign: the end to watch, which the workers have.
+    """
+
+    def __init__(self) -> None:
+        self.sign, self._held = multiprocessing.Pipe(duplex=False)
+
+    def watch(self) -> Connection:
+        """Let go of the end that the supervisor alone holds; return the other one."""
+        self._held.close()
+        return self.sign
+
+    def end(self) -> None:
+        """Close both."""
+        self._held.close()
+        self.sign.close()
+
+
 class _Worker:
     """A worker process and the pipe on which it says that it is ready, or why it is not.
 
@@ -151,13 +192,19 @@ class _Worker:
         number: among the workers; one that takes the place of another has the other's.
     """
 
-    def __init__(self, spawn: Any, config: Config, sockets: list[socket.socket], shared: Path, number: int) -> None:
+    def __init__(
+        self, context: Any, config: Config, sockets: list[socket.socket], shared: Path, number: int, life: _Life
+    ) -> None:
         self.number = number
-        self.pipe, theirs = spawn.Pipe(duplex=False)
-        self.process: multiprocessing.process.BaseProcess = spawn.Process(
-            target=_worker, args=(config, sockets, theirs, shared, number), daemon=True
+        self.pipe, theirs = context.Pipe(duplex=False)
+        self.process: multiprocessing.process.BaseProcess = context.Process(
+            target=_worker, args=(config, sockets, theirs, shared, number, life), daemon=True
         )
-        self.process.start()
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a copy would do as the supervisor does
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         theirs.close()
         self.listening = True
         self.ready = False
@@ -200,12 +247,16 @@ class Pauses:
         self._next, self._until = PAUSE, self._clock()
 
 
-def _happenings(workers: dict[int, _Worker], seconds: float | None) -> Iterator[tuple[_Worker, object]]:
-    """Wait, so many seconds at most; yield what workers say, and None for those that ended."""
+def _happenings(
+    workers: dict[int, _Worker], parent: int | None, seconds: float | None
+) -> Iterator[tuple[_Worker | None, object]]:
+    """Wait, so many seconds at most; yield what workers say, and None for those that ended; no worker where the
+    parent has ended."""
     pipes = {worker.pipe: worker for worker in workers.values() if worker.listening}
     if not workers and seconds is not None:
         seconds = min(seconds, _LOOK)
-    happened = multiprocessing.connection.wait([*pipes, *workers], seconds)
+    watched: Sequence[int] = () if parent is None else (parent,)
+    happened = multiprocessing.connection.wait([*pipes, *workers, *watched], seconds)
     for each in happened:
         if each in pipes:
             worker = pipes[each]
@@ -214,15 +265,19 @@ def _happenings(workers: dict[int, _Worker], seconds: float | None) -> Iterator[
             except (EOFError, OSError):
                 worker.listening = False
     for each in happened:
-        if isinstance(each, int) and each in workers:
-            yield workers[each], None
+        if isinstance(each, int):
+            yield workers.get(each), None
 
 
-def _worker(config: Config, sockets: list[socket.socket], pipe: Any, shared: Path, number: int) -> None:
+def _worker(config: Config, sockets: list[socket.socket], pipe: Any, shared: Path, number: int, life: _Life) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    parent = life.watch()
     begin_log(config)
     turns = Turns(Counts(shared / _COUNTS), number)
     try:
-        work(config, sockets, lambda: pipe.send("ready"), shared, turns)
+        work(config, sockets, lambda: pipe.send("ready"), shared, turns, parent.fileno())
     except (BadSetting, Unavailable) as error:
         pipe.send(type(error)(str(error)))
         sys.exit(1)

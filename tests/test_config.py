@@ -15,7 +15,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 def test_without_any_word_it_listens_on_loopback_and_keeps_files_under_data(tmp_path):
     config = Config.read({})
-    assert (config.http_host, config.http_port, config.workers) == ("127.0.0.1", 8080, 1)
+    assert (config.http_host, config.http_port) == ("127.0.0.1", 8080)
     assert config.data == tmp_path / "data"
     assert config.storage == f"file:{tmp_path}/data/files"
     assert config.index == f"sqlite:{tmp_path}/data/index.sqlite"
@@ -215,10 +215,22 @@ def test_a_file_that_others_can_read_is_noticed_when_it_holds_a_secret(tmp_path)
     assert Config.read({}).notices == ()
 
 
-def test_workers_follow_the_index_and_unknown_aets_the_address():
-    several = Config(index="postgresql://db/pacs", storage="s3://bucket")
-    assert 1 <= several.workers <= 4
-    assert Config(index="sqlite:/x").workers == 1
+@pytest.mark.parametrize(
+    ("cores", "index", "storage", "workers"),
+    [
+        (8, "postgresql://db/pacs", "s3://bucket", 4),
+        (8, "sqlite:/x", "", 2),
+        (1, "sqlite:/x", "", 1),
+        (8, "sqlite::memory:", "", 1),
+        (8, "postgresql://db/pacs", "memory:", 1),
+    ],
+)
+def test_workers_follow_the_cores_and_the_index(cores, index, storage, workers, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert Config(index=index, storage=storage).workers == workers
+
+
+def test_unknown_aets_follow_the_address():
     assert Config().unknown_aets == "everything"
     assert Config(dimse_host="0.0.0.0").unknown_aets == "refuse"
 

@@ -107,7 +107,9 @@ class _Process:
 def _web(config: Config, pipe: Any) -> None:
     from dicomweb.workers import serve
 
-    _tie()
+    if config.workers == 1:  # the supervisor of several looks for its parent itself
+        _tie()
+    os.setpgrp()
     _tell(pipe, lambda: serve(config, pipe.send))
 
 
@@ -116,6 +118,7 @@ def _bridge(config: Config, pipe: Any) -> None:
     from dicomweb.commands.bridge import addresses, settings_of
 
     begin_log(config)
+    os.setpgrp()
     _tie()
     lines: Callable[..., str] = lambda bridge: "\n".join(addresses(config, bridge.port, bridge.tls_port))  # noqa: E731
     _tell(pipe, lambda: serve(settings_of(config), lambda bridge: pipe.send(lines(bridge))))
@@ -130,8 +133,7 @@ def _tell(pipe: Any, serving: Callable[[], int]) -> None:
 
 
 def _tie() -> None:
-    """Leave Ctrl-C to the parent, which passes it on; stop when the parent is gone."""
-    os.setpgrp()
+    """Stop when the parent is gone."""
     parent = multiprocessing.parent_process()
     main = threading.main_thread().ident or 0
 
