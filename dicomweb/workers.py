@@ -102,11 +102,11 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
     try:
         if _COPIED:
             load()
-            gc.collect()
             gc.freeze()  # or looking for garbage would touch, and so copy, what is shared
         while True:
             wanted = 0 if stopping or failure is not None or status else config.workers
-            while not stopping and len(workers) < wanted and pauses.left() == 0:
+            # One after the other: the first answers sooner where others do not start beside it.
+            while not (stopping or len(workers) >= wanted or pauses.left()) and all(w.ready for w in workers.values()):
                 starting = True
                 number = min(set(range(config.workers)) - {worker.number for worker in workers.values()})
                 worker = _Worker(context, config, sockets, shared, number, life)
