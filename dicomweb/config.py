@@ -113,7 +113,7 @@ class Config:
     workers: int = setting(
         0,
         HTTP,
-        "web processes; a third one brings SQLite nothing where all of them store",
+        "web processes; a second one stores a fourth more and reads up to twice as much, and needs 40 MB",
         shown="one per core, up to 2 with SQLite, up to 4 with PostgreSQL",
         least=0,
         most=64,

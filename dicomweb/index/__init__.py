@@ -172,7 +172,7 @@ class Index(Protocol):
     """Metadata of everything stored, with durable, atomic changes; safe to call from several threads.
 
     Every method may raise Unavailable, those that read TookTooLong. Changes are durable when the method returns. Others
-    may read them a moment before; what `present`, `intend_new` and `changes` tell is durable.
+    may read them a moment before; what `present`, `intend_new`, `garbage` and `changes` tell is durable.
 
     Attributes:
         nodes, jobs, refusals, visits, keys, shares: what concerns other systems and people; `clear` leaves them alone.

@@ -46,12 +46,10 @@ class Reader:
     def garbage(self, limit: int = 1000) -> list[tuple[int, str]]:
         """See Index."""
         with self._engine.read() as session:
-            return [
-                (version, key)
-                for version, key in session.rows(
-                    "SELECT version, key FROM garbage ORDER BY version DESC LIMIT ?", (limit,)
-                )
-            ]
+            rows = session.rows("SELECT version, key FROM garbage ORDER BY version DESC LIMIT ?", (limit,))
+        if rows:
+            self._engine.settle()
+        return [(version, key) for version, key in rows]
 
     def known(self, versions: Sequence[int]) -> set[int]:
         """See Index."""

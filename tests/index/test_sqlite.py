@@ -254,6 +254,10 @@ def test_what_need_not_last_is_not_synced_and_what_is_told_of_others_is(tmp_path
     assert syncs.done == 2
     assert other.changes()
     assert syncs.done == 3
+    index.abandon([again.version])
+    done = syncs.done
+    assert other.garbage()
+    assert syncs.done == done + 1
     for each in (index, other):
         each.close()
 
