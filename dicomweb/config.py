@@ -12,6 +12,7 @@ import dataclasses
 import ipaddress
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ class Config:
         0,
         HTTP,
         "web processes; a second one stores a fourth more and reads up to twice as much, and needs 40 MB",
-        shown="one per core, up to 2 with SQLite, up to 4 with PostgreSQL",
+        shown="one per core, up to 4; up to 2 with SQLite on Linux, 1 elsewhere",
         least=0,
         most=64,
     )
@@ -451,7 +452,8 @@ class Config:
         prefix = self.path_prefix.strip("/")
         fill(self, "path_prefix", f"/{prefix}" if prefix else "")
         if not self.workers:
-            most = 1 if self._in_memory() else 2 if self.index.startswith("sqlite:") else 4
+            several = 4 if not self.index.startswith("sqlite:") else 2 if sys.platform == "linux" else 1
+            most = 1 if self._in_memory() else several
             fill(self, "workers", min(os.cpu_count() or 1, most))
         if not self.codec_processes:
             fill(self, "codec_processes", max(-(-(os.cpu_count() or 1) // self.workers), 1))

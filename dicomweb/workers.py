@@ -95,7 +95,11 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
         for worker in workers.values():
             worker.process.kill() if stopping > 1 else worker.process.terminate()
 
+    def missing() -> bool:
+        return len(workers) < wanted and all(worker.ready for worker in workers.values())
+
     previous = {each: signal.signal(each, stop) for each in _SIGNALS}
+    wanted = config.workers
     announced = False
     failure: Error | None = None
     status = 0
@@ -106,7 +110,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
         while True:
             wanted = 0 if stopping or failure is not None or status else config.workers
             # One after the other: the first answers sooner where others do not start beside it.
-            while not (stopping or len(workers) >= wanted or pauses.left()) and all(w.ready for w in workers.values()):
+            while missing() and not stopping and pauses.left() == 0:
                 starting = True
                 number = min(set(range(config.workers)) - {worker.number for worker in workers.values()})
                 worker = _Worker(context, config, sockets, shared, number, life)
@@ -117,7 +121,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
                     worker.process.terminate()
             if not workers and (stopping or not wanted):
                 break
-            for whose, message in _happenings(workers, parent, pauses.left() if len(workers) < wanted else None):
+            for whose, message in _happenings(workers, parent, pauses.left() if missing() else None):
                 if whose is None:
                     parent = None
                     stop()
@@ -200,11 +204,13 @@ class _Worker:
         self.process: multiprocessing.process.BaseProcess = context.Process(
             target=_worker, args=(config, sockets, theirs, shared, number, life), daemon=True
         )
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a copy would do as the supervisor does
+        if _COPIED:  # until it has let go of the supervisor's handlers
+            masked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             self.process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+            if _COPIED:
+                signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         theirs.close()
         self.listening = True
         self.ready = False
@@ -270,9 +276,10 @@ def _happenings(
 
 
 def _worker(config: Config, sockets: list[socket.socket], pipe: Any, shared: Path, number: int, life: _Life) -> None:
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if _COPIED:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     parent = life.watch()
     begin_log(config)
     turns = Turns(Counts(shared / _COUNTS), number)

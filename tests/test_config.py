@@ -216,16 +216,18 @@ def test_a_file_that_others_can_read_is_noticed_when_it_holds_a_secret(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("cores", "index", "storage", "workers"),
+    ("cores", "platform", "index", "storage", "workers"),
     [
-        (8, "postgresql://db/pacs", "s3://bucket", 4),
-        (8, "sqlite:/x", "", 2),
-        (1, "sqlite:/x", "", 1),
-        (8, "sqlite::memory:", "", 1),
-        (8, "postgresql://db/pacs", "memory:", 1),
+        (8, "linux", "postgresql://db/pacs", "s3://bucket", 4),
+        (8, "linux", "sqlite:/x", "", 2),
+        (8, "darwin", "sqlite:/x", "", 1),
+        (1, "linux", "sqlite:/x", "", 1),
+        (8, "linux", "sqlite::memory:", "", 1),
+        (8, "linux", "postgresql://db/pacs", "memory:", 1),
     ],
 )
-def test_workers_follow_the_cores_and_the_index(cores, index, storage, workers, monkeypatch):
+def test_workers_follow_the_cores_and_the_index(cores, platform, index, storage, workers, monkeypatch):
+    monkeypatch.setattr("sys.platform", platform)
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     assert Config(index=index, storage=storage).workers == workers
 

@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -115,6 +117,32 @@ def test_workers_are_copies_of_a_supervisor_without_threads_and_end_when_it_is_k
         deadline = time.monotonic() + 30
         while any(map(alive, workers)):
             assert time.monotonic() < deadline
+
+
+WAITS = """
+import os, signal, sys
+from dicomweb import workers
+waits = 0
+wait = workers._happenings
+def counting(*arguments):
+    global waits
+    waits += 1
+    return wait(*arguments)
+def say(greeting):
+    print(waits)
+    os.kill(os.getpid(), signal.SIGTERM)
+if __name__ == "__main__":
+    workers._happenings = counting
+    sys.exit(workers.serve(workers.Config(http_port=0, workers=3), say))
+"""
+
+
+def test_a_supervisor_sleeps_while_its_workers_start(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= 6
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc on this machine")
