@@ -141,8 +141,17 @@ class SqliteEngine:
             self._machine = _Machine(path, self._boot) if path is not None and self._boot else None
             with self._turns:
                 self._connection = self._connect()
-                self._log = None if path is None else _Log(self._connection, path)
+                self._log = self._open_log()
             self._upgrade()
+
+    def _open_log(self) -> "_Log | None":
+        """Open the log of writes. On file systems that let processes share no memory there is none; then SQLite itself
+        syncs each commit."""
+        ((journal,),) = self._connection.execute("PRAGMA journal_mode").fetchall()
+        if self._path is not None and journal == "wal":
+            return _Log(self._connection, self._path)
+        self._connection.execute("PRAGMA synchronous = FULL").close()
+        return None
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -289,6 +289,21 @@ def test_a_log_that_could_not_be_synced_is_written_again_before_anything_else(tm
     left.close()
 
 
+def test_where_no_memory_can_be_shared_sqlite_syncs_by_itself(tmp_path, monkeypatch):
+    path = tmp_path / "index.sqlite"
+    connect = sqlite3.connect
+    monkeypatch.setattr(  # locks by files, as there are on file systems that know no others
+        "sqlite3.connect", lambda place, **more: connect(f"file:{place}?vfs=unix-dotfile", uri=True, **more)
+    )
+    index: Any = open_index(f"sqlite:{path}")
+    made = entry()
+    assert store(index, made) == [None]
+    assert index.present([made.held.instance])
+    assert not Path(f"{path}-wal").exists()
+    assert index._engine._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    index.close()
+
+
 def test_a_writer_that_never_ends_makes_the_index_unavailable_but_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
