@@ -61,7 +61,7 @@ class Groups:
 
         Raises:
             Unavailable: the transaction could not be made; nothing of the job was done, unless the database was
-                lost at the very moment of the commit.
+                lost at the very moment of the commit, or its disk fails: then what was done may be lost or stay.
             Error: what the handler returned for this job.
         """
         job = _Job(handler, work)

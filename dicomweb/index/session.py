@@ -72,7 +72,8 @@ class Engine(Protocol):
 
         Raises:
             Again: the transaction was undone because of another one.
-            Unavailable: the database did not answer, or what was committed could not be made durable.
+            Unavailable: the database did not answer, or what was committed, and can be read, could not be
+                made durable.
         """
 
     def settle(self) -> None:

@@ -12,6 +12,8 @@ All processes with one file run on one machine, since what tells them of each ot
 share. On a folder that several machines see, the first one has it, and the others are refused.
 """
 
+import errno
+import itertools
 import os
 import sqlite3
 import threading
@@ -234,8 +236,13 @@ class SqliteEngine:
 
     def settle(self) -> None:
         """See Engine. Also what other processes committed is synced."""
-        if self._log is not None:
+        if self._log is None:
+            return
+        try:
             self._log.sync()
+        except OSError:
+            with self._turns:
+                self._log.mend()
 
     def begin(self) -> SqliteSession:
         """Take the turn and begin a transaction, which `end` ends."""
@@ -367,23 +374,29 @@ class _Log:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("SELECT 1 FROM sqlite_master").close()  # or there may be no log yet
-        self._file = os.open(f"{path}-wal", os.O_RDWR)
+        self._file = os.open(f"{path.resolve()}-wal", os.O_RDWR)
         self._one = threading.Lock()  # of several syncs at once, one alone is told that they failed
         self._broken = False
+        self._clock = itertools.count(1)
+        self._synced = 0  # when the last sync began that ended well
 
     def sync(self) -> None:
-        """Return when what was written is durable.
+        """Return when what was written is durable; a sync that began later than this was called does for it, too.
 
         Raises:
-            Unavailable: it is not, and may be lost with the machine.
+            OSError: it is not, and may be lost with the machine, unless `mend` succeeds.
         """
+        asked = next(self._clock)
         with self._one:
             if self._broken:
-                raise _unsynced("one before this one failed")
-            self._sync()
+                raise OSError(errno.EIO, "a sync before this one failed")
+            if self._synced < asked:
+                begun = next(self._clock)
+                self._sync()
+                self._synced = begun
 
     def mend(self) -> None:
-        """Write the log again if a sync failed; whoever calls has the turn.
+        """Write the log again if a sync failed; then all of it is durable. Whoever calls has the turn.
 
         Raises:
             Unavailable: that fails as well.
@@ -392,18 +405,19 @@ class _Log:
             return
         with self._one:
             try:
-                for place in range(0, os.fstat(self._file).st_size, _PIECE):
-                    os.pwrite(self._file, os.pread(self._file, _PIECE, place), place)
+                place, size = 0, os.fstat(self._file).st_size
+                while place < size:
+                    written = os.pwrite(self._file, os.pread(self._file, _PIECE, place), place)
+                    if not written:
+                        raise OSError(errno.EIO, "the disk takes nothing")
+                    place += written
+                self._sync()
             except OSError as error:
-                raise _unsynced(error.strerror) from error
-            self._sync()
+                raise Unavailable(f"the index's log of writes could not be synced: {error.strerror}") from error
 
     def _sync(self) -> None:
-        try:
-            _data_sync(self._file)
-        except OSError as error:
-            self._broken = True
-            raise _unsynced(error.strerror) from error
+        self._broken = True
+        _data_sync(self._file)
         self._broken = False
 
     def close(self) -> None:
@@ -411,10 +425,6 @@ class _Log:
         with self._one:
             os.close(self._file)
             self._file = -1
-
-
-def _unsynced(why: str | None) -> Unavailable:
-    return Unavailable(f"the index's log of writes could not be synced: {why}")
 
 
 def _data_sync(file: int) -> None:
