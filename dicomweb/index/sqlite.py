@@ -416,8 +416,11 @@ class _Log:
                 raise Unavailable(f"the index's log of writes could not be synced: {error.strerror}") from error
 
     def _sync(self) -> None:
-        self._broken = True
-        _data_sync(self._file)
+        try:
+            _data_sync(self._file)
+        except OSError:
+            self._broken = True
+            raise
         self._broken = False
 
     def close(self) -> None:

@@ -222,6 +222,7 @@ def test_whatever_was_answered_outlives_the_machine(tmp_path: Path, monkeypatch:
     index.close()
     monkeypatch.undo()
     assert syncs.done < len(stored), "those who came at the same time shared syncs"
+    assert not syncs.written, "the log is written again where all is well"
     for number in {last for _, last in stored}:
         left = open_index(f"sqlite:{syncs.folder(number) / 'index.sqlite'}")
         answered = [uid for uid, last in stored if last <= number]
