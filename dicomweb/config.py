@@ -115,7 +115,7 @@ class Config:
         0,
         HTTP,
         "web processes; a second one stores a fourth more and reads up to twice as much, and needs 40 MB",
-        shown="one per core, up to 4; up to 2 with SQLite on Linux, 1 elsewhere",
+        shown="one per core, up to 4; with SQLite up to 2 on Linux, else 1",
         least=0,
         most=64,
     )

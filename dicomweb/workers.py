@@ -110,7 +110,7 @@ def supervise(config: Config, sockets: list[socket.socket], ready: Callable[[], 
         while True:
             wanted = 0 if stopping or failure is not None or status else config.workers
             # One after the other: the first answers sooner where others do not start beside it.
-            while missing() and not stopping and pauses.left() == 0:
+            if missing() and not stopping and pauses.left() == 0:
                 starting = True
                 number = min(set(range(config.workers)) - {worker.number for worker in workers.values()})
                 worker = _Worker(context, config, sockets, shared, number, life)

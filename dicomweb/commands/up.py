@@ -107,9 +107,7 @@ class _Process:
 def _web(config: Config, pipe: Any) -> None:
     from dicomweb.workers import serve
 
-    if config.workers == 1:  # the supervisor of several looks for its parent itself
-        _tie()
-    os.setpgrp()
+    os.setpgrp()  # Ctrl-C is the parent's, which passes it on
     _tell(pipe, lambda: serve(config, pipe.send))
 
 

@@ -33,9 +33,14 @@ class _Job:
 
 
 class _Lane:
-    """Jobs that wait, and the place of the one who leads."""
+    """Jobs that wait, and the place of the one who leads.
 
-    def __init__(self) -> None:
+    Args:
+        lasting: what they write does (see `Engine.write`).
+    """
+
+    def __init__(self, lasting: bool) -> None:
+        self.lasting = lasting
         self.waiting: deque[_Job] = deque()
         self.lead = threading.Lock()
 
@@ -49,7 +54,7 @@ class Groups:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lasting, self._passing = _Lane(), _Lane()
+        self._lasting, self._passing = _Lane(True), _Lane(False)
 
     def do(self, handler: Handler, work: Any, lasting: bool = True) -> Any:
         """Run a job in a transaction, with others if there are; return its result when that is durable.
@@ -78,12 +83,11 @@ class Groups:
         group: list[_Job] = []
         while lane.waiting and len(group) < _LARGEST:
             group.append(lane.waiting.popleft())
-        lasting = lane is self._lasting
         try:
-            self._together(group, lasting)
+            self._together(group, lane.lasting)
         except Again:
             for job in group:
-                self._alone(job, lasting)
+                self._alone(job, lane.lasting)
         except Exception as error:
             # Where the database does not answer, nobody is at fault, and asking for each would take long.
             if len(group) == 1 or isinstance(error, Unavailable):
@@ -91,7 +95,7 @@ class Groups:
                     job.result = error
             else:
                 for job in group:
-                    self._alone(job, lasting)
+                    self._alone(job, lane.lasting)
         except BaseException as error:
             for job in group:
                 job.result = Unavailable("the writer was interrupted")

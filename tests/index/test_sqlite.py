@@ -16,7 +16,7 @@ import pytest
 from entries import entry, store
 
 from dicomweb.errors import Incompatible, OutOfSpace, Unavailable
-from dicomweb.index import Intent, open_index, search
+from dicomweb.index import Intent, open_index, search, wal
 from dicomweb.index import sqlite as module
 from dicomweb.index.ordering import WHOLE
 from dicomweb.standard.attributes import BY_KEYWORD
@@ -182,8 +182,8 @@ class Syncs:
         self.done = 0
         self.failing = self.short = False
         self.written: list[range] = []
-        monkeypatch.setattr(module, "_data_sync", self._sync)
-        monkeypatch.setattr(module, "os", SimpleNamespace(**vars(os) | {"pwrite": self._write}))
+        monkeypatch.setattr(wal, "_data_sync", self._sync)
+        monkeypatch.setattr(wal, "os", SimpleNamespace(**vars(os) | {"pwrite": self._write}))
 
     def _sync(self, file: int) -> None:
         if self.failing:
@@ -235,7 +235,7 @@ def test_a_sync_that_fails_once_costs_nobody_an_answer(tmp_path, monkeypatch):
     index = open_index(f"sqlite:{path}")
     store(index, entry())
     syncs = Syncs(path, monkeypatch)
-    sync, failed = module._data_sync, []
+    sync, failed = wal._data_sync, []
 
     def once(file: int) -> None:
         if not failed:
@@ -243,7 +243,7 @@ def test_a_sync_that_fails_once_costs_nobody_an_answer(tmp_path, monkeypatch):
             raise OSError(errno.EIO, "Input/output error")
         sync(file)
 
-    monkeypatch.setattr(module, "_data_sync", once)
+    monkeypatch.setattr(wal, "_data_sync", once)
     assert store(index, entry(instance="2")) == [None]
     assert (len(failed), syncs.done) == (1, 1)
     assert syncs.written
@@ -263,7 +263,7 @@ def test_nobodys_turn_lasts_as_long_as_a_sync(tmp_path, monkeypatch):
     path = tmp_path / "index.sqlite"
     index = open_index(f"sqlite:{path}")
     free: list[bool] = []
-    monkeypatch.setattr(module, "_data_sync", lambda file: free.append(is_free(f"{path}-writer")))
+    monkeypatch.setattr(wal, "_data_sync", lambda file: free.append(is_free(f"{path}-writer")))
     store(index, entry())
     index.close()
     assert free

@@ -103,7 +103,8 @@ def test_a_request_under_way_ends_and_then_the_association_does(tmp_path):
         assert association.is_aborted or association.is_released
 
 
-def test_nothing_is_left_of_it_when_it_is_killed(tmp_path):
-    with up(tmp_path) as (process, _):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_left_of_it_when_it_is_killed(tmp_path, workers):
+    with up(tmp_path, "--workers", workers) as (process, _):
         process.kill()
         process.communicate(timeout=60)  # ends when nobody holds its output any more
