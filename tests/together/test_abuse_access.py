@@ -124,12 +124,12 @@ def test_nobody_says_under_which_name_or_from_where_he_asks(there):
 def test_what_goes_wrong_tells_nothing_of_the_inside_or_the_patient(there):
     """A13, and that what is stored and damaged is no exception."""
     canary = {"PatientName": "CANARY^ZOE", "PatientID": "CANARYID"}
-    files = there.folder / "data" / "files"
-    before = set(files.rglob("*"))
+    objects = there.folder / "data" / "files" / "objects"
+    before = set(objects.rglob("*"))
     with there.client("admin", 13) as client:
         client.headers.update(there.who("admin"))
         assert client.post(STUDIES, content=dicoms.ct(study=33, **canary), headers=DICOM).is_success
-        (stored,) = [path for path in set(files.rglob("*")) - before if path.is_file()]
+        (stored,) = [path for path in set(objects.rglob("*")) - before if path.is_file()]
         stored.chmod(0o600)
         stored.write_bytes(b"damaged")
         answers = {
