@@ -149,7 +149,7 @@ class SqliteEngine:
         syncs each commit."""
         ((journal,),) = self._connection.execute("PRAGMA journal_mode").fetchall()
         if self._path is not None and journal == "wal":
-            return Log(self._connection, self._path)
+            return Log(self._connection, self._path, Path(f"{self._path}-writer"))
         self._connection.execute("PRAGMA synchronous = FULL").close()
         return None
 
@@ -239,18 +239,22 @@ class SqliteEngine:
         try:
             self._log.sync()
         except OSError:
-            with self._turns:
-                self._log.mend()
+            with _Writer(self, lasting=False):
+                pass  # the log is mended before anything is written
 
     def begin(self) -> SqliteSession:
         """Take the turn and begin a transaction, which `end` ends."""
         self._turns.__enter__()
         try:
-            if self._log is not None:
-                self._log.mend()
             self._connection.execute("BEGIN IMMEDIATE")
         except BaseException:
             self._turns.__exit__()
+            raise
+        try:
+            if self._log is not None:
+                self._log.mend()
+        except BaseException:
+            self.end(well=False)
             raise
         return SqliteSession(self._connection)
 

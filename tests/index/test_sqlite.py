@@ -180,14 +180,15 @@ class Syncs:
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
         self.done = 0
-        self.failing = self.short = False
+        self.failing = 0
+        self.short = False
         self.written: list[range] = []
         monkeypatch.setattr(wal, "_data_sync", self._sync)
         monkeypatch.setattr(wal, "os", SimpleNamespace(**vars(os) | {"pwrite": self._write}))
 
     def _sync(self, file: int) -> None:
         if self.failing:
-            raise OSError(errno.EIO, "Input/output error")
+            raise OSError(self.failing, os.strerror(self.failing))
         copied = self.folder(self.done)
         copied.mkdir()
         for end in ("", "-wal"):
@@ -196,6 +197,8 @@ class Syncs:
         self.done += 1
 
     def _write(self, file: int, data: bytes, place: int) -> int:
+        if len(data) == 1:  # the mark
+            return os.pwrite(file, data, place)
         data = data[:100_000] if self.short else data
         self.written.append(range(place, place + len(data)))
         return os.pwrite(file, data, place)
@@ -299,12 +302,13 @@ def test_a_log_that_could_not_be_synced_is_written_again_before_anything_else(tm
     first = entry()
     store(index, first)
     syncs = Syncs(path, monkeypatch)
-    syncs.failing = True
+    syncs.failing = errno.EIO
     with pytest.raises(Unavailable, match="could not be synced: Input/output error"):
         store(index, entry(instance="2"))
-    with pytest.raises(Unavailable, match="could not be synced"):
+    syncs.failing = errno.ENOSPC
+    with pytest.raises(OutOfSpace, match="could not be synced"):
         store(index, entry(instance="3"))
-    syncs.failing = False
+    syncs.failing = 0
     assert not syncs.done
     size = Path(f"{path}-wal").stat().st_size
     syncs.written.clear()
@@ -318,6 +322,27 @@ def test_a_log_that_could_not_be_synced_is_written_again_before_anything_else(tm
     left = open_index(f"sqlite:{syncs.folder(syncs.done - 1) / 'index.sqlite'}")
     assert left.present([first.held.instance, "2", "4"]).keys() == {first.held.instance, "2", "4"}
     left.close()
+
+
+def test_a_log_that_could_not_be_synced_is_written_again_by_whichever_process_comes_next(tmp_path, monkeypatch):
+    path = tmp_path / "index.sqlite"
+    dying = open_index(f"sqlite:{path}")
+    first = entry()
+    store(dying, first)
+    syncs = Syncs(path, monkeypatch)
+    syncs.failing = errno.EIO
+    with pytest.raises(Unavailable):
+        store(dying, entry(instance="2"))
+    syncs.failing = 0
+    syncs.written.clear()
+    size = Path(f"{path}-wal").stat().st_size
+    for writing_again in (True, False):
+        other = open_index(f"sqlite:{path}")
+        assert other.present([first.held.instance])
+        assert ({place for each in syncs.written for place in each} >= set(range(size))) == writing_again
+        syncs.written.clear()
+        other.close()
+    dying.close()
 
 
 def test_where_no_memory_can_be_shared_sqlite_syncs_by_itself(tmp_path, monkeypatch):
