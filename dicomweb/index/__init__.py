@@ -240,7 +240,8 @@ class Index(Protocol):
         intent, by which the sweep would remove the object.
 
         It becomes current where its SOP Instance UID is free, or held by a version that `graves` has a tombstone of a
-        replacement for; else it is a version that is not current. Whether it was intended does not matter.
+        replacement for; else it is a version that is not current. Whether it was intended does not matter, and what
+        somebody else has taken in or removed meanwhile stays as it is.
         """
 
     def adopt(self, entry: Entry, graves: Mapping[int, Tombstone]) -> None:

@@ -182,6 +182,9 @@ def test_an_object_that_is_there_enters_in_one_step_as_what_it_is(index: Index) 
     for each in (first, second, third, kept):
         index.enter(each, graves)
     assert index.locate("1.1", "1.1.1", "1.1.1.1") == third.held
+    for each in (first, third, kept):  # as another process does that found the same objects
+        index.enter(each, graves)
+    assert index.locate("1.1", "1.1.1", "1.1.1.1") == third.held
     assert index.others(10) == [kept.held]
     assert index.garbage() == [(each.held.version, each.held.key) for each in (second, first)]
     assert index.pending(time.time() + 1) == []
