@@ -126,6 +126,10 @@ class _Closed(Exception):
     pass
 
 
+class BadAnswers(SystemExit):
+    """Answers that a benchmark must not get; it ends with what they were."""
+
+
 @dataclass(slots=True)
 class Load:
     """What a load came to."""
@@ -137,7 +141,11 @@ class Load:
 
 
 def drive(port: int, calls: Sequence[Call], clients: int = 1, check: Callable[[int], bool] | None = None) -> Load:
-    """Send all calls, shared among so many clients; each status must satisfy `check` (default: below 300)."""
+    """Send all calls, shared among so many clients; each status must satisfy `check` (default: below 300).
+
+    Raises:
+        BadAnswers: one does not.
+    """
     load = Load(0.0)
     lock = threading.Lock()
     queue = iter(calls)
@@ -167,5 +175,5 @@ def drive(port: int, calls: Sequence[Call], clients: int = 1, check: Callable[[i
     load.seconds = time.perf_counter() - begin
     bad = [status for status in load.statuses if not (check(status) if check else status < 300)]
     if bad or len(load.latencies) != len(calls):
-        raise SystemExit(f"answers that a benchmark must not get: {load.statuses} of {len(calls)}")
+        raise BadAnswers(f"answers that a benchmark must not get: statuses {load.statuses} of {len(calls)} calls")
     return load

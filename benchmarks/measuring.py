@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks import data, pixels
-from benchmarks.client import Call, drive, post
+from benchmarks.client import BadAnswers, Call, Load, drive, post
 from benchmarks.servers import Server
 from benchmarks.workloads import CT_STUDIES, HUGE, MULTI_FRAME, Workload
 
@@ -61,18 +61,27 @@ def load(servers: Sequence[Server], studies: int, huge: bool, pictures: int = 0)
         _store(servers, [[part]])
     if huge:
         _store(servers, [[data.multi_frame(HUGE, 600, 512, 512)]])
+    for server in servers if pictures else ():
+        _drive(server, "warming up", pixels.first(server.base), 8)
 
 
 def _store(servers: Sequence[Server], requests: Sequence[Sequence[bytes]], clients: int = 1) -> None:
     for server in servers:
-        drive(server.port, [post(f"{server.base}/studies", parts) for parts in requests], clients)
+        _drive(server, "loading", [post(f"{server.base}/studies", parts) for parts in requests], clients)
+
+
+def _drive(server: Server, name: str, calls: Sequence[Call], clients: int) -> Load:
+    try:
+        return drive(server.port, calls, clients)
+    except BadAnswers as error:
+        raise BadAnswers(f"{server.name}, {name}: {error}") from error
 
 
 def measure(server: Server, workload: Workload, calls: Sequence[Call], kept: Figures) -> None:
     """Run a workload once, and keep what it cost."""
     server.reset_peak()
     before, own = server.cpu(), time.process_time()
-    outcome = drive(server.port, calls, workload.clients)
+    outcome = _drive(server, workload.name, calls, workload.clients)
     own = time.process_time() - own
     kept.cpu_ms.append((server.cpu() - before) * 1000 / workload.operations)
     times = sorted(outcome.latencies)
@@ -81,6 +90,10 @@ def measure(server: Server, workload: Workload, calls: Sequence[Call], kept: Fig
     kept.per_second.append(workload.operations / outcome.seconds)
     kept.peak_mb.append(server.peak() / 1e6)
     kept.client.append(own * 100 / outcome.seconds)
+
+
+def _can(server: Server, workload: Workload, ours: Server) -> bool:
+    return (server is ours or not workload.alone) and (server.jpeg_2000 or not workload.jpeg_2000)
 
 
 def alternate(
@@ -101,7 +114,7 @@ def alternate(
                 continue
             calls: dict[str, Sequence[Call]] = {}
             for server in servers if turn % 2 == 0 else servers[::-1]:
-                if not workload.alone or server is servers[0]:
+                if _can(server, workload, servers[0]):
                     if server.base not in calls:
                         calls[server.base] = workload.calls(server.base, turn)
                     measure(server, workload, calls[server.base], figures[workload.name][server.name])

@@ -47,9 +47,14 @@ def cpu_of(pids: Iterable[int]) -> float:
 
 
 class Server:
-    """One product as a process with its children."""
+    """One product as a process with its children.
+
+    Attributes:
+        jpeg_2000: whether it can decode and make JPEG 2000.
+    """
 
     name = ""
+    jpeg_2000 = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -160,6 +165,7 @@ class Orthanc(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._stack = _larger_stacks(folder)
+        self.jpeg_2000 = self._stack is not None
 
     @staticmethod
     def present() -> bool:

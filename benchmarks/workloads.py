@@ -30,6 +30,7 @@ class Workload:
         bar: CPU ratio to Orthanc 1.10 that we want to stay below, or None.
         once: measured in the first round only, since what comes after is served from caches.
         alone: nothing that Orthanc can do.
+        jpeg_2000: needs a server that can decode and make JPEG 2000.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Workload:
     bar: float | None = None
     once: bool = False
     alone: bool = False
+    jpeg_2000: bool = False
 
 
 def _study(number: int) -> str:
