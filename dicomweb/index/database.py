@@ -217,18 +217,12 @@ class Database(Reader):
     def _do_enter(self, session: Session, works: Sequence[tuple[Ready, Mapping[int, Tombstone]]]) -> list[None]:
         for ready, graves in works:
             held = ready.entry.held
-            pending = bool(self._pending(session, [held.version]))
-            if not pending and self._settled(session, held.version):
-                continue
-            if not pending:
+            if not self._pending(session, [held.version]):
+                if self._known(session, [held.version], ("instance", "garbage")):
+                    continue
                 self._do_intend(session, [[Intent(held.version, held.key)]])
             self._take_in(session, ready, graves)
         return [None] * len(works)
-
-    def _settled(self, session: Session, version: int) -> bool:
-        return any(
-            session.rows(f"SELECT 1 FROM {table} WHERE version = ?", (version,)) for table in ("instance", "garbage")
-        )
 
     def adopt(self, entry: Entry, graves: Mapping[int, Tombstone]) -> None:
         """See Index."""

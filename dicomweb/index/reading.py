@@ -55,13 +55,16 @@ class Reader:
         """See Index."""
         if not versions:
             return set()
-        condition, value = among(self._dialect, "version", versions)
-        found: set[int] = set()
         with self._engine.read() as session:
-            for table in ("instance", "pending", "garbage"):
-                rows = session.rows(f"SELECT version FROM {table} WHERE {condition}", (value,))
-                found.update(row[0] for row in rows)
-        return found
+            return self._known(session, versions, ("instance", "pending", "garbage"))
+
+    def _known(self, session: Session, versions: Sequence[int], tables: Sequence[str]) -> set[int]:
+        condition, value = among(self._dialect, "version", versions)
+        return {
+            row[0]
+            for table in tables
+            for row in session.rows(f"SELECT version FROM {table} WHERE {condition}", (value,))
+        }
 
     # -- versions ---------------------------------------------------------------------------------
     def present(self, instances: Sequence[str]) -> dict[str, Held]:
