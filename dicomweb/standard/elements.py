@@ -42,6 +42,7 @@ from dicomweb.standard.headers import (
     Form,
 )
 from dicomweb.standard.leniency import Dataset, Element
+from dicomweb.standard.recurring import Recurring
 from dicomweb.standard.syntaxes import Syntax
 from dicomweb.standard.values import BIG, BINARY, BULK, BULK_TEXT, LITTLE, LONG, UNITS
 from dicomweb.standard.walked import Limits, Pixels, Walked
@@ -51,10 +52,11 @@ __all__ = ["Limits", "Pixels", "Walked", "walk"]
 _HUGE = 1 << 16
 _SHORT, _SHORT_SEQUENCE = 64, 1024
 _MEMO = 8192
-_KNOWN: dict[bytes, Element] = {}
-"""Short elements of objects read lately, by their bytes in Explicit VR Little Endian: most of an image are those of the
-one before it in its series. They are shared, so nobody may change an element that a walk gave. Here is only plain
-ASCII, which is the same in every character set (PS3.5 6.1.2), and nothing that was odd."""
+_RECURRING = Recurring()
+"""Short elements of objects read lately in Explicit VR Little Endian. They are shared, so nobody may change an element
+that a walk gave. Here is only plain ASCII, which is the same in every character set (PS3.5 6.1.2), and nothing that was
+odd."""
+_NONE: frozenset[bytes] = frozenset()
 _HUGE_TEXT = 1 << 22
 _CHARSET = "00080005"
 _SIGN = "00280103"
@@ -130,6 +132,8 @@ class Walker:
         if not 0 <= start <= stop <= len(self.buffer):
             raise TruncatedObject("the data set ends before it begins")
         first = self.decoder
+        if self.form is EXPLICIT_LITTLE:
+            _RECURRING.begin()
         dataset, end = self.dataset(self.form, start, stop, None, self.limits.depth, False)
         if first.seen and not self.meta and _CHARSET not in dataset:
             dataset[_CHARSET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
@@ -180,7 +184,7 @@ class Walker:
         head, table = form.head, form.table
         buffer, sliced = self.buffer, self.sliced
         outer = self.decoder
-        memo = _KNOWN if up is None else self.memo
+        memo, varied = (_RECURRING.known, _RECURRING.varied) if up is None else (self.memo, _NONE)
         repeats = sliced and (up is not None or form is EXPLICIT_LITTLE)
         mark = len(self.ambiguous)
         result: Dataset = {}
@@ -214,13 +218,13 @@ class Walker:
                     raise TruncatedObject(f"the data set ends inside of the value of {name}")
                 if not length:
                     element = {"vr": vr}
-                elif repeats and length <= _SHORT:
+                elif repeats and length <= _SHORT and key not in varied:
                     written = buffer[position - 8 : end]
                     element = memo.get(written)
                     if element is None:
                         element = convert(written[8:], self)  # type: ignore[misc]
                         if up is None:
-                            self.remember(written, element)
+                            self.remember(key, written, element)
                         elif len(memo) < _MEMO:
                             memo[written] = element
                     position = end
@@ -247,13 +251,10 @@ class Walker:
             result = self.finished(result, outer, mark, ordered)
         return result, position
 
-    def remember(self, written: bytes, element: Element) -> None:
+    def remember(self, key: bytes, written: bytes, element: Element) -> None:
         """Keep an element of the top level for objects to come, if it says the same in each."""
-        if self.faults or not written.isascii() or 27 in written:
-            return
-        if len(_KNOWN) >= _MEMO:
-            _KNOWN.clear()
-        _KNOWN[written] = element
+        if not self.faults and written.isascii() and 27 not in written:
+            _RECURRING.keep(key, written, element)
 
     def finished(self, result: Dataset, outer: Decoder, mark: int, ordered: bool) -> Dataset:
         """Settle what only the end of a data set decides, and leave its character set (PS3.5 6.1.2.5.4)."""

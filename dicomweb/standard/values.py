@@ -43,6 +43,7 @@ BULK_TEXT = frozenset(["LT", "ST", "UC", "UT"])
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _FORMATS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 # What `float` reads as a decimal does: no exponent, no names, no underscores
+_PLAIN = b"0123456789.-+ "
 _PLAIN_DECIMALS = re.compile(r"[-+0-9. \\]*", re.ASCII)
 
 
@@ -116,21 +117,23 @@ def _decimals(vr: str) -> Convert:
     plain = _PLAIN_DECIMALS.fullmatch
 
     def convert(data: bytes, context: Context) -> Element:
+        if len(data) <= 16 and not data.strip(_PLAIN):
+            try:
+                number = float(data)
+                if -EXACT < number < EXACT:
+                    return {"vr": vr, "Value": [number]}
+            except ValueError:
+                pass
         try:
             text = data.decode("ascii")
         except UnicodeDecodeError:
             text = context.decode(data)
         if plain(text):
             try:
-                if "\\" not in text:
-                    number = float(text)
-                    if len(text) <= 16 and -EXACT < number < EXACT:
-                        return {"vr": vr, "Value": [number]}
-                else:
-                    texts = text.split("\\")
-                    numbers = [float(one) for one in texts]
-                    if len(max(texts, key=len)) <= 16 and min(numbers) > -EXACT and max(numbers) < EXACT:
-                        return {"vr": vr, "Value": numbers}
+                texts = text.split("\\")
+                numbers = [float(one) for one in texts]
+                if len(max(texts, key=len)) <= 16 and min(numbers) > -EXACT and max(numbers) < EXACT:
+                    return {"vr": vr, "Value": numbers}
             except ValueError:
                 pass
         return _numbers(vr, text, context)
