@@ -4,6 +4,7 @@ audit trail."""
 import contextlib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 
 FIELD = "Roentgate-Agent"
 """Header field that names them: `AET@address`, with commas between."""
@@ -20,9 +21,14 @@ def current() -> str:
 @contextlib.contextmanager
 def asking_for(agents: Iterable[str]) -> Iterator[None]:
     """Ask for these while the context lasts."""
-    told = ", ".join(sorted(set(filter(None, agents))))[:_LONGEST]
-    token = _agents.set("".join(c if " " <= c <= "~" else "?" for c in told))
+    token = _agents.set(_written(frozenset(agents)))
     try:
         yield
     finally:
         _agents.reset(token)
+
+
+@lru_cache(maxsize=1024)
+def _written(agents: frozenset[str]) -> str:
+    told = ", ".join(sorted(filter(None, agents)))[:_LONGEST]
+    return "".join(c if " " <= c <= "~" else "?" for c in told)

@@ -18,7 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, SSLError, TimeoutError
 
 from bridge import agents
-from bridge.lines import Answer, Lines
+from bridge.lines import Answer, Lines, Whole
 from bridge.security import describe
 from dicomweb import errors
 from dicomweb.standard import multipart, outcomes
@@ -133,9 +133,6 @@ class Origin:
         seconds: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
         headers = {**headers, **self._agent()}
-        if self._lines is not None and method == "POST" and isinstance(body, list):
-            fields = {**self._headers, **_trace(), **headers}
-            return self._lines.post(url[self._root :], fields, body, seconds or self._read_seconds)
         whole = body is None or is_held(body)
         repeatable = repeat and whole
         length = {"Content-Length": str(sum(map(len, body)))} if isinstance(body, list) else {}
@@ -183,12 +180,18 @@ class Origin:
         headers = {"Content-Type": content_type, "Accept": _JSON}
         if conflict:
             headers["On-Conflict"] = conflict
-        response = self._ask("POST", f"{self.url}/studies", headers, body)
+        url = f"{self.url}/studies"
+        response: urllib3.BaseHTTPResponse | Whole
+        if self._lines is not None and isinstance(body, list):
+            fields = {**self._headers, **_trace(), **headers, "Accept-Encoding": "identity", **self._agent()}
+            response = self._lines.post(url[self._root :], fields, body, self._read_seconds)
+        else:
+            response = self._ask("POST", url, headers, body)
         sentences = _sentences(response)
         found: list[Outcome] = []
         if "json" in response.headers.get("Content-Type", "") and "problem" not in response.headers["Content-Type"]:
             with contextlib.suppress(ValueError):
-                model = json.loads(response.data)
+                model = _rows(response.data)
                 found = outcomes.read(model[0] if isinstance(model, list) and model else model)
         if not found and response.status >= 300:
             raise _error(response)
@@ -394,7 +397,7 @@ class Parts:
 
 
 def _rows(data: bytes) -> Any:
-    """Results of a search, which are many; what only the lenient reader reads is taken too (NaN, above all)."""
+    """The JSON of an answer; what only the lenient reader reads is taken too (NaN, above all)."""
     try:
         return orjson.loads(data)
     except ValueError:
@@ -412,7 +415,7 @@ def root_of(error: BaseException) -> BaseException:
     return root_of(inner) if inner is not None else error
 
 
-def _sentences(response: urllib3.BaseHTTPResponse) -> list[str]:
+def _sentences(response: urllib3.BaseHTTPResponse | Whole) -> list[str]:
     """The texts of Warning headers (RFC 7234 5.5)."""
     texts = []
     for header in response.headers.getlist("Warning"):
@@ -420,7 +423,7 @@ def _sentences(response: urllib3.BaseHTTPResponse) -> list[str]:
     return texts
 
 
-def _error(response: urllib3.BaseHTTPResponse | Answer, search: bool = False) -> errors.Error:
+def _error(response: urllib3.BaseHTTPResponse | Answer | Whole, search: bool = False) -> errors.Error:
     """The error that a status stands for, with the server's own sentence where it gives one."""
     sentence = ""
     with contextlib.suppress(ValueError, AttributeError, HTTPError, errors.Unavailable):

@@ -159,7 +159,11 @@ class Courier:
 def send(origin: Origin, files: Sequence[Sequence[bytes]]) -> Stored:
     """Send Part 10 files, each in pieces, in one Store request; see `Origin.store`."""
     boundary = multipart.boundary_for(secrets.token_hex(16))
-    return origin.store(list(_body(boundary, files)), multipart.write_type(boundary, OBJECT))
+    body: list[bytes] = []
+    for number, pieces in enumerate(files):
+        length = {"Content-Length": str(sum(map(len, pieces)))}
+        body += [multipart.write_head(boundary, OBJECT, length, first=not number), *pieces]
+    return origin.store([*body, multipart.write_end(boundary)], multipart.write_type(boundary, OBJECT))
 
 
 def stream(origin: Origin, files: Iterable[Iterable[bytes | memoryview]]) -> Stored:

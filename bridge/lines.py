@@ -13,10 +13,10 @@ import struct
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
+from dataclasses import dataclass
 from typing import TypeVar
 
-from urllib3 import BaseHTTPResponse, HTTPHeaderDict, HTTPResponse
+from urllib3 import HTTPHeaderDict
 
 from bridge.gathering import write_all
 from dicomweb.errors import BadRequest, Unavailable
@@ -56,7 +56,7 @@ class Lines:
         self._kept: deque[_Line] = deque()
         weakref.finalize(self, _close, self._kept)
 
-    def post(self, target: str, fields: Mapping[str, str], body: Sequence[bytes], seconds: float) -> BaseHTTPResponse:
+    def post(self, target: str, fields: Mapping[str, str], body: Sequence[bytes], seconds: float) -> "Whole":
         """Send a request, twice if the connection breaks; so it has to be one that does no harm twice.
 
         Args:
@@ -113,10 +113,10 @@ class Lines:
             line.close()
             raise
 
-    def _whole(self, line: "_Line") -> BaseHTTPResponse:
+    def _whole(self, line: "_Line") -> "Whole":
         body = b"".join(iter(lambda: line.read(_WHOLE, fill=True), b""))
         self._keep(line)
-        return HTTPResponse(BytesIO(body), line.fields, line.status)
+        return Whole(line.status, line.fields, body)
 
     def _keep(self, line: "_Line") -> None:
         """Keep a connection for the next request, if there may be one."""
@@ -139,6 +139,21 @@ class Lines:
 def _close(kept: "deque[_Line]") -> None:
     while kept:
         kept.pop().close()
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer that has come.
+
+    Attributes:
+        status: of it.
+        headers: its fields.
+        data: its body.
+    """
+
+    status: int
+    headers: HTTPHeaderDict
+    data: bytes
 
 
 class Answer:

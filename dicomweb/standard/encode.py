@@ -10,6 +10,7 @@ import binascii
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from dicomweb.errors import BadRequest, ObjectTooLarge
@@ -367,11 +368,30 @@ def write_meta(sop_class: str, instance: str, syntax: str, extra: Mapping[str, E
     meta["00020013"] = {"vr": "SH", "Value": [IMPLEMENTATION_VERSION_NAME]}
     writer = _Writer(_no_bulk)
     for tag in sorted(meta):
-        vr = dictionary.vr_of(int(tag, 16))
-        assert vr is not None, tag
-        writer.small(tag, vr, value_of(tag, {**meta[tag], "vr": vr}))
-    length = struct.pack("<I", len(writer.out))
-    return b"\0" * 128 + b"DICM" + header(0x00020000, "UL", 4) + length + writer.flush()
+        values = meta[tag].get("Value")
+        if values and len(values) == 1 and isinstance(values[0], str) and len(values[0]) <= _SHORT_META:
+            writer.out += _meta_text(tag, values[0])
+        else:
+            _write_meta_element(writer, tag, meta[tag])
+    return _BEFORE_META + struct.pack("<I", len(writer.out)) + writer.flush()
+
+
+@lru_cache(maxsize=1024)
+def _meta_text(tag: str, text: str) -> bytes:
+    """An element of one short text; most of a file's are those of the file before."""
+    writer = _Writer(_no_bulk)
+    _write_meta_element(writer, tag, {"Value": [text]})
+    return writer.flush()
+
+
+def _write_meta_element(writer: _Writer, tag: str, element: Element) -> None:
+    vr = dictionary.vr_of(int(tag, 16))
+    assert vr is not None, tag
+    writer.small(tag, vr, value_of(tag, {**element, "vr": vr}))
+
+
+_SHORT_META = 64
+_BEFORE_META = b"\0" * 128 + b"DICM" + header(0x00020000, "UL", 4)
 
 
 # PS3.10 Table 7.1-1: what says where the object came from rather than what the file is

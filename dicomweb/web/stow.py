@@ -157,7 +157,8 @@ class Session:
         self._root = kind.params.get("type", "").lower()
         if kind.name == "multipart/related":
             limits = multipart.Limits(archive.config.limit_parts, archive.config.limit_part_header_bytes)
-            self._reader = multipart.PartReader(multipart.boundary_of(content_type), limits)
+            boundary = multipart.boundary_of(content_type)
+            self._reader = multipart.PartReader(boundary, limits, counted=multipart.is_ours(boundary))
         elif kind.name == _OBJECT:
             self._part = _Part(archive.spool.receive(), _OBJECT, kind.params.get("transfer-syntax", ""), "")
         else:

@@ -34,7 +34,7 @@ from served import Served, compressed, parts, path_of, written
 
 from dicomweb.standard import nativexml, outcomes
 from dicomweb.standard.encode import write_meta
-from dicomweb.standard.multipart import write, write_end, write_head, write_type
+from dicomweb.standard.multipart import boundary_for, write, write_end, write_head, write_type
 from dicomweb.web.stow import Session
 
 DICOM = "application/dicom"
@@ -113,6 +113,23 @@ def test_parts_are_stored_as_they_are_and_named_in_the_response(served):
     assert {"00081198", "0008119A"}.isdisjoint(model)
     (part,) = parts(served.get(path_of(ct(2)), 'multipart/related; type="application/dicom"; transfer-syntax=*'))
     assert part.data == ct(2)
+
+
+def test_a_body_of_ours_is_read_by_the_lengths_that_its_parts_state(served):
+    """Nothing is searched in it, so an object may hold what looks like its end (PS3.18 8.6.1.1)."""
+    boundary = boundary_for("the bridge's")
+    data = ct(1, ImageComments=f"before\r\n--{boundary}--\r\nafter")
+
+    def stored(length: int) -> httpx.Response:
+        head = write_head(boundary, DICOM, {"Content-Length": str(length)}, first=True)
+        headers = {"content-type": write_type(boundary, DICOM)}
+        return served.client.post("/dicom-web/studies", content=head + data + write_end(boundary), headers=headers)
+
+    for wrong in (len(data) - 2, len(data) + 2, len(data) + 1000):
+        assert stored(wrong).status_code == 400
+        assert nothing_left(served)
+    assert reasons(stored(len(data))) == [None]
+    assert read_back(served) == pydicom.dcmread(io.BytesIO(data))
 
 
 def test_a_lone_object_is_a_body_too(served):
