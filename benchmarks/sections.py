@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -321,7 +322,7 @@ def _client(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _section(
     options: Options, servers: Sequence[Server], rows: Sequence[dict[str, Any]], bars: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    versions = {"Python": platform.python_version(), "SQLite": sqlite3.sqlite_version}
+    versions = {_python(): platform.python_version(), "SQLite": sqlite3.sqlite_version}
     if any(server.name == "orthanc" for server in servers):
         versions["Debian's Orthanc"] = _output("Orthanc", "--version").split("\n")[0].rpartition(" ")[2]
     return {
@@ -332,6 +333,14 @@ def _section(
         "rows": list(rows),
         "bars": list(bars),
     }
+
+
+def _python() -> str:
+    """Say whose Python this is: one that was built without its optimisations takes a sixth more for the same."""
+    with contextlib.suppress(OSError):
+        if sys.base_prefix == "/usr":
+            return f"{platform.freedesktop_os_release()['NAME'].split()[0]}'s Python"
+    return "Python"
 
 
 _LOAD_AT_START = os.getloadavg()[0]
